@@ -1,0 +1,79 @@
+# Needs Python >= 3.11, make and a C compiler; everything else (cmake and ninja too) goes into .venv.
+# Each target installs what it needs, and installs again only when a source changed.
+
+PYTHON = python3
+EXTRAS = test
+BIN = .venv/bin
+
+help:
+	@echo "make demo       install into .venv and run the demo"
+	@echo "make test       the Python tests and the examples in docstrings"
+	@echo "make test-c     the C tests, without Python"
+	@echo "make lint       ruff, mypy, clang-format"
+	@echo "make format     apply ruff and clang-format"
+	@echo "make bench      hawfinch against its peers and against the machine (ARGS='...' go to bench/run.py)"
+	@echo "make gpu-check  the CUDA backend's own check"
+	@echo "make clean      remove what was built; distclean removes .venv too"
+
+demo:
+	@$(MAKE) venv EXTRAS=plot,progress
+	$(BIN)/hawfinch demo
+
+test:
+	@$(MAKE) venv EXTRAS=test
+	$(BIN)/pytest tests
+	$(BIN)/pytest --pyargs hawfinch --doctest-modules
+
+test-c: $(BIN)/cmake
+	PATH="$$PWD/$(BIN):$$PATH" cmake -S . -B build/c -G Ninja \
+	    -DHAWFINCH_PYTHON=OFF -DHAWFINCH_C_TESTS=ON -DHAWFINCH_WERROR=ON
+	PATH="$$PWD/$(BIN):$$PATH" cmake --build build/c
+	$(BIN)/ctest --test-dir build/c --output-on-failure
+
+lint:
+	@$(MAKE) venv EXTRAS=dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	find csrc tests/c -name '*.[ch]' -exec $(BIN)/clang-format --dry-run -Werror {} +
+
+format:
+	@$(MAKE) venv EXTRAS=dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	find csrc tests/c -name '*.[ch]' -exec $(BIN)/clang-format -i {} +
+
+bench:
+	@$(MAKE) venv EXTRAS=bench
+	$(BIN)/python bench/run.py $(ARGS)
+
+gpu-check:
+	@echo "gpu-check: this version of hawfinch has no CUDA backend, so there is nothing to check." >&2
+	@exit 1
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv/.installed-*
+
+distclean: clean
+	rm -rf .venv
+
+# Installs hawfinch[EXTRAS] into .venv unless .venv/.installed-EXTRAS is newer than every source. The stamp gets the time at which
+# the build began, so that an edit made meanwhile is not missed. Folders count as sources: their times tell of deletions.
+venv: $(BIN)/cmake
+	@if [ -e .venv/.installed-$(EXTRAS) ] && [ -z "$$(find pyproject.toml CMakeLists.txt README.md csrc python \
+	    -name __pycache__ -prune -o -newer .venv/.installed-$(EXTRAS) -print)" ]; then exit 0; fi; set -e; \
+	echo "installing hawfinch[$(EXTRAS)] into .venv"; \
+	touch .venv/.installing-$(EXTRAS); \
+	PATH="$$PWD/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation ".[$(EXTRAS)]"; \
+	mv .venv/.installing-$(EXTRAS) .venv/.installed-$(EXTRAS)
+
+# The build tools come from pyproject.toml. Without build isolation pip keeps build/<tag>, so that a rebuild compiles
+# only what changed.
+$(BIN)/cmake: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -c "import tomllib; \
+	    print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" > .venv/build-tools.txt
+	$(BIN)/pip install --quiet -r .venv/build-tools.txt 'cmake>=3.24' 'ninja>=1.11'
+	@touch $(BIN)/cmake
+
+.PHONY: help demo test test-c lint format bench gpu-check clean distclean venv

@@ -1,0 +1,27 @@
+/* The fast kernels in one translation unit, built once per ISA and dtype; HF_TABLE and HF_ISA_* come from the command
+ * line. An op without a fast kernel has 0 in the table and runs its reference kernel. The order of the includes is the
+ * order in which the files use each other.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "types.h"
+#include "vmath.h"
+
+#include "program.h"
+
+#define HF_INLINE static inline __attribute__((always_inline))
+
+#include "ewise.c"
+#include "matmul.c"
+#include "reduce.c"
+#include "moments.c"
+#include "softmax.c"
+#include "optim.c"
+
+#define HF_NO_FAST 0
+extern const hf_kernel HF_TABLE[HF_N_OPS];
+#define HF_OP(name, ref, fast) [HF_OP_##name] = fast,
+const hf_kernel HF_TABLE[HF_N_OPS] = {
+#include "ops.def"
+};

@@ -1,0 +1,129 @@
+/* The update of the flat parameter buffer: one sweep per optimiser. Formulas and shapes: ref/optim.c.
+ *
+ * Design: each element is on its own, so a simd loop over [lo, hi) suffices. Clipping off is clipping at infinity and
+ * weight decay off is a decay of 0, so the loops hold no branches. Square roots and divisions are IEEE's: no rsqrt.
+ */
+
+/* Contract: ref_grad_norm. 16 double lanes and a fixed tree. */
+static void cpu_grad_norm(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  (void)ctx;
+  const hf_grad_norm_args *p = args;
+  for (int64_t c = lo; c < hi; c++) {
+    const real *g = (const real *)p->g + c * HF_NORM_CHUNK;
+    const int64_t left = p->n - c * HF_NORM_CHUNK, n = left < HF_NORM_CHUNK ? left : HF_NORM_CHUNK;
+    double lane[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+#pragma omp simd
+      for (int l = 0; l < 16; l++) lane[l] += (double)g[i + l] * (double)g[i + l];
+    }
+    for (int l = 0; i + l < n; l++) lane[l] += (double)g[i + l] * (double)g[i + l];
+    for (int half = 8; half > 0; half /= 2)
+      for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+    ((double *)p->partial)[c] = lane[0];
+  }
+}
+
+/* g' = clamp(g scale, -clip, clip) + decay p; a NaN passes. */
+typedef struct optim_gradient {
+  real scale, clip, decay;
+} optim_gradient;
+
+static optim_gradient optim_prepare(const void *scale, double clip_value, double weight_decay) {
+  const real clip = clip_value > 0 ? (real)clip_value : (real)INFINITY;
+  return (optim_gradient){*(const real *)scale, clip, (real)weight_decay};
+}
+
+HF_INLINE real optim_take(const optim_gradient k, real g, real p) {
+  g *= k.scale;
+  g = g > k.clip ? k.clip : g;
+  g = g < -k.clip ? -k.clip : g;
+  return hf_fma(k.decay, p, g);
+}
+
+/* Contract: ref_sgd. */
+static void cpu_sgd(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_sgd_args *a = args;
+  real *restrict p = a->p, *restrict velocity = a->velocity;
+  const real *restrict g = a->g;
+  const optim_gradient k = optim_prepare(a->scale, a->clip_value, a->weight_decay);
+  const real lr = (real)ctx->lr, momentum = (real)a->momentum;
+  if (!velocity) {
+#pragma omp simd
+    for (int64_t i = lo; i < hi; i++) p[i] = hf_fma(-lr, optim_take(k, g[i], p[i]), p[i]);
+    return;
+  }
+  /* plain: v; nesterov: g' + momentum v */
+  const real from_g = a->nesterov ? 1 : 0, from_v = a->nesterov ? momentum : 1;
+#pragma omp simd
+  for (int64_t i = lo; i < hi; i++) {
+    const real d = optim_take(k, g[i], p[i]), v = hf_fma(momentum, velocity[i], d);
+    velocity[i] = v;
+    p[i] = hf_fma(-lr, hf_fma(from_v, v, from_g * d), p[i]);
+  }
+}
+
+/* Contract: ref_adagrad. */
+static void cpu_adagrad(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_adagrad_args *a = args;
+  real *restrict p = a->p, *restrict accumulator = a->accumulator;
+  const real *restrict g = a->g;
+  const optim_gradient k = optim_prepare(a->scale, a->clip_value, a->weight_decay);
+  const real lr = (real)ctx->lr, eps = (real)a->eps;
+#pragma omp simd
+  for (int64_t i = lo; i < hi; i++) {
+    const real d = optim_take(k, g[i], p[i]), s = hf_fma(d, d, accumulator[i]);
+    accumulator[i] = s;
+    p[i] = hf_fma(-lr, d / (hf_sqrt(s) + eps), p[i]);
+  }
+}
+
+/* Contract: ref_rmsprop. */
+static void cpu_rmsprop(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_rmsprop_args *a = args;
+  real *restrict p = a->p, *restrict square = a->square_avg, *restrict velocity = a->velocity;
+  const real *restrict g = a->g;
+  const optim_gradient k = optim_prepare(a->scale, a->clip_value, a->weight_decay);
+  const real lr = (real)ctx->lr, eps = (real)a->eps, momentum = (real)a->momentum;
+  const real alpha = (real)a->alpha, beta = (real)(1 - a->alpha);
+#define RMSPROP_STEP                                                                      \
+  const real d = optim_take(k, g[i], p[i]), s = hf_fma(alpha, square[i], beta * d * d);   \
+  square[i] = s;                                                                          \
+  real step = d / (hf_sqrt(s) + eps);
+  if (!velocity) {
+#pragma omp simd
+    for (int64_t i = lo; i < hi; i++) {
+      RMSPROP_STEP
+      p[i] = hf_fma(-lr, step, p[i]);
+    }
+    return;
+  }
+#pragma omp simd
+  for (int64_t i = lo; i < hi; i++) {
+    RMSPROP_STEP
+    step = hf_fma(momentum, velocity[i], step);
+    velocity[i] = step;
+    p[i] = hf_fma(-lr, step, p[i]);
+  }
+#undef RMSPROP_STEP
+}
+
+/* Contract: ref_adam. The division by sqrt(1 - beta2^t), a constant, is a multiplication. */
+static void cpu_adam(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_adam_args *a = args;
+  real *restrict p = a->p, *restrict m = a->m, *restrict v = a->v;
+  const real *restrict g = a->g;
+  const optim_gradient k = optim_prepare(a->scale, a->clip_value, a->decoupled ? 0 : a->weight_decay);
+  const double t = (double)(ctx->step + 1);
+  const real gain1 = (real)(1 - a->beta1), beta2 = (real)a->beta2, gain2 = (real)(1 - a->beta2), eps = (real)a->eps;
+  const real rate = (real)(ctx->lr / (1 - pow(a->beta1, t))), root = (real)(1 / sqrt(1 - pow(a->beta2, t)));
+  const real shrink = a->decoupled ? (real)(1 - ctx->lr * a->weight_decay) : 1;
+#pragma omp simd
+  for (int64_t i = lo; i < hi; i++) {
+    const real d = optim_take(k, g[i], p[i]);
+    const real mi = hf_fma(gain1, d - m[i], m[i]), vi = hf_fma(beta2, v[i], gain2 * d * d);
+    m[i] = mi;
+    v[i] = vi;
+    p[i] = hf_fma(-rate, mi / hf_fma(hf_sqrt(vi), root, eps), shrink * p[i]);
+  }
+}

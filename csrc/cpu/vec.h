@@ -1,0 +1,101 @@
+/* One vector register of `real`, for the matmul micro-kernel alone: the other kernels use `omp simd`.
+ *
+ *   vreal, VL elements     vload, vstore (unaligned)      vset1(x)    vfma(a, b, c) = a * b + c
+ *   vload_n, vstore_n: the first n elements only (0 < n <= VL); what lies behind them is never touched
+ *   MR1, MR2, MR4: most rows of a register tile that is 1, 2, 4 vectors wide (accumulators + operands fit the registers)
+ */
+#ifndef HF_VEC_H
+#define HF_VEC_H
+
+#include <string.h>
+
+#include "types.h"
+
+#if defined(HF_ISA_avx512) || defined(HF_ISA_avx2)
+#include <immintrin.h>
+#elif defined(HF_ISA_neon)
+#include <arm_neon.h>
+#endif
+
+#if defined(HF_ISA_avx512)
+enum { MR1 = 14, MR2 = 14, MR4 = 6 };
+#ifdef HF_F64
+typedef __m512d vreal;
+enum { VL = 8 };
+#define vload(p) _mm512_loadu_pd(p)
+#define vstore(p, v) _mm512_storeu_pd(p, v)
+#define vset1(x) _mm512_set1_pd(x)
+#define vfma(a, b, c) _mm512_fmadd_pd(a, b, c)
+#define vload_n(p, n) _mm512_maskz_loadu_pd((__mmask8)(0xffu >> (8 - (n))), p)
+#define vstore_n(p, v, n) _mm512_mask_storeu_pd(p, (__mmask8)(0xffu >> (8 - (n))), v)
+#else
+typedef __m512 vreal;
+enum { VL = 16 };
+#define vload(p) _mm512_loadu_ps(p)
+#define vstore(p, v) _mm512_storeu_ps(p, v)
+#define vset1(x) _mm512_set1_ps(x)
+#define vfma(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define vload_n(p, n) _mm512_maskz_loadu_ps((__mmask16)(0xffffu >> (16 - (n))), p)
+#define vstore_n(p, v, n) _mm512_mask_storeu_ps(p, (__mmask16)(0xffffu >> (16 - (n))), v)
+#endif
+
+#else
+#if defined(HF_ISA_avx2)
+enum { MR1 = 12, MR2 = 6, MR4 = 2 };
+#ifdef HF_F64
+typedef __m256d vreal;
+enum { VL = 4 };
+#define vload(p) _mm256_loadu_pd(p)
+#define vstore(p, v) _mm256_storeu_pd(p, v)
+#define vset1(x) _mm256_set1_pd(x)
+#define vfma(a, b, c) _mm256_fmadd_pd(a, b, c)
+#else
+typedef __m256 vreal;
+enum { VL = 8 };
+#define vload(p) _mm256_loadu_ps(p)
+#define vstore(p, v) _mm256_storeu_ps(p, v)
+#define vset1(x) _mm256_set1_ps(x)
+#define vfma(a, b, c) _mm256_fmadd_ps(a, b, c)
+#endif
+
+#elif defined(HF_ISA_neon)
+enum { MR1 = 14, MR2 = 12, MR4 = 6 };
+#ifdef HF_F64
+typedef float64x2_t vreal;
+enum { VL = 2 };
+#define vload(p) vld1q_f64(p)
+#define vstore(p, v) vst1q_f64(p, v)
+#define vset1(x) vdupq_n_f64(x)
+#define vfma(a, b, c) vfmaq_f64(c, a, b)
+#else
+typedef float32x4_t vreal;
+enum { VL = 4 };
+#define vload(p) vld1q_f32(p)
+#define vstore(p, v) vst1q_f32(p, v)
+#define vset1(x) vdupq_n_f32(x)
+#define vfma(a, b, c) vfmaq_f32(c, a, b)
+#endif
+
+#else /* baseline: 16-byte vectors of the compiler's own, multiply and add rounded apart */
+enum { MR1 = 10, MR2 = 5, MR4 = 2 };
+enum { VL = 16 / sizeof(real) };
+typedef real vreal __attribute__((vector_size(16)));
+typedef real vreal_unaligned __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
+#define vload(p) ((vreal) * (const vreal_unaligned *)(p))
+#define vstore(p, v) (*(vreal_unaligned *)(p) = (v))
+#define vset1(x) ((x) - (vreal){0})
+#define vfma(a, b, c) ((a) * (b) + (c))
+#endif
+
+static inline vreal vload_n(const real *p, int n) {
+  real t[VL] = {0};
+  memcpy(t, p, (size_t)n * sizeof(real));
+  return vload(t);
+}
+static inline void vstore_n(real *p, vreal v, int n) {
+  real t[VL];
+  vstore(t, v);
+  memcpy(p, t, (size_t)n * sizeof(real));
+}
+#endif
+#endif

@@ -1,0 +1,20 @@
+/* y(m, n) = epilogue(bias(n) + x(m, k) w(k, n)): y[i, j] starts at bias[j] (0 without bias) and takes k FMAs, k ascending.
+ * x and w are strided (x_row, x_col, w_row, w_col), so either may be a transposed view; y is contiguous. k may be 0.
+ * Units: rows of y, or with by_cols blocks of HF_COL_BLOCK columns. Writes with =. y may be uninitialised and aliases
+ * neither x, w nor bias; the epilogue usually has y as in[0] and out[0]. */
+static void ref_matmul(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_matmul_args *p = args;
+  const real *x = p->x, *w = p->w, *bias = p->bias;
+  real *y = p->y;
+  const int64_t row0 = p->by_cols ? 0 : lo, row1 = p->by_cols ? p->m : hi;
+  const int64_t col0 = p->by_cols ? lo * HF_COL_BLOCK : 0;
+  const int64_t col1 = p->by_cols && hi * HF_COL_BLOCK < p->n ? hi * HF_COL_BLOCK : p->n;
+  for (int64_t i = row0; i < row1; i++) {
+    for (int64_t j = col0; j < col1; j++) {
+      real sum = bias ? bias[j] : (real)0;
+      for (int64_t k = 0; k < p->k; k++) sum = fma(x[i * p->x_row + k * p->x_col], w[k * p->w_row + j * p->w_col], sum);
+      y[i * p->n + j] = sum;
+    }
+  }
+  if (p->epilogue.n_code > 0) ref_ewise_region(&p->epilogue, ctx, row0, row1, col0, col1);
+}

@@ -1,0 +1,26 @@
+/* Argument structs, one per op, made from ops.def: hf_matmul_args and so on. */
+#ifndef HF_ARGS_H
+#define HF_ARGS_H
+
+#include "hawfinch.h"
+
+#define HF_OP(name, ref, fast) HF_OP_##name,
+enum hf_op {
+#include "ops.def"
+  HF_N_OPS
+};
+
+#define HF_OP(name, ref, fast) typedef struct hf_##name##_args {
+#define HF_PTR(name) void *name;
+#define HF_PTRS(name, count) void *name[count];
+#define HF_DIM(name) int64_t name;
+#define HF_DIMS(name, count) int64_t name[count];
+#define HF_INT(name) int64_t name;
+#define HF_INTS(name, count) int64_t name[count];
+#define HF_REAL(name) double name;
+#define HF_REALS(name, count) double name[count];
+#define HF_EWISE(name) struct hf_ewise_args name;
+#define HF_END(name) } hf_##name##_args;
+#include "ops.def"
+
+#endif

@@ -1,0 +1,26 @@
+/* Field descriptors: what the lowering needs to fill an argument struct by name. */
+#ifndef HF_FIELDS_H
+#define HF_FIELDS_H
+
+#include "args.h"
+
+typedef enum hf_field_kind { HF_KIND_PTR, HF_KIND_DIM, HF_KIND_INT, HF_KIND_REAL, HF_KIND_EWISE } hf_field_kind;
+
+typedef struct hf_field {
+  const char *name;
+  int64_t op, kind, offset, count;
+} hf_field;
+
+enum { HF_MAX_FIELDS = 512 };
+
+/* Writes every field of every op to out(HF_MAX_FIELDS), gives their number. */
+int hf_describe_fields(hf_field *out);
+
+extern const char *const hf_op_names[HF_N_OPS];
+extern const int64_t hf_args_size[HF_N_OPS];
+
+/* Instruction names of elementwise programs, in opcode order. */
+extern const char *const hf_instr_names[];
+extern const int hf_n_instr;
+
+#endif

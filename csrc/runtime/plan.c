@@ -1,0 +1,130 @@
+/* The executor: walks a plan's records, step after step, on a team of threads.
+ *
+ * Work is split by shape alone: thread t of T takes the units between fixed marks, so neighbouring row-local records give
+ * a thread the rows it wrote itself and need no barrier. The lowering marks the records that do need one.
+ */
+#include <stdatomic.h>
+#include <time.h>
+
+#include "args.h"
+#include "threads.h"
+
+typedef struct team_state {
+  hf_plan *plan;
+  hf_run *run;
+  hf_barrier barrier;
+  double start, step_start, step_seconds;
+  volatile int status;
+  int stop; /* written by the last thread to reach a barrier, read by all after it */
+} team_state;
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Rows in step `step`: the last batch of an epoch may be short. */
+static int64_t batch_of(const hf_run *run, int64_t step) {
+  const int64_t left = run->rows - step * run->batch;
+  return left < run->batch ? left : run->batch;
+}
+
+static void bind_batch(hf_plan *plan, int64_t batch) {
+  if (plan->bound_batch == batch) return;
+  for (int64_t i = 0; i < plan->n_patches; i++)
+    *plan->patches[i].target = plan->patches[i].per_row * batch + plan->patches[i].fixed;
+  plan->bound_batch = batch;
+}
+
+typedef struct sync_point {
+  team_state *state;
+  int64_t step, record;
+} sync_point;
+
+/* Every thread has arrived: the one place where the step changes and where a run may end early. The clock is read once a
+ * step, and at every barrier of steps longer than a millisecond. */
+static void at_sync_point(void *context) {
+  const sync_point *p = context;
+  team_state *s = p->state;
+  const hf_run *run = s->run;
+  if (p->record == 0 || p->step == run->cursor_step) bind_batch(s->plan, batch_of(run, p->step));
+  if (s->status != HF_OK) {
+    s->stop = 1;
+    return;
+  }
+  if (run->budget_seconds <= 0 || s->plan->records[p->record].update) return;
+  if (p->record != 0 && s->step_seconds < 1e-3) return;
+  const double t = now();
+  if (p->record == 0) {
+    s->step_seconds = t - s->step_start;
+    s->step_start = t;
+  }
+  if (t - s->start > run->budget_seconds) {
+    s->status = HF_PAUSED;
+    s->stop = 1;
+  }
+}
+
+/* This thread's units of record r. */
+static inline void run_share(const hf_record *r, const hf_ctx *ctx, int thread, int team) {
+  if (team == 1) {
+    if (r->units > 0) r->kernel(r->args, ctx, 0, r->units);
+    return;
+  }
+  if (r->single) {
+    if (thread == 0 && r->units > 0) r->kernel(r->args, ctx, 0, r->units);
+    return;
+  }
+  const int64_t grains = (r->units + r->grain - 1) / r->grain;
+  const int64_t lo = grains * thread / team * r->grain, end = grains * (thread + 1) / team * r->grain;
+  const int64_t hi = end < r->units ? end : r->units;
+  if (lo < hi) r->kernel(r->args, ctx, lo, hi);
+}
+
+static void team_member(void *context, int thread, int team) {
+  team_state *s = context;
+  hf_plan *plan = s->plan;
+  hf_run *run = s->run;
+  hf_ctx ctx = {.seed = run->seed,
+                .index = run->index,
+                .thread = thread,
+                .n_threads = team,
+                .scratch = plan->scratch + (size_t)thread * plan->scratch_bytes,
+                .scratch_bytes = plan->scratch_bytes,
+                .status = &s->status};
+  const int64_t first_step = run->cursor_step, first_record = run->cursor_record;
+  int64_t step = first_step, i = first_record;
+  for (; step < run->n_steps; step++) {
+    ctx.step = run->step0 + step;
+    ctx.lr = run->lr ? run->lr[step] : 0;
+    ctx.first = step * run->batch;
+    ctx.batch = batch_of(run, step);
+    for (i = step == first_step ? first_record : 0; i < plan->n_records; i++) {
+      const hf_record *r = plan->records + i;
+      if (i == 0 || r->barrier || (step == first_step && i == first_record)) {
+        sync_point p = {s, step, i};
+        hf_barrier_wait(&s->barrier, team, at_sync_point, &p);
+        if (s->stop) goto out;
+      }
+      if (run->only_record < 0 || i == run->only_record) run_share(r, &ctx, thread, team);
+    }
+  }
+out:;
+  /* the last record of the last step may have failed with no barrier after it */
+  sync_point p = {s, step, i};
+  hf_barrier_wait(&s->barrier, team, 0, &p);
+  if (thread == 0) {
+    run->cursor_step = step;
+    run->cursor_record = step < run->n_steps ? i : 0;
+  }
+}
+
+int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads) {
+  if (plan->n_records == 0) run->cursor_step = run->n_steps;
+  if (run->cursor_step >= run->n_steps) return HF_OK;
+  team_state s = {.plan = plan, .run = run, .status = HF_OK};
+  if (run->budget_seconds > 0) s.start = s.step_start = now();
+  hf_team_run(n_threads, team_member, &s);
+  return s.status;
+}

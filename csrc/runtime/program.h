@@ -1,0 +1,32 @@
+/* Elementwise programs: how hf_ewise_args.code is laid out. Shared by ref/ewise.c, cpu/ewise.c and the lowering.
+ *
+ * One instruction is one int64: opcode | dst << 8 | a << 16 | b << 24 | c << 32 | stream << 40, with its immediate in
+ * imm[same position]. Registers hold one block of elements:
+ *   0..7 inputs (in[i]), 8..11 outputs (out[j]), 12..23 temporaries.
+ * stream numbers the random mask of a dropout instruction.
+ */
+#ifndef HF_PROGRAM_H
+#define HF_PROGRAM_H
+
+#include "args.h"
+
+enum hf_instr {
+#define HF_UNARY(name, expr) HF_I_##name,
+#define HF_BINARY(name, expr) HF_I_##name,
+#define HF_BINARY_OR_IMM(name, expr) HF_I_##name, HF_I_##name##_imm,
+#define HF_TERNARY(name, expr) HF_I_##name,
+#define HF_MASK(name) HF_I_##name,
+#include "ewise.def"
+  HF_N_INSTR
+};
+
+enum { HF_REG_IN = 0, HF_REG_OUT = 8, HF_REG_TEMP = 12, HF_N_REGS = 24 };
+
+static inline int hf_code_op(int64_t code) { return (int)(code & 255); }
+static inline int hf_code_dst(int64_t code) { return (int)(code >> 8 & 255); }
+static inline int hf_code_a(int64_t code) { return (int)(code >> 16 & 255); }
+static inline int hf_code_b(int64_t code) { return (int)(code >> 24 & 255); }
+static inline int hf_code_c(int64_t code) { return (int)(code >> 32 & 255); }
+static inline uint32_t hf_code_stream(int64_t code) { return (uint32_t)(code >> 40 & 0x7fffff); }
+
+#endif

@@ -1,0 +1,47 @@
+/* Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11.
+ *
+ * Design: counter-based, so that any element's number follows from (seed, stream, step, position) alone: no state to
+ * save, no mask to store, the same numbers for any split over threads. Rejected: xoshiro per thread (numbers would
+ * depend on the thread count) and a stored mask (a tensor more to write and read).
+ */
+#ifndef HF_RNG_H
+#define HF_RNG_H
+
+#include <stdint.h>
+
+typedef struct hf_philox {
+  uint32_t w[4];
+} hf_philox;
+
+static inline hf_philox hf_philox4x32(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1) {
+  for (int round = 0; round < 10; round++) {
+    const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+    const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+    c1 = (uint32_t)p1;
+    c3 = (uint32_t)p0;
+    c0 = n0;
+    c2 = n2;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return (hf_philox){{c0, c1, c2, c3}};
+}
+
+/* Dropout keeps an element where its word >= threshold = p * 2^32.
+ *
+ * Elements are taken in groups of 64 by their position in the tensor: element e uses word (e >> 4) & 3 of counter
+ * (e >> 6) * 16 + (e & 15), so that 16 lanes of one counter block give 64 neighbours without a shuffle.
+ *   counter = (block low, block high, stream, step low), key = (seed low, seed high ^ step high)
+ */
+static inline uint32_t hf_mask_word(uint64_t seed, uint64_t step, uint32_t stream, uint64_t e) {
+  const uint64_t block = (e >> 6) * 16 + (e & 15);
+  const hf_philox r = hf_philox4x32((uint32_t)block, (uint32_t)(block >> 32), stream, (uint32_t)step, (uint32_t)seed,
+                                    (uint32_t)(seed >> 32) ^ (uint32_t)(step >> 32));
+  return r.w[e >> 4 & 3];
+}
+
+static inline uint32_t hf_mask_threshold(double p) {
+  return p >= 1 ? UINT32_MAX : (uint32_t)(p * 4294967296.0);
+}
+
+#endif

@@ -1,0 +1,355 @@
+# cython: language_level=3
+"""The only boundary to C: check, fill structs, release the GIL, one C call.
+
+Design: a plan's records are filled by field name from the descriptors that csrc/ops.def generates, so there is no code per op
+here. Rejected: one wrapper function per kernel, which drifts from the C side as ops are added.
+"""
+
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+
+import os
+
+import numpy as np
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+
+cdef extern from "hawfinch.h" nogil:
+    ctypedef struct hf_array:
+        const char *data
+        int64_t rows, row_stride, dtype, ndim
+        int64_t shape[6]
+        int64_t stride[6]
+    ctypedef struct hf_ctx:
+        pass
+    ctypedef void (*hf_kernel)(const void *, const hf_ctx *, int64_t, int64_t)
+    ctypedef struct hf_record:
+        hf_kernel kernel
+        const void *args
+        int64_t units
+        int grain
+        uint8_t single, barrier, update
+    ctypedef struct hf_patch:
+        int64_t *target
+        int64_t per_row, fixed
+    ctypedef struct hf_plan:
+        int64_t n_records, n_patches
+        hf_record *records
+        hf_patch *patches
+        char *scratch
+        size_t scratch_bytes
+        int64_t bound_batch
+    ctypedef struct hf_run:
+        int64_t n_steps, batch, rows
+        const int64_t *index
+        const double *lr
+        uint64_t seed
+        int64_t step0
+        double budget_seconds
+        int64_t only_record, cursor_step, cursor_record
+    int hf_plan_run(hf_plan *, hf_run *, int)
+    int hf_max_threads()
+    const char *hf_openmp_runtime()
+    int hf_isa_count()
+    const char *hf_isa_name(int)
+    hf_kernel hf_kernel_for(int, int, int)
+    void hf_permutation(int64_t *, int64_t, uint64_t, uint64_t)
+    void hf_random_uniform(double *, int64_t, uint64_t, uint64_t, double, double)
+    void hf_random_normal(double *, int64_t, uint64_t, uint64_t, double, double)
+    int64_t hf_first_nonfinite(const hf_array *, int64_t, int64_t)
+    int hf_cuda_available()
+
+cdef extern from "fields.h" nogil:
+    enum:
+        HF_MAX_FIELDS
+        HF_KIND_PTR
+        HF_KIND_DIM
+        HF_KIND_INT
+        HF_KIND_REAL
+        HF_KIND_EWISE
+    enum:
+        HF_N_OPS
+    ctypedef struct hf_field:
+        const char *name
+        int64_t op, kind, offset, count
+    int hf_describe_fields(hf_field *)
+    const char *hf_op_names[]
+    int64_t hf_args_size[]
+    const char *hf_instr_names[]
+    int hf_n_instr
+
+OK, PAUSED, NONFINITE, BAD_INDEX = range(4)
+
+
+def _describe():
+    cdef hf_field fields[HF_MAX_FIELDS]
+    cdef int n = hf_describe_fields(fields)
+    ops = [hf_op_names[i].decode() for i in range(HF_N_OPS)]
+    by_op = {name: {} for name in ops}
+    for i in range(n):
+        f = fields[i]
+        by_op[ops[f.op]][f.name.decode()] = (f.kind, f.offset, f.count)
+    return {name: i for i, name in enumerate(ops)}, by_op
+
+
+OPS, FIELDS = _describe()
+INSTRUCTIONS = [hf_instr_names[i].decode() for i in range(hf_n_instr)]
+ISAS = [hf_isa_name(i).decode() for i in range(hf_isa_count())]
+
+
+def _choose_isa():
+    forced = os.environ.get("HAWFINCH_ISA")
+    if not forced:
+        return ISAS[-1]
+    if forced not in ISAS:
+        raise ImportError(f"HAWFINCH_ISA={forced!r} can't run on this machine; choose one of: {', '.join(ISAS)}")
+    return forced
+
+
+_ISA = _choose_isa()
+
+
+def kernel_isa():
+    """The ISA whose kernels new plans use."""
+    return _ISA
+
+
+def max_threads():
+    return hf_max_threads()
+
+
+def openmp_runtime():
+    return hf_openmp_runtime().decode()
+
+
+def cuda_available():
+    return bool(hf_cuda_available())
+
+
+def address(cnp.ndarray array not None):
+    """Address of the first element."""
+    return <size_t>cnp.PyArray_DATA(array)
+
+
+cdef int _source_dtype(cnp.ndarray a) except -1:
+    cdef int t = cnp.PyArray_TYPE(a)
+    if not cnp.PyArray_ISNOTSWAPPED(a):
+        raise TypeError(f"byte-swapped dtype {a.dtype}")
+    if t == cnp.NPY_FLOAT32: return 0
+    if t == cnp.NPY_FLOAT64: return 1
+    if t == cnp.NPY_BOOL: return 10
+    kind, size = a.dtype.kind, a.dtype.itemsize
+    if kind == "i": return {1: 2, 2: 3, 4: 4, 8: 5}[size]
+    if kind == "u": return {1: 6, 2: 7, 4: 8, 8: 9}[size]
+    raise TypeError(f"unsupported dtype {a.dtype}")
+
+
+cdef int _fill_array(hf_array *out, cnp.ndarray a) except -1:
+    cdef int d, n = cnp.PyArray_NDIM(a)
+    if n < 1 or n > 7:
+        raise ValueError("1 to 7 dimensions")
+    out.data = <const char *>cnp.PyArray_DATA(a)
+    out.rows = cnp.PyArray_DIM(a, 0)
+    out.row_stride = cnp.PyArray_STRIDE(a, 0)
+    out.dtype = _source_dtype(a)
+    out.ndim = n - 1
+    for d in range(1, n):
+        out.shape[d - 1] = cnp.PyArray_DIM(a, d)
+        out.stride[d - 1] = cnp.PyArray_STRIDE(a, d)
+    return 0
+
+
+def first_nonfinite(cnp.ndarray a not None):
+    """Index tuple of the first NaN or infinity of a float array of 1 to 7 dimensions, or None."""
+    cdef hf_array h
+    cdef int64_t hit = -1, row = 0, n, chunk
+    _fill_array(&h, a)
+    if h.dtype > 1 or a.size == 0:
+        return None
+    chunk = max(1, (16 << 20) // max(1, a.size // h.rows))
+    while row < h.rows and hit < 0:
+        n = min(chunk, h.rows - row)
+        with nogil:
+            hit = hf_first_nonfinite(&h, row, n)
+        row += n
+        PyErr_CheckSignals()
+    return None if hit < 0 else tuple(int(i) for i in np.unravel_index(hit, (<object>a).shape))
+
+
+def permutation(int64_t n, uint64_t seed, uint64_t epoch):
+    """The row order of an epoch: int64 (n,)."""
+    out = np.empty(n, np.int64)
+    cdef int64_t *p = <int64_t *>cnp.PyArray_DATA(<cnp.ndarray>out)
+    with nogil:
+        hf_permutation(p, n, seed, epoch)
+    return out
+
+
+def random_uniform(int64_t n, uint64_t seed, uint64_t stream, double lo, double hi):
+    out = np.empty(n)
+    hf_random_uniform(<double *>cnp.PyArray_DATA(<cnp.ndarray>out), n, seed, stream, lo, hi)
+    return out
+
+
+def random_normal(int64_t n, uint64_t seed, uint64_t stream, double mean, double std):
+    out = np.empty(n)
+    hf_random_normal(<double *>cnp.PyArray_DATA(<cnp.ndarray>out), n, seed, stream, mean, std)
+    return out
+
+
+@cython.final
+cdef class Plan:
+    """Records over buffers that Python owns. One run at a time: callers keep a pool of plans for parallel use."""
+
+    cdef hf_plan plan
+    cdef char *args
+    cdef hf_array *sources
+    cdef int64_t **dynamic_target
+    cdef int64_t *dynamic_offset
+    cdef int64_t *dynamic_number
+    cdef int n_dynamic, n_sources, busy
+    cdef object keep, kept_sources
+    cdef cnp.ndarray scratch
+
+    def __cinit__(self):
+        memset(&self.plan, 0, sizeof(hf_plan))
+
+    def __init__(self, list records, str isa, bint wide, size_t scratch_bytes, int max_threads, keep):
+        cdef size_t total = 0
+        cdef int i, op, isa_number = ISAS.index(isa)
+        cdef hf_record *r
+        cdef list patches = [], dynamics = []
+        self.keep = keep
+        self.kept_sources = {}
+        for record in records:
+            total += (hf_args_size[OPS[record[0]]] + 63) & ~63
+        self.args = <char *>calloc(max(total, 1), 1)
+        self.plan.records = <hf_record *>calloc(max(len(records), 1), sizeof(hf_record))
+        self.sources = <hf_array *>calloc(8, sizeof(hf_array))
+        if not self.args or not self.plan.records or not self.sources:
+            raise MemoryError()
+        cdef char *p = self.args
+        for i, record in enumerate(records):
+            name, fields, units, grain, single, barrier, update = record
+            op = OPS[name]
+            r = &self.plan.records[i]
+            r.kernel = hf_kernel_for(isa_number, wide, op)
+            r.args = p
+            r.grain, r.single, r.barrier, r.update = grain, single, barrier, update
+            self._fill(p, FIELDS[name], fields, name, patches, dynamics)
+            if type(units) is int:
+                r.units = units
+            else:
+                patches.append((<size_t>&r.units, units.per_row, units.fixed))
+            p += (hf_args_size[op] + 63) & ~63
+        self.plan.n_records = len(records)
+        self.plan.patches = <hf_patch *>calloc(max(len(patches), 1), sizeof(hf_patch))
+        self.dynamic_target = <int64_t **>calloc(max(len(dynamics), 1), sizeof(void *))
+        self.dynamic_offset = <int64_t *>calloc(max(len(dynamics), 1), sizeof(int64_t))
+        self.dynamic_number = <int64_t *>calloc(max(len(dynamics), 1), sizeof(int64_t))
+        if not self.plan.patches or not self.dynamic_target or not self.dynamic_offset or not self.dynamic_number:
+            raise MemoryError()
+        for i, patch in enumerate(patches):
+            self.plan.patches[i].target = <int64_t *><size_t>patch[0]
+            self.plan.patches[i].per_row, self.plan.patches[i].fixed = patch[1], patch[2]
+        self.plan.n_patches = len(patches)
+        for i, dyn in enumerate(dynamics):
+            self.dynamic_target[i] = <int64_t *><size_t>dyn[0]
+            self.dynamic_number[i], self.dynamic_offset[i] = dyn[1], dyn[2]
+        self.n_dynamic = len(dynamics)
+        self.plan.bound_batch = -1
+        self.plan.scratch_bytes = scratch_bytes
+        raw = np.empty(scratch_bytes * max_threads + 64, np.uint8)
+        start = (64 - <size_t>cnp.PyArray_DATA(<cnp.ndarray>raw) % 64) % 64
+        self.scratch = raw[start:]
+        self.plan.scratch = <char *>cnp.PyArray_DATA(self.scratch)
+
+    def __dealloc__(self):
+        free(self.args)
+        free(self.plan.records)
+        free(self.plan.patches)
+        free(self.sources)
+        free(self.dynamic_target)
+        free(self.dynamic_offset)
+        free(self.dynamic_number)
+
+    cdef _fill(self, char *args, dict known, dict fields, str name, list patches, list dynamics):
+        cdef int64_t offset, count, k
+        for key, value in fields.items():
+            if key not in known:
+                raise KeyError(f"op {name} has no field {key}")
+            kind, offset, count = known[key]
+            if kind == HF_KIND_EWISE:
+                if value:
+                    self._fill(args + offset, FIELDS["ewise"], value, name, patches, dynamics)
+                continue
+            if type(value) is list:
+                if len(value) > count:
+                    raise ValueError(f"op {name}: field {key} holds {count} values, got {len(value)}")
+                for k in range(len(value)):
+                    self._store(args + offset + 8 * k, kind, value[k], patches, dynamics)
+            else:
+                self._store(args + offset, kind, value, patches, dynamics)
+
+    cdef _store(self, char *target, int kind, value, list patches, list dynamics):
+        if kind == HF_KIND_REAL:
+            (<double *>target)[0] = value
+        elif type(value) is int:
+            (<int64_t *>target)[0] = value
+        elif type(value).__name__ == "Dim":
+            patches.append((<size_t>target, value.per_row, value.fixed))
+        elif type(value).__name__ == "Source":
+            if value.number >= 8:
+                raise ValueError("a plan takes at most 8 source arrays")
+            (<int64_t *>target)[0] = <int64_t>&self.sources[<int>value.number]
+        elif type(value).__name__ == "Dynamic":
+            dynamics.append((<size_t>target, value.number, value.offset))
+        else:
+            (<int64_t *>target)[0] = int(value)
+
+    def set_source(self, int number, cnp.ndarray a not None):
+        """Lets load_batch read rows of a; the plan keeps a reference."""
+        _fill_array(&self.sources[number], a)
+        self.kept_sources[number] = a
+
+    def drop_sources(self):
+        self.kept_sources.clear()
+
+    def run(self, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1, int64_t rows=1, cnp.ndarray index=None,
+            cnp.ndarray lr=None, uint64_t seed=0, int64_t step0=0, int threads=1, int64_t only_record=-1,
+            int64_t first_step=0):
+        """Runs steps [first_step, n_steps); gives (status, step where it stopped). Signals are looked at every 50 ms.
+
+        dynamic: the arrays behind the plan's Dynamic addresses, already checked. index: int64 (rows), lr: float64 (n_steps).
+        """
+        cdef hf_run run
+        cdef int status, i
+        if self.busy:
+            raise RuntimeError("this plan is running in another thread")
+        for i in range(self.n_dynamic):
+            self.dynamic_target[i][0] = (
+                <int64_t>cnp.PyArray_DATA(<cnp.ndarray>dynamic[self.dynamic_number[i]]) + self.dynamic_offset[i])
+        run.n_steps, run.batch, run.rows = n_steps, batch, rows
+        run.index = NULL if index is None else <const int64_t *>cnp.PyArray_DATA(index)
+        run.lr = NULL if lr is None else <const double *>cnp.PyArray_DATA(lr)
+        run.seed, run.step0 = seed, step0
+        run.budget_seconds = 0.05
+        run.only_record = only_record
+        run.cursor_step = first_step
+        run.cursor_record = 0
+        self.busy = 1
+        try:
+            while True:
+                with nogil:
+                    status = hf_plan_run(&self.plan, &run, threads)
+                if status != PAUSED:
+                    return status, run.cursor_step
+                PyErr_CheckSignals()
+        finally:
+            self.busy = 0

@@ -1,0 +1,53 @@
+"""Every error that hawfinch raises on purpose, all under ``HawfinchError`` and the built-in type that fits."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HawfinchError(Exception):
+    """Base of all errors raised by hawfinch."""
+
+
+class ShapeError(HawfinchError, ValueError):
+    """An array's shape does not fit: says what was given, what was expected and what to do."""
+
+
+class DTypeError(HawfinchError, TypeError):
+    """An array's dtype is not supported where it was given."""
+
+
+class ArgumentError(HawfinchError, ValueError):
+    """An argument is outside its range or not one of the known names."""
+
+
+class LabelError(HawfinchError, ValueError):
+    """A class label is outside [0, classes) or not a whole number."""
+
+
+class FormatError(HawfinchError, ValueError):
+    """A file is damaged, truncated or of another format."""
+
+
+class NotBuiltError(HawfinchError, RuntimeError):
+    """The model has no parameters yet: call ``build``, ``fit`` or ``predict`` first."""
+
+
+class NonFiniteError(HawfinchError, FloatingPointError):
+    """A NaN or infinity, with the place where it was first seen.
+
+    Attributes: ``tensor`` (str or None), ``epoch`` and ``step`` (int or None).
+    """
+
+    def __init__(self, message: str, *, tensor: str | None = None, epoch: int | None = None, step: int | None = None):
+        super().__init__(message)
+        self.tensor, self.epoch, self.step = tensor, epoch, step
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ArgumentError:
+    """The error for an unknown name, with near matches."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=3)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return ArgumentError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")

@@ -1,0 +1,233 @@
+"""Elementwise ops with NumPy broadcasting.
+
+Design: each op is one line: its instruction in csrc/ewise.def and its gradient rule here. There is no kernel per op: fuse.py
+joins neighbours into programs. Rejected: a kernel per op, which is a pass over memory per op.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ShapeError
+from ..graph import SCALAR, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, scalar_value
+
+Grad = Callable[..., tuple[Any, ...]]
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """NumPy's rule: right-aligned, sizes equal or 1."""
+    out: list[Size] = []
+    for axis in range(max(map(len, shapes), default=0)):
+        sizes = [s[-1 - axis] for s in shapes if axis < len(s)]
+        wide = [s for s in sizes if s != 1]
+        if any(s != wide[0] for s in wide):
+            raise ShapeError(f"shapes {' and '.join(map(str, shapes))} do not broadcast together (axis {-1 - axis})")
+        out.append(wide[0] if wide else 1)
+    return tuple(reversed(out))
+
+
+def _define(name: str, grad: Grad | None, dtype: str = "real") -> Op:
+    """``grad(g, y, *inputs)`` gives each input's gradient in the output's shape; it is summed back to the input's."""
+
+    def infer(*inputs: Tensor, **_: Any) -> list[tuple[Shape, str]]:
+        for t in inputs:
+            if t.dtype == "int":
+                raise TypeError(f"{name}: integer tensors have no arithmetic; use hf.ops.to_real(x) first")
+        return [(broadcast_shapes(*[t.shape for t in inputs]), dtype)]
+
+    def rule(node: Any, g: Tensor) -> list[Tensor | None]:
+        from .shape import sum_to
+
+        assert grad is not None
+        parts = grad(g, node.outputs[0], *node.inputs, **node.attrs)
+        return [
+            None if p is None or x.node.op is SCALAR else sum_to(p, x.shape)
+            for p, x in zip(parts, node.inputs, strict=True)
+        ]
+
+    return Op(name, infer, rule if grad else None, elementwise=True)
+
+
+def _zero_where(mask: Any, g: Any) -> Tensor:
+    return where(mask, g, 0.0)
+
+
+NEG = _define("neg", lambda g, y, x: (-g,))
+ABS = _define("abs", lambda g, y, x: (g * apply(SIGN, x),))
+SIGN = _define("sign", lambda g, y, x: (None,))
+SQRT = _define("sqrt", lambda g, y, x: (g * 0.5 / y,))
+SQUARE = _define("square", lambda g, y, x: (g * (x * 2.0),))
+RECIPROCAL = _define("reciprocal", lambda g, y, x: (-(g * apply(SQUARE, y)),))
+EXP = _define("exp", lambda g, y, x: (g * y,))
+EXPM1 = _define("expm1", lambda g, y, x: (g * (y + 1.0),))
+LOG = _define("log", lambda g, y, x: (g / x,))
+LOG1P = _define("log1p", lambda g, y, x: (g / (x + 1.0),))
+TANH = _define("tanh", lambda g, y, x: (g * (1.0 - apply(SQUARE, y)),))
+SIGMOID = _define("sigmoid", lambda g, y, x: (g * (y * (1.0 - y)),))
+ERF = _define("erf", lambda g, y, x: (g * (apply(EXP, -apply(SQUARE, x)) * (2.0 / math.sqrt(math.pi))),))
+SOFTPLUS = _define("softplus", lambda g, y, x: (g * apply(SIGMOID, x),))
+RELU = _define("relu", lambda g, y, x: (apply(RELU_MASK, g, y),))
+RELU_MASK = _define("relu_mask", lambda g, y, a, b: (apply(RELU_MASK, g, b), None))
+LEAKY_RELU = _define("leaky_relu", lambda g, y, x, imm: (where(x < 0.0, g * imm, g),))
+ELU = _define("elu", lambda g, y, x, imm: (where(x < 0.0, g * (y + imm), g),))
+ADD = _define("add", lambda g, y, a, b: (g, g))
+SUB = _define("sub", lambda g, y, a, b: (g, -g))
+MUL = _define("mul", lambda g, y, a, b: (g * b, g * a))
+DIV = _define("div", lambda g, y, a, b: (g / b, -(g * y / b)))
+POW = _define("pow", lambda g, y, a, b: (g * (b * pow(a, b - 1.0)), g * (y * _log_of_base(a))))
+MAXIMUM = _define("maximum", lambda g, y, a, b: _split(g, a, b, y))
+MINIMUM = _define("minimum", lambda g, y, a, b: _split(g, a, b, y))
+GREATER = _define("greater", None, "mask")
+GREATER_EQUAL = _define("greater_equal", None, "mask")
+LESS = _define("less", None, "mask")
+LESS_EQUAL = _define("less_equal", None, "mask")
+EQUAL = _define("equal", None, "mask")
+NOT_EQUAL = _define("not_equal", None, "mask")
+WHERE = _define("where", lambda g, y, c, a, b: (None, _zero_where(c, g), where(c, 0.0, g)))
+COPY = Op(
+    "copy",
+    lambda x, *, shape: [(shape, x.dtype)],
+    lambda node, g: [_sum_to(g, node.inputs[0].shape)],
+    elementwise=True,
+)
+DROPOUT = Op(
+    "dropout",
+    lambda x, *, p, stream: [(x.shape, "real")],
+    lambda node, g: [apply(DROPOUT, g, **node.attrs)],
+    elementwise=True,
+)
+
+
+def _sum_to(g: Tensor, shape: Shape) -> Tensor:
+    from .shape import sum_to
+
+    return sum_to(g, shape)
+
+
+def _log_of_base(a: Tensor) -> Tensor:
+    """log(a) with 0 where a <= 0: the gradient of a**b by b is 0 at a = 0, as in PyTorch."""
+    return where(a > 0.0, apply(LOG, where(a > 0.0, a, 1.0)), 0.0)
+
+
+def _split(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Ties give half to each side, as PyTorch does."""
+    tie = where(equal(a, b), 0.5, 1.0)
+    return _zero_where(equal(a, y), g * tie), _zero_where(equal(b, y), g * tie)
+
+
+def _binary(op: Op, doc: str, name: str | None = None, neutral: float | None = None) -> Callable[[Any, Any], Tensor]:
+    def function(a: Any, b: Any) -> Tensor:
+        if neutral is not None and current_graph() is not None:  # x * 1 is x: gradient rules multiply by one a lot
+            for x, other in ((a, b), (b, a)):
+                value = other if isinstance(other, int | float) else None
+                if isinstance(other, Tensor):
+                    value = scalar_value(other)
+                commutes = op in (ADD, MUL) or x is a
+                if value == neutral and commutes and isinstance(x, Tensor):
+                    return x
+        return apply(op, a, b)  # type: ignore[no-any-return]
+
+    function.__name__ = function.__qualname__ = name or op.name
+    function.__doc__ = doc
+    return function
+
+
+def _unary(op: Op, doc: str) -> Callable[[Any], Tensor]:
+    def function(x: Any) -> Tensor:
+        return apply(op, x)  # type: ignore[no-any-return]
+
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = doc
+    return function
+
+
+neg = _unary(NEG, "-x.")
+abs = _unary(ABS, "Absolute value; gradient sign(x), 0 at 0.")
+sign = _unary(SIGN, "-1, 0 or 1; gradient zero.")
+sqrt = _unary(SQRT, "Square root, correctly rounded.")
+square = _unary(SQUARE, "x * x.")
+reciprocal = _unary(RECIPROCAL, "1 / x.")
+exp = _unary(EXP, "e**x.")
+expm1 = _unary(EXPM1, "e**x - 1, accurate near 0.")
+log = _unary(LOG, "Natural logarithm.")
+log1p = _unary(LOG1P, "log(1 + x), accurate near 0.")
+tanh = _unary(TANH, "Hyperbolic tangent.")
+sigmoid = _unary(SIGMOID, "1 / (1 + e**-x).")
+erf = _unary(ERF, "Error function, 2/sqrt(pi) * integral of e**(-t*t) from 0 to x.")
+relu = _unary(RELU, "max(x, 0); gradient 0 at 0. Lets NaN through.")
+softplus = _unary(SOFTPLUS, "log(1 + e**x), without overflow.")
+add = _binary(ADD, "a + b with NumPy broadcasting.", neutral=0.0)
+sub = _binary(SUB, "a - b with NumPy broadcasting.", neutral=0.0)
+mul = _binary(MUL, "a * b with NumPy broadcasting.", neutral=1.0)
+div = _binary(DIV, "a / b with NumPy broadcasting.", neutral=1.0)
+maximum = _binary(MAXIMUM, "Elementwise maximum; NaN wins; a tie gives half of the gradient to each side.")
+minimum = _binary(MINIMUM, "Elementwise minimum; NaN wins; a tie gives half of the gradient to each side.")
+greater = _binary(GREATER, "a > b, as a mask (bool outside of traces).")
+greater_equal = _binary(GREATER_EQUAL, "a >= b, as a mask.")
+less = _binary(LESS, "a < b, as a mask.")
+less_equal = _binary(LESS_EQUAL, "a <= b, as a mask.")
+equal = _binary(EQUAL, "a == b, as a mask.")
+not_equal = _binary(NOT_EQUAL, "a != b, as a mask.")
+
+
+def pow(a: Any, b: Any) -> Tensor:
+    """a ** b with NumPy broadcasting; exponents 2, 1, 0.5 and -1 become square, x, sqrt and reciprocal."""
+    graph = current_graph()
+    if graph is not None:
+        special = scalar_value(as_tensor(graph, b))
+        base = as_tensor(graph, a)
+        if special == 2:
+            return square(base)
+        if special == 1:
+            return base
+        if special == 0.5:
+            return sqrt(base)
+        if special == -1:
+            return reciprocal(base)
+    return apply(POW, a, b)  # type: ignore[no-any-return]
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """a where condition is true (not 0), else b; with NumPy broadcasting."""
+    return apply(WHERE, condition, a, b)  # type: ignore[no-any-return]
+
+
+def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
+    """x limited to [low, high]; gradient 1 inside, 0 outside, half at a bound."""
+    if low is not None:
+        x = maximum(x, low)
+    return minimum(x, high) if high is not None else x  # type: ignore[no-any-return]
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+    """x where x >= 0, else negative_slope * x."""
+    return apply(LEAKY_RELU, x, imm=float(negative_slope))  # type: ignore[no-any-return]
+
+
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
+    """x where x >= 0, else alpha * (e**x - 1). Clevert, Unterthiner, Hochreiter, ICLR 2016."""
+    return apply(ELU, x, imm=float(alpha))  # type: ignore[no-any-return]
+
+
+def gelu(x: Any) -> Tensor:
+    """x * Phi(x), Phi the normal distribution function (the exact form, by erf). Hendrycks, Gimpel, 2016."""
+    return mul(x, add(mul(erf(mul(x, math.sqrt(0.5))), 0.5), 0.5))
+
+
+def silu(x: Any) -> Tensor:
+    """x * sigmoid(x). Elfwing, Uchibe, Doya, 2018."""
+    return mul(x, sigmoid(x))
+
+
+def dropout(x: Any, p: float = 0.5) -> Tensor:
+    """Sets each element to 0 with probability p and divides the rest by 1 - p. Only inside a trace.
+
+    The mask follows from (seed, step, position) alone: nothing is stored for the backward pass.
+    Srivastava et al., JMLR 15, 2014.
+    """
+    graph = current_graph()
+    if graph is None:
+        raise TypeError("dropout needs a trace: call it inside a model's forward")
+    return apply(DROPOUT, x, p=float(p), stream=graph.new_stream())  # type: ignore[no-any-return]

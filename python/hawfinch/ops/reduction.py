@@ -1,0 +1,108 @@
+"""Reductions over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ShapeError
+from ..graph import Op, Shape, Tensor, apply, numel
+from ..steps import Step
+from .elementwise import div, equal, where
+from .shape import broadcast_to, reshape, size, transpose
+
+KINDS = {"sum": 0, "mean": 1, "max": 2, "min": 3, "argmax": 4}
+WIDE_INNER = 64  # a reduction down columns is shared between threads by columns from here on
+
+
+def _infer(x: Tensor, *, kind: str, first: int, last: int) -> list[tuple[Shape, str]]:
+    if x.dtype == "int":
+        raise TypeError(f"{kind}: integer tensors have no reductions; use hf.ops.to_real(x) first")
+    if kind in ("max", "min", "argmax") and numel(x.shape[first:last]) == 0:
+        raise ShapeError(f"{kind} over no elements: shape {x.shape}, axes {first} to {last - 1}")
+    return [(x.shape[:first] + x.shape[last:], "int" if kind == "argmax" else "real")]
+
+
+def _lower(node: Any) -> list[Step]:
+    x, y = node.inputs[0], node.outputs[0]
+    first, last = node.attrs["first"], node.attrs["last"]
+    outer, red, inner = numel(x.shape[:first]), numel(x.shape[first:last]), numel(x.shape[last:])
+    by_inner = outer == 1
+    fields = {
+        "y": y, "x": x, "outer": outer, "red": red, "inner": inner,
+        "kind": KINDS[node.attrs["kind"]], "by_inner": int(by_inner),
+    }  # fmt: skip
+    small = by_inner and isinstance(inner, int) and inner < WIDE_INNER
+    local = () if by_inner else (x, y)
+    return [
+        Step("reduce", fields, (y,), (x,), units=inner if by_inner else outer, local=local,
+             grain=16 if by_inner else 1, single=small, flops=numel(x.shape))
+    ]  # fmt: skip
+
+
+def _grad(node: Any, g: Tensor) -> list[Tensor | None]:
+    x, y, kind = node.inputs[0], node.outputs[0], node.attrs["kind"]
+    first, last = node.attrs["first"], node.attrs["last"]
+    kept = x.shape[:first] + (1,) * (last - first) + x.shape[last:]
+    if kind == "argmax":
+        return [None]
+    if kind == "mean":
+        g = div(g, size(numel(x.shape[first:last])))
+    g = reshape(g, kept)
+    if kind in ("max", "min"):  # ties share the gradient evenly, as in PyTorch's amax
+        hit = where(equal(x, reshape(y, kept)), 1.0, 0.0)
+        return [hit * (g / reshape(apply(REDUCE, hit, kind="sum", first=first, last=last), kept))]
+    return [broadcast_to(g, x.shape)]
+
+
+REDUCE = Op("reduce", _infer, _grad, _lower)
+
+
+def _reduce(kind: str, x: Any, axis: int | Sequence[int] | None, keepdims: bool) -> Tensor:
+    n = len(x.shape)
+    axes = range(n) if axis is None else [axis] if isinstance(axis, int) else axis
+    if any(not -n <= a < n for a in axes):
+        raise ShapeError(f"{kind}: axis {axis} is out of bounds for shape {tuple(x.shape)}")
+    chosen = sorted({a % n for a in axes})
+    kept = tuple(1 if i in chosen else s for i, s in enumerate(x.shape))
+    out = tuple(s for i, s in enumerate(x.shape) if i not in chosen)
+    if kind == "argmax" and axis is None:
+        x, chosen = reshape(x, (-1,)), [0]
+    elif kind in ("mean", "argmax") and len(chosen) > 1 and chosen[-1] - chosen[0] != len(chosen) - 1:
+        rest = [i for i in range(n) if i not in chosen]
+        x = transpose(x, rest + chosen)
+        chosen = list(range(len(rest), n))
+    y = x
+    while chosen:  # adjacent axes reduce together, last ones first; the leading axis alone, so that rows stay with threads
+        last = chosen[-1] + 1
+        first = chosen[-1]
+        while first - 1 in chosen and (first - 1 != 0 or kind in ("mean", "argmax")):
+            first -= 1
+        y = apply(REDUCE, y, kind=kind, first=first, last=last)
+        chosen = [a for a in chosen if a < first]
+    return reshape(y, kept if keepdims else out) if axis is not None or keepdims else y
+
+
+def sum(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
+    """Sum over axes (default: all), in a fixed order: lanes and a tree along rows, chunks of rows down columns."""
+    return _reduce("sum", x, axis, keepdims)
+
+
+def mean(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
+    """Mean over axes (default: all)."""
+    return _reduce("mean", x, axis, keepdims)
+
+
+def max(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
+    """Maximum over axes; NaN wins; ties share the gradient."""
+    return _reduce("max", x, axis, keepdims)
+
+
+def min(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
+    """Minimum over axes; NaN wins; ties share the gradient."""
+    return _reduce("min", x, axis, keepdims)
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Index of the first maximum along an axis (default: of the flattened array), int64."""
+    return _reduce("argmax", x, axis, keepdims)

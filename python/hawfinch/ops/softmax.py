@@ -1,0 +1,130 @@
+"""Softmax, log-softmax and softmax cross-entropy, over the last axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ShapeError
+from ..graph import Op, Shape, Tensor, apply, numel
+from ..steps import Step
+from .elementwise import exp
+from .reduction import sum as sum_
+from .shape import reshape
+
+
+def _softmax_lower(node: Any) -> list[Step]:
+    x, y = node.inputs[0], node.outputs[0]
+    rows = numel(x.shape[:-1])
+    fields = {"y": y, "x": x, "rows": rows, "cols": x.shape[-1], "log": int(node.attrs["log"])}
+    return [Step("softmax", fields, (y,), (x,), units=rows, local=(y, x), flops=numel(x.shape) * 20)]
+
+
+def _softmax_grad(node: Any, g: Tensor) -> list[Tensor]:
+    y = node.outputs[0]
+    if node.attrs["log"]:
+        return [g - exp(y) * sum_(g, -1, True)]
+    return [y * (g - sum_(g * y, -1, True))]
+
+
+def _softmax_infer(x: Tensor, *, log: bool) -> list[tuple[Shape, str]]:
+    if x.ndim == 0 or x.dtype == "int":
+        raise ShapeError(f"softmax needs real numbers along a last axis, got shape {x.shape} of {x.dtype}")
+    return [(x.shape, "real")]
+
+
+SOFTMAX = Op("softmax", _softmax_infer, _softmax_grad, _softmax_lower)
+
+
+def softmax(x: Any) -> Tensor:
+    """exp(x) / sum(exp(x)) over the last axis, without overflow."""
+    return apply(SOFTMAX, x, log=False)  # type: ignore[no-any-return]
+
+
+def log_softmax(x: Any) -> Tensor:
+    """x - log(sum(exp(x))) over the last axis, without overflow."""
+    return apply(SOFTMAX, x, log=True)  # type: ignore[no-any-return]
+
+
+# ---- softmax cross-entropy: loss (rows,) of logits (rows, C) and labels (rows,) or target (rows, C) ----
+def _xent_infer(x: Tensor, t: Tensor, *, smoothing: float) -> list[tuple[Shape, str]]:
+    if x.ndim != 2:
+        raise ShapeError(f"softmax_cross_entropy: logits must be (rows, classes), got {x.shape}")
+    expected = x.shape[:1] if t.dtype == "int" else x.shape
+    if t.shape != expected:
+        kind = "integer labels (rows,)" if t.dtype == "int" else "probabilities (rows, classes)"
+        raise ShapeError(f"softmax_cross_entropy: logits {x.shape} need {kind}, got {t.shape}")
+    return [(x.shape[:1], "real")]
+
+
+def _xent_step(
+    x: Tensor, t: Tensor, smoothing: float, loss: Tensor | None, dx: Tensor | None, dloss: Tensor | None
+) -> Step:
+    labels = t.dtype == "int"
+    scalar = dloss is not None and dloss.shape == ()
+    fields = {
+        "loss": loss, "dx": dx, "x": x, "labels": t if labels else None, "target": None if labels else t,
+        "dloss": dloss, "rows": x.shape[0], "cols": x.shape[1], "dloss_row": int(not scalar), "smoothing": smoothing,
+    }  # fmt: skip
+    writes = tuple(w for w in (loss, dx) if w is not None)
+    reads = (x, t) if dloss is None else (x, t, dloss)
+    local = tuple(r for r in (*writes, *reads) if r.shape != ())
+    return Step(
+        "softmax_cross_entropy", fields, writes, reads, units=x.shape[0], local=local, flops=numel(x.shape) * 25,
+        in_place=((dx, x),) if dx is not None else (),
+    )  # fmt: skip
+
+
+def _lower_pair(node: Any) -> list[Step]:
+    x, t, dloss = node.inputs
+    loss, dx = node.outputs
+    return [_xent_step(x, t, node.attrs["smoothing"], loss, dx, dloss)]
+
+
+CROSS_ENTROPY = Op(
+    "softmax_cross_entropy",
+    _xent_infer,
+    lambda node, g: [apply(CROSS_ENTROPY_GRAD, *node.inputs, g, **node.attrs), None],
+    lambda node: [_xent_step(*node.inputs, node.attrs["smoothing"], node.outputs[0], None, None)],
+)
+CROSS_ENTROPY_GRAD = Op(
+    "softmax_cross_entropy_grad",
+    lambda x, t, dloss, *, smoothing: [(x.shape, "real")],
+    None,
+    lambda node: [_xent_step(*node.inputs[:2], node.attrs["smoothing"], None, node.outputs[0], node.inputs[2])],
+)
+# forward and gradient in one pass over the logits: made by fuse.py, never by a trace
+CROSS_ENTROPY_BOTH = Op(
+    "softmax_cross_entropy_both",
+    lambda x, t, dloss, *, smoothing: [(x.shape[:1], "real"), (x.shape, "real")],
+    None,
+    _lower_pair,
+)
+
+
+def softmax_cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of softmax(logits) against integer labels (rows,) or probabilities (rows, classes): (rows,).
+
+    loss_i = -sum_j t_ij * log_softmax(logits)_ij, t smoothed to (1 - s) * t + s / classes. Logits of any leading
+    shape are taken as rows.
+    """
+    lead = tuple(logits.shape[:-1])
+    if len(lead) != 1:
+        target = reshape(target, (numel(lead), *target.shape[len(lead) :]))
+        logits = reshape(logits, (numel(lead), logits.shape[-1]))
+    loss = apply(CROSS_ENTROPY, logits, target, smoothing=float(label_smoothing))
+    return loss if len(lead) == 1 else reshape(loss, lead)
+
+
+def _correct_lower(node: Any) -> list[Step]:
+    x, labels = node.inputs
+    y = node.outputs[0]
+    fields = {"y": y, "x": x, "labels": labels, "rows": x.shape[0], "cols": x.shape[1]}
+    return [Step("correct", fields, (y,), (x, labels), units=x.shape[0], local=(y, x, labels))]
+
+
+CORRECT = Op("correct", lambda x, labels: [(x.shape[:1], "real")], None, _correct_lower)
+
+
+def correct(logits: Any, labels: Any) -> Tensor:
+    """1 where the largest logit of a row is at its label, else 0: (rows,)."""
+    return apply(CORRECT, logits, labels)  # type: ignore[no-any-return]

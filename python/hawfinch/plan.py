@@ -1,0 +1,295 @@
+"""Plan and lower: where every tensor lives, where threads must meet, and the records that C executes.
+
+Design
+(a) Memory: first fit over one arena by liveness, sizes at the plan's capacity; an output takes over the memory of an input
+    that dies in the same step where the op allows it. Rejected: one buffer per tensor (activations of a 100-layer net would
+    never leave memory) and exact colouring (no gain measured on nets of this size).
+(b) Barriers: two accesses of the same bytes need one between them unless both belong to the same thread by the split. The
+    split is by rows almost everywhere, so a multilayer perceptron's step needs barriers only around weight gradients.
+(c) Threads: a table of rates (FLOPS, BYTES, BARRIER below), not a fit at first use: a fit costs milliseconds in every process
+    and would make the team size, though never the result, vary from run to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _core
+from .graph import Array, Dim, Size, Tensor, numel, size_at
+from .ops.shape import RESHAPE
+from .steps import Step
+
+ALIGN = 64
+FLOPS = {"baseline": 1.5e10, "ref": 1e9, "neon": 4e10, "avx2": 6e10, "avx512": 1.2e11}  # per second and core, in small ops
+BYTES = 2.5e10  # per second and core, L2 to memory
+RECORD = 20e-9  # seconds of fixed cost per record
+BARRIER = 1e-6  # seconds, cores busy with other work now and then included
+REGION = 1.5e-5  # seconds to start a team for a single step
+
+
+class Dynamic(NamedTuple):
+    """An address given at each run: the array ``number``, plus ``offset`` bytes."""
+
+    number: int
+    offset: int = 0
+
+
+class Source(NamedTuple):
+    """The user array ``number`` that load_batch reads."""
+
+    number: int
+
+
+Place = tuple[Array, int] | Dynamic  # buffer and byte offset, or an address of the run
+
+
+def base_of(t: Tensor) -> Tensor:
+    """The tensor whose memory t is a view of."""
+    while t.node.op is RESHAPE:
+        t = t.node.inputs[0]
+    return t
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of each kind. ``activations``: the arena; ``workspace``: scratch of one thread."""
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+    workspace: int
+
+    @property
+    def total(self) -> int:
+        return self.parameters + self.gradients + self.optimizer + self.activations + self.workspace
+
+
+def aligned_zeros(nbytes: int) -> Array:
+    """A zeroed byte buffer that starts on a cache line."""
+    raw = np.zeros(nbytes + ALIGN, np.uint8)
+    start = -_core.address(raw) % ALIGN
+    return raw[start : start + nbytes]
+
+
+class Plan:
+    """Steps with addresses, ready to run. ``capacity``: the largest batch."""
+
+    def __init__(
+        self, steps: Sequence[Step], keep: Sequence[Tensor], places: dict[int, Place], *, dtype: str, capacity: int,
+        buffers: dict[str, Sequence[Array]] | None = None, max_threads: int | None = None,
+    ):  # fmt: skip
+        self.steps = list(steps)
+        self.capacity, self.dtype = capacity, dtype
+        self.itemsize = 4 if dtype == "float32" else 8
+        self._places = dict(places)
+        self._buffers = buffers or {}
+        self._offsets: dict[int, int] = {}
+        arena_bytes = self._allocate(keep)
+        self.arena = aligned_zeros(arena_bytes)
+        self.barriers = self._find_barriers()
+        self.max_threads = max_threads or _core.max_threads()
+        self.scratch_bytes = 1 << 20 if any(s.op == "matmul" for s in self.steps) else ALIGN
+        self.core = _core.Plan(
+            [self._record(s, b) for s, b in zip(self.steps, self.barriers, strict=True)],
+            _core.kernel_isa(), dtype == "float64", self.scratch_bytes, self.max_threads,
+            (self.arena, [p[0] for p in self._places.values() if not isinstance(p, Dynamic)]),
+        )  # fmt: skip
+        self.seconds = [self._estimate(s) for s in self.steps]
+
+    # ---- memory ----
+    def _bytes(self, t: Tensor, batch: int | None = None) -> int:
+        item = 8 if t.dtype == "int" else self.itemsize
+        return size_at(numel(t.shape), self.capacity if batch is None else batch) * item
+
+    def _allocate(self, keep: Sequence[Tensor]) -> int:
+        """Arena offsets of every tensor that has no place yet; gives the arena's size in bytes."""
+        last: dict[int, int] = {}
+        for i, step in enumerate(self.steps):
+            for t in (*step.reads, *step.writes):
+                last[id(base_of(t))] = i
+        for t in keep:
+            last[id(base_of(t))] = len(self.steps)
+        free: list[tuple[int, int]] = []  # (offset, bytes), by offset
+        top = 0
+        block: dict[int, tuple[int, int]] = {}  # tensor -> (offset, bytes) it holds
+        for i, step in enumerate(self.steps):
+            heirs = {}
+            for out, source in step.in_place:
+                a, b = id(base_of(out)), id(base_of(source))
+                if a not in self._places and a not in block and b in block and last[b] == i and a not in heirs:
+                    if self._bytes(out) == self._bytes(base_of(source)) and b not in heirs.values():
+                        heirs[a] = b
+            for t in step.writes:
+                key = id(base_of(t))
+                if key in self._places or key in block:
+                    continue
+                if key in heirs:
+                    block[key] = block.pop(heirs[key])
+                    self._offsets[key] = block[key][0]
+                    continue
+                need = max(-(-self._bytes(base_of(t)) // ALIGN) * ALIGN, ALIGN)
+                fit = next((j for j, (_, n) in enumerate(free) if n >= need), None)
+                if fit is None:
+                    if free and free[-1][0] + free[-1][1] == top:  # grow the last hole
+                        offset, _ = free.pop()
+                    else:
+                        offset = top
+                    top = offset + need
+                else:
+                    offset, n = free[fit]
+                    if n == need:
+                        free.pop(fit)
+                    else:
+                        free[fit] = (offset + need, n - need)
+                block[key] = (offset, need)
+                self._offsets[key] = offset
+            for t in {id(base_of(t)): t for t in (*step.reads, *step.writes)}:
+                if last[t] == i and t in block:
+                    free = _release(free, block.pop(t))
+        return top
+
+    def _place(self, t: Tensor) -> tuple[object, int]:
+        """(buffer identity, byte offset) of a tensor, for overlap tests."""
+        key = id(base_of(t))
+        place = self._places.get(key)
+        if place is None:
+            return None, self._offsets[key]
+        return (("dynamic", place.number), place.offset) if isinstance(place, Dynamic) else (id(place[0]), place[1])
+
+    # ---- barriers ----
+    def _find_barriers(self) -> list[bool]:
+        flags = []
+        seen: dict[object, list[tuple[int, int, bool, object]]] = {}
+        for step in self.steps:
+            mine = []
+            local = {id(base_of(t)) for t in step.local}
+            for t, write in [(t, False) for t in step.reads] + [(t, True) for t in step.writes]:
+                base = base_of(t)
+                buffer, start = self._place(base)
+                n = self._bytes(base)
+                part: object = None
+                if step.single:
+                    part = "thread 0"
+                elif id(base) in local:
+                    part = (step.units, step.grain, start, n)
+                mine.append((buffer, (start, start + n, write, part)))
+            clash = any(
+                a < d and c < b and (w or v) and (p is None or p != q)
+                for buffer, (a, b, w, p) in mine
+                for c, d, v, q in seen.get(buffer, ())
+            )
+            flags.append(clash)
+            if clash:
+                seen = {}
+            for buffer, access in mine:
+                seen.setdefault(buffer, []).append(access)
+        return flags
+
+    # ---- lowering ----
+    def _address(self, value: Any) -> Any:
+        if isinstance(value, Source | Dynamic):
+            return value
+        t, offset = value if isinstance(value, tuple) else (value, 0)
+        item = 8 if t.dtype == "int" else self.itemsize
+        key = id(base_of(t))
+        place = self._places.get(key)
+        if isinstance(place, Dynamic):
+            return Dynamic(place.number, place.offset + offset * item)
+        if place is None:
+            start = _core.address(self.arena) + self._offsets[key]
+        else:
+            start = _core.address(place[0]) + place[1]
+        return offset * item + start if isinstance(offset, Dim) else start + offset * item
+
+    def _value(self, value: Any, step: Step) -> Any:
+        if value is None:
+            return 0
+        if isinstance(value, Tensor | tuple):
+            return self._address(value)
+        if isinstance(value, str):
+            return 8 if step.writes[0].dtype == "int" else self.itemsize
+        if isinstance(value, list):
+            return [self._value(v, step) for v in value] if any(isinstance(v, Tensor) for v in value) else value
+        if isinstance(value, dict):
+            return {k: self._value(v, step) for k, v in value.items()}
+        return value
+
+    def _record(self, step: Step, barrier: bool) -> tuple[Any, ...]:
+        fields = {k: self._value(v, step) for k, v in step.fields.items()}
+        return (step.op, fields, step.units, step.grain, step.single, barrier, step.update)
+
+    # ---- cost ----
+    def _estimate(self, step: Step, batch: int | None = None) -> float:
+        b = self.capacity if batch is None else batch
+        moved = sum(self._bytes(t, b) for t in (*step.reads, *step.writes))
+        rate = FLOPS.get(_core.kernel_isa(), 1e10) / (1 if self.itemsize == 4 else 2)
+        return RECORD + max(size_at(step.flops, b) / rate, moved / BYTES)
+
+    def threads_for(self, batch: int, steps: int = 1) -> int:
+        """The team size of the least estimated time for ``steps`` steps of ``batch`` rows in one call."""
+        seconds = self.seconds if batch == self.capacity else [self._estimate(s, batch) for s in self.steps]
+        alone = sum(seconds)
+        if alone * min(steps, 100) < 2 * REGION or alone < 5e-6:
+            return 1
+        best, best_time = 1, alone
+        barriers = 1 + sum(self.barriers)
+        for n in range(2, self.max_threads + 1):
+            split = sum(s if step.single else s / n for s, step in zip(seconds, self.steps, strict=True))
+            time = (split + barriers * BARRIER) * 1.1 + REGION / steps
+            if time < best_time:
+                best, best_time = n, time
+        return best
+
+    @property
+    def memory(self) -> Memory:
+        """Bytes of parameters, gradients, optimiser state, activations and per-thread workspace."""
+
+        def total(kind: str) -> int:
+            return sum(b.nbytes for b in self._buffers.get(kind, ()))
+
+        return Memory(
+            total("parameters"), total("gradients"), total("optimizer"), self.arena.nbytes, self.scratch_bytes
+        )
+
+    def describe(self, batch: int | None = None) -> str:
+        """A readable listing: one line per record with shapes, bytes, split over threads, estimated time."""
+        b = self.capacity if batch is None else batch
+        lines = [
+            f"plan: {len(self.steps)} records, {sum(self.barriers)} barriers, {self.dtype}, capacity {self.capacity}, "
+            f"{self.threads_for(b, 1000)} thread(s) at batch {b}, kernels {_core.kernel_isa()}",
+            f"{'op':<24}{'output':<20}{'bytes':>10} {'split':<8}{'est. us':>8}  from",
+        ]
+        for step, barrier in zip(self.steps, self.barriers, strict=True):
+            moved = sum(self._bytes(t, b) for t in (*step.reads, *step.writes))
+            out = ", ".join(_shape_text(t.shape) for t in step.writes) or "-"
+            split = "one" if step.single else str(step.units)
+            name = ("| " if barrier else "  ") + step.op
+            code = f" [{' '.join(step.code)}]" if step.code else ""
+            time = self._estimate(step, b) * 1e6
+            lines.append(f"{name:<24}{out:<20}{moved:>10} {split:<8}{time:>8.2f}  {step.scope}{code}".rstrip())
+        memory = self.memory
+        lines.append(
+            f"bytes: parameters {memory.parameters}, gradients {memory.gradients}, optimizer {memory.optimizer}, "
+            f"activations {memory.activations}, workspace {memory.workspace} per thread"
+        )
+        return "\n".join(lines)
+
+
+def _shape_text(shape: Sequence[Size]) -> str:
+    return "x".join(map(str, shape)) if shape else "1"
+
+
+def _release(free: list[tuple[int, int]], hole: tuple[int, int]) -> list[tuple[int, int]]:
+    """The free list with one more hole, neighbours joined."""
+    out: list[tuple[int, int]] = []
+    for offset, n in sorted([*free, hole]):
+        if out and out[-1][0] + out[-1][1] == offset:
+            out[-1] = (out[-1][0], out[-1][1] + n)
+        else:
+            out.append((offset, n))
+    return out

@@ -1,0 +1,37 @@
+"""What a node is lowered to: one record of the plan, before its tensors have addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .graph import Size, Tensor
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """One op record of csrc/ops.def.
+
+    ``fields`` are the named fields of its argument struct; a Tensor stands for its address, a Dim for a size that is
+    affine in the batch. ``units`` is the amount of work that threads share (see ops.def); ``local`` are the tensors of which
+    unit i touches slice i alone, so that the next step with the same units needs no barrier.
+    """
+
+    op: str
+    fields: dict[str, Any]
+    writes: tuple[Tensor, ...]
+    reads: tuple[Tensor, ...]
+    units: Size = 1
+    local: tuple[Tensor, ...] = ()
+    grain: int = 1
+    single: bool = False
+    update: bool = False
+    scope: str = ""
+    flops: Size = 0
+    in_place: tuple[tuple[Tensor, Tensor], ...] = field(default_factory=tuple)  # (output, input) that may share memory
+    code: tuple[str, ...] = ()  # instruction names of an elementwise program, for describe()
+
+
+def single(op: str, fields: dict[str, Any], writes: Iterable[Tensor], reads: Iterable[Tensor], **more: Any) -> Step:
+    return Step(op, fields, tuple(writes), tuple(reads), single=True, **more)
