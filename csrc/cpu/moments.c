@@ -1,9 +1,9 @@
 /* Mean and variance, and the parameter gradients of the norms. Formulas and shapes: ref/moments.c.
  *
- * Design: columns in blocks of COLS and rows in chunks of CHUNK: 32 KB, so the second pass over a chunk (its squares about
- * its own mean) finds it in L1 or L2, and x comes from memory once. Chunks are merged by the formula of Chan, Golub and
- * LeVeque, "Algorithms for computing the sample variance" (1983). Rejected: E[x^2] - E[x]^2 (cancels) and Welford per
- * row (a division per element).
+ * Design: columns in blocks of COLS and rows in chunks of CHUNK: 32 KB, so the second pass over a chunk (its squares
+ * about its own mean) finds it in L1 or L2, and x comes from memory once. Chunks are merged by the formula of Chan,
+ * Golub and LeVeque, "Algorithms for computing the sample variance" (1983). Rejected: E[x^2] - E[x]^2 (cancels) and
+ * Welford per row (a division per element).
  */
 
 /* mean(w), var(w) of the columns of x(rows, w), rows `cols` apart; w <= COLS. var may be NULL. */

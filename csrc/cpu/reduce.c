@@ -1,10 +1,10 @@
 /* Reductions of contiguous runs and of columns. Formulas and shapes: ref/reduce.c.
  *
  * Design
- * (a) A run goes to LANES lanes and a fixed tree; columns go to one lane each, so a column's result does not depend on the
- *     columns beside it, nor a run's on the runs beside it.
- * (b) Both are cut into chunks of CHUNK steps whose partial results are then combined: a float sum of n terms has an error
- *     that grows with CHUNK + n / CHUNK instead of n.
+ * (a) A run goes to LANES lanes and a fixed tree; columns go to one lane each, so a column's result does not depend on
+ *     the columns beside it, nor a run's on the runs beside it.
+ * (b) Both are cut into chunks of CHUNK steps whose partial results are then combined: a float sum of n terms has an
+ *     error that grows with CHUNK + n / CHUNK instead of n.
  * (c) Columns are taken COLS at a time, so that each row is read in runs of 512 bytes while the sums stay in L1, and
  *     four rows at a time, so that a partial sum is loaded and stored once per four additions.
  * (d) The tail of a run is copied to a padded buffer: one body for full and short blocks, and no masks to emulate.

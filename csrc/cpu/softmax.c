@@ -1,10 +1,10 @@
 /* Softmax and its cross-entropy. Formulas and shapes: ref/softmax.c.
  *
  * Design
- * (a) Up to NARROW columns, LANES rows at a time are transposed to a tile, one row per lane: a row of 10 classes would leave
- *     lanes empty and spend its time in trees across lanes. Missing rows are rows of zeros.
- * (b) Wider rows go one by one: LANES lanes and a fixed tree, x read from L1 in each pass. Tails are padded with -inf, whose
- *     exponential adds 0 (where max is not finite the row is NaN anyway).
+ * (a) Up to NARROW columns, LANES rows at a time are transposed to a tile, one row per lane: a row of 10 classes would
+ *     leave lanes empty and spend its time in trees across lanes. Missing rows are rows of zeros.
+ * (b) Wider rows go one by one: LANES lanes and a fixed tree, x read from L1 in each pass. Tails are padded with -inf,
+ *     whose exponential adds 0 (where max is not finite the row is NaN anyway).
  * (c) Which of the two follows from cols alone, so a row's result does not depend on its batch.
  * (d) The largest element is subtracted first: exponents are <= 0 and the sum lies in [1, cols]. A maximum
  *     that loses a NaN will do: that NaN's own exponential makes the sum NaN.
@@ -200,7 +200,10 @@ HF_INLINE void xent_row(const int soft, const hf_softmax_cross_entropy_args *p, 
   if (!dx) return;
   const real scale = ((const real *)p->dloss)[i * p->dloss_row], share = sum_t / sum, at_label = dx[label];
 #pragma omp simd
-  for (int64_t j = 0; j < cols; j++) dx[j] = hf_fma(dx[j], share, -(soft ? hf_fma(k.on, target[j], k.off) : k.off)) * scale;
+  for (int64_t j = 0; j < cols; j++) {
+    const real t = soft ? hf_fma(k.on, target[j], k.off) : k.off;
+    dx[j] = hf_fma(dx[j], share, -t) * scale;
+  }
   if (!soft) dx[label] = hf_fma(at_label, share, -(k.on + k.off)) * scale;
 }
 

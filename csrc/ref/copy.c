@@ -1,5 +1,6 @@
 /* y[i . y_stride] = x[i . x_stride] for i in dim[0] x ... x dim[5], items of itemsize 4 or 8 bytes, strides in items.
- * x strides may be 0 (broadcast) or negative. Units: dim[0]. Writes with =. y aliases nothing and may be uninitialised. */
+ * x strides may be 0 (broadcast) or negative. Units: dim[0]. Writes with =. y aliases nothing, may be
+ * uninitialised. */
 static void ref_copy(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_copy_args *p = args;

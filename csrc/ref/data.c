@@ -84,6 +84,13 @@ static void ref_load_batch(const void *args, const hf_ctx *ctx, int64_t lo, int6
   }
 }
 
+/* dst row first + i = src row i: rows of a result into the user's array. Units: rows. Writes with =. */
+static void ref_store_batch(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_store_batch_args *p = args;
+  memcpy((char *)p->dst + (ctx->first + lo) * p->row_bytes, (const char *)p->src + lo * p->row_bytes,
+         (size_t)((hi - lo) * p->row_bytes));
+}
+
 /* y(1) = n. Units: 1. Writes with =. y may be uninitialised. */
 static void ref_dim_value(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
@@ -91,15 +98,16 @@ static void ref_dim_value(const void *args, const hf_ctx *ctx, int64_t lo, int64
   for (int64_t i = lo; i < hi; i++) ((real *)p->y)[i] = (real)p->n;
 }
 
-/* y(rows, elems) = x(rows, elems), int64 to real. Units: rows. Writes with =. y aliases nothing, may be uninitialised. */
+/* y(rows, elems) = x(rows, elems), int64 to real. Units: rows. Writes with =. y aliases nothing, may be
+ * uninitialised. */
 static void ref_int_to_real(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_int_to_real_args *p = args;
   for (int64_t e = lo * p->elems; e < hi * p->elems; e++) ((real *)p->y)[e] = (real)((const int64_t *)p->x)[e];
 }
 
-/* y(rows) = 1 where the first maximum of x(rows, cols) stands at labels(rows), int64; else 0. A NaN counts as the maximum.
- * Units: rows. Writes with =. y aliases nothing and may be uninitialised. */
+/* y(rows) = 1 where the first maximum of x(rows, cols) stands at labels(rows), int64; else 0. A NaN counts as the
+ * maximum. Units: rows. Writes with =. y aliases nothing and may be uninitialised. */
 static void ref_correct(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_correct_args *p = args;
@@ -111,8 +119,8 @@ static void ref_correct(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
   }
 }
 
-/* sums(2), double: sums[0] += value * weight, sums[1] += weight; value(1), weight(1) real, or weight absent: rows, for a
- * value that is a mean over them. Units: 1. Writes with +=. */
+/* sums(2), double: sums[0] += value * weight, sums[1] += weight; value(1), weight(1) real, or weight absent: rows, for
+ * a value that is a mean over them. Units: 1. Writes with +=. */
 static void ref_accumulate(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_accumulate_args *p = args;

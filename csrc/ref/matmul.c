@@ -1,7 +1,7 @@
-/* y(m, n) = epilogue(bias(n) + x(m, k) w(k, n)): y[i, j] starts at bias[j] (0 without bias) and takes k FMAs, k ascending.
- * x and w are strided (x_row, x_col, w_row, w_col), so either may be a transposed view; y is contiguous. k may be 0.
- * Units: rows of y, or with by_cols blocks of HF_COL_BLOCK columns. Writes with =. y may be uninitialised and aliases
- * neither x, w nor bias; the epilogue usually has y as in[0] and out[0]. */
+/* y(m, n) = epilogue(bias(n) + x(m, k) w(k, n)): y[i, j] starts at bias[j] (0 without bias) and takes k FMAs, k
+ * ascending. x and w are strided (x_row, x_col, w_row, w_col), so either may be a transposed view; y is contiguous. k
+ * may be 0. Units: rows of y, or with by_cols blocks of HF_COL_BLOCK columns. Writes with =. y may be uninitialised and
+ * aliases neither x, w nor bias; the epilogue usually has y as in[0] and out[0]. */
 static void ref_matmul(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_matmul_args *p = args;
   const real *x = p->x, *w = p->w, *bias = p->bias;

@@ -1,5 +1,5 @@
-/* mean(u) = sum x / n, var(u) = sum (x - mean)^2 / n (biased), of each column of x(rows, cols), or of each row with per_row.
- * Two passes in double. n = 0 gives NaN. Units: cols, or rows with per_row. Writes with =. var may be NULL.
+/* mean(u) = sum x / n, var(u) = sum (x - mean)^2 / n (biased), of each column of x(rows, cols), or of each row with
+ * per_row. Two passes in double. n = 0 gives NaN. Units: cols, or rows with per_row. Writes with =. var may be NULL.
  * Outputs alias nothing and may be uninitialised. */
 static void ref_moments(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;

@@ -18,8 +18,8 @@ static void ref_grad_norm(const void *args, const hf_ctx *ctx, int64_t lo, int64
   }
 }
 
-/* scale(1) = min(1, max_norm / (|g| + 1e-6)), |g|^2 the sum of grad_norm's partials of n elements; 1 with max_norm <= 0.
- * As PyTorch's clip_grad_norm_. Sets status HF_NONFINITE if |g|^2 or loss(1) (may be NULL) is not finite.
+/* scale(1) = min(1, max_norm / (|g| + 1e-6)), |g|^2 the sum of grad_norm's partials of n elements; 1 with max_norm <=
+ * 0. As PyTorch's clip_grad_norm_. Sets status HF_NONFINITE if |g|^2 or loss(1) (may be NULL) is not finite.
  * Units: 1. Writes with =. scale may be uninitialised. */
 static void ref_grad_check(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_grad_check_args *p = args;

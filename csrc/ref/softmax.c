@@ -20,8 +20,8 @@ static void ref_softmax(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
   }
 }
 
-/* Softmax cross-entropy of logits x(rows, cols) against labels(rows), int64, or target(rows, cols): just one of the two.
- *   t_ij = (1 - s) target_ij + s / cols     s: label smoothing (Szegedy et al. 2016); target one-hot for labels
+/* Softmax cross-entropy of logits x(rows, cols) against labels(rows), int64, or target(rows, cols): just one of the
+ *   two. t_ij = (1 - s) target_ij + s / cols     s: label smoothing (Szegedy et al. 2016); target one-hot for labels
  *   loss(rows): loss_i = -sum_j t_ij log softmax(x)_ij, with 0 log 0 = 0
  *   dx(rows, cols): dx_ij = (softmax(x)_ij sum_j t_ij - t_ij) dloss[i * dloss_row]
  * loss and dx may each be NULL. A label outside [0, cols) sets status HF_BAD_INDEX and gives zeros.
@@ -40,11 +40,11 @@ static void ref_softmax_cross_entropy(const void *args, const hf_ctx *ctx, int64
       continue;
     }
     const real max = ref_row_max(x, cols);
-    double sum = 0, sum_t = 0, sum_tx = 0;
+    double sum = 0, sum_t = target ? 0 : 1, sum_tx = 0;
     for (int64_t j = 0; j < cols; j++) {
       const double t = (1 - p->smoothing) * (target ? target[j] : j == label) + p->smoothing / (double)cols;
       sum += exp(x[j] - max);
-      sum_t += t;
+      if (target) sum_t += t;
       sum_tx += t != 0 ? t * (x[j] - max) : 0;
     }
     if (loss) *loss = (real)(log(sum) * sum_t - sum_tx);

@@ -1,4 +1,45 @@
 """hawfinch: a neural-net engine. The public names, nothing else."""
 
-from . import ops as ops
+from . import errors as errors, initializers as initializers, nn as nn, ops as ops
 from .compile import compile as compile, value_and_grad as value_and_grad
+from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
+from .interop.checkpoint import load as load
+from .losses import (
+    MAE as MAE,
+    MSE as MSE,
+    BCEWithLogits as BCEWithLogits,
+    Huber as Huber,
+    Loss as Loss,
+    SoftmaxCrossEntropy as SoftmaxCrossEntropy,
+)
+from .nn import (
+    ELU as ELU,
+    GELU as GELU,
+    BatchNorm as BatchNorm,
+    Dropout as Dropout,
+    Flatten as Flatten,
+    LayerNorm as LayerNorm,
+    LeakyReLU as LeakyReLU,
+    Linear as Linear,
+    LogSoftmax as LogSoftmax,
+    Module as Module,
+    ReLU as ReLU,
+    Sequential as Sequential,
+    Sigmoid as Sigmoid,
+    SiLU as SiLU,
+    Softmax as Softmax,
+    Softplus as Softplus,
+    Tanh as Tanh,
+)
+from .optim import (
+    SGD as SGD,
+    Adagrad as Adagrad,
+    Adam as Adam,
+    AdamW as AdamW,
+    Optimizer as Optimizer,
+    RMSprop as RMSprop,
+)
+from .show_config import show_config as show_config
+from .train.callbacks import Progress as Progress
+from .train.history import History as History
+from .train.trainer import Trainer as Trainer

@@ -213,7 +213,9 @@ cdef class Plan:
     cdef int64_t **dynamic_target
     cdef int64_t *dynamic_offset
     cdef int64_t *dynamic_number
-    cdef int n_dynamic, n_sources, busy
+    cdef int n_dynamic, max_threads
+    cdef public bint busy
+    cdef readonly int64_t last_step  # where the last run stopped
     cdef object keep, kept_sources
     cdef cnp.ndarray scratch
 
@@ -225,7 +227,7 @@ cdef class Plan:
         cdef int i, op, isa_number = ISAS.index(isa)
         cdef hf_record *r
         cdef list patches = [], dynamics = []
-        self.keep = keep
+        self.keep, self.max_threads = keep, max_threads
         self.kept_sources = {}
         for record in records:
             total += (hf_args_size[OPS[record[0]]] + 63) & ~63
@@ -331,7 +333,9 @@ cdef class Plan:
         cdef hf_run run
         cdef int status, i
         if self.busy:
-            raise RuntimeError("this plan is running in another thread")
+            raise RuntimeError("this plan is running already: a trainer can't be used by two threads at once")
+        if threads < 1 or threads > self.max_threads:
+            raise ValueError(f"threads must be in [1, {self.max_threads}], got {threads}")
         for i in range(self.n_dynamic):
             self.dynamic_target[i][0] = (
                 <int64_t>cnp.PyArray_DATA(<cnp.ndarray>dynamic[self.dynamic_number[i]]) + self.dynamic_offset[i])
@@ -348,6 +352,7 @@ cdef class Plan:
             while True:
                 with nogil:
                     status = hf_plan_run(&self.plan, &run, threads)
+                self.last_step = run.cursor_step
                 if status != PAUSED:
                     return status, run.cursor_step
                 PyErr_CheckSignals()

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .graph import LEAVES, SCALAR, Graph, Node, Tensor, tracing
+from .graph import LEAVES, SCALAR, Graph, Node, Tensor, numel, tracing
+from .ops.elementwise import COPY
 from .ops.normalization import NORMALIZE, expand_normalize
 from .ops.shape import RESHAPE, TRANSPOSE
 from .ops.softmax import CROSS_ENTROPY, CROSS_ENTROPY_BOTH, CROSS_ENTROPY_GRAD
@@ -76,8 +77,11 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
         new.scope = node.scope
         if node in pairs:  # what the gradient needs besides the logits comes before the loss now
             grad = pairs[node]
-            replay_with_inputs(grad.inputs[2].node)
-            ins = tuple(to[id(t)] for t in grad.inputs)
+            x, target, dloss = grad.inputs
+            if dloss.node.op is COPY and numel(dloss.node.inputs[0].shape) == 1:  # one number for every row
+                dloss = dloss.node.inputs[0]
+            replay_with_inputs(dloss.node)
+            ins = tuple(to[id(t)] for t in (x, target, dloss))
             both = new.add(CROSS_ENTROPY_BOTH, ins, node.attrs)
             to[id(node.outputs[0])], to[id(grad.outputs[0])] = both.outputs
         elif node in paired_grads:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -275,6 +276,17 @@ def scalar_value(t: Tensor) -> float | None:
     return t.node.attrs["value"] if t.node.op is SCALAR else None
 
 
+# arithmetic on numbers known while tracing, as gradient rules do it
+FOLDED: dict[str, Callable[..., float]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b if b else math.nan if a == 0 or a != a else math.copysign(math.inf, a),
+    "neg": lambda a: -a,
+    "square": lambda a: a * a,
+}
+
+
 def as_tensor(graph: Graph, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
@@ -302,5 +314,7 @@ def apply(op: Op, *inputs: Any, **attrs: Any) -> Any:
     tensors = tuple([as_tensor(graph, v) for v in inputs])
     if op.elementwise or op.name in REAL_ONLY:
         tensors = tuple([ops().to_real(t) if t.dtype == "int" else t for t in tensors])
+    if op.name in FOLDED and all(t.node.op is SCALAR for t in tensors):
+        return scalar(graph, FOLDED[op.name](*[t.node.attrs["value"] for t in tensors]))
     node = graph.add(op, tensors, attrs)
     return node.outputs[0] if len(node.outputs) == 1 else node.outputs

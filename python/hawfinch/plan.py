@@ -161,6 +161,17 @@ class Plan:
             return None, self._offsets[key]
         return (("dynamic", place.number), place.offset) if isinstance(place, Dynamic) else (id(place[0]), place[1])
 
+    def view(self, t: Tensor, batch: int) -> Array | None:
+        """The values of t in memory for a batch of this size: a real array, or None for integers and run-time addresses."""
+        base = base_of(t)
+        place = self._places.get(id(base))
+        if t.dtype == "int" or isinstance(place, Dynamic):
+            return None
+        buffer, start = (self.arena, self._offsets[id(base)]) if place is None else place
+        n = size_at(numel(t.shape), batch)
+        raw: Array = buffer.reshape(-1).view(np.uint8)[start : start + n * self.itemsize]
+        return raw.view(self.dtype) if len(raw) == n * self.itemsize else None
+
     # ---- barriers ----
     def _find_barriers(self) -> list[bool]:
         flags = []

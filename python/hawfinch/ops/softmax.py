@@ -60,14 +60,14 @@ def _xent_step(
     x: Tensor, t: Tensor, smoothing: float, loss: Tensor | None, dx: Tensor | None, dloss: Tensor | None
 ) -> Step:
     labels = t.dtype == "int"
-    scalar = dloss is not None and dloss.shape == ()
+    scalar = dloss is not None and numel(dloss.shape) == 1
     fields = {
         "loss": loss, "dx": dx, "x": x, "labels": t if labels else None, "target": None if labels else t,
         "dloss": dloss, "rows": x.shape[0], "cols": x.shape[1], "dloss_row": int(not scalar), "smoothing": smoothing,
     }  # fmt: skip
     writes = tuple(w for w in (loss, dx) if w is not None)
     reads = (x, t) if dloss is None else (x, t, dloss)
-    local = tuple(r for r in (*writes, *reads) if r.shape != ())
+    local = tuple(r for r in (*writes, *reads) if r is not dloss or not scalar)
     return Step(
         "softmax_cross_entropy", fields, writes, reads, units=x.shape[0], local=local, flops=numel(x.shape) * 25,
         in_place=((dx, x),) if dx is not None else (),

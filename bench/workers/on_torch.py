@@ -1,0 +1,142 @@
+"""PyTorch: eager with each kind of Adam, and compiled with two settings."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from jobs import EPS, MOMENTUM, RATE, Job, data, labels, normal, weights
+from torch import nn
+from workers.base import Calls, Case, serve
+
+COMPILED = {"compile": "default", "compile max-autotune": "max-autotune-no-cudagraphs"}
+
+
+def net(job: Job, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i, (w, b) in enumerate(weights(job)):
+        linear = nn.Linear(*w.shape)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(w.T))
+            linear.bias.copy_(torch.from_numpy(b))
+        layers.append(linear)
+        if i < len(job.sizes) - 2:
+            if job.norm:
+                layers.append(nn.BatchNorm1d(w.shape[1], momentum=MOMENTUM))
+            layers.append(nn.ReLU())
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+class Fit(Case):
+    """Shuffle, then gather, forward, loss, backward and Adam per batch; or one given batch where the job is a step."""
+
+    def __init__(self, job: Job, mode: str, dropout: float):
+        self.job, self.mode, self.steps = job, mode, job.batches
+        x, y = data(job)
+        self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
+        self.model, loss = net(job, dropout), nn.CrossEntropyLoss()
+
+        def forward(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return loss(self.model(x), y)
+
+        self.forward = torch.compile(forward, mode=COMPILED[mode]) if mode in COMPILED else forward
+        # Compiled nets get the fused Adam: of PyTorch's it is the fastest on a CPU.
+        kinds = {"eager": {}, "eager foreach": {"foreach": True}}
+        self.adam = torch.optim.Adam(self.model.parameters(), lr=RATE, eps=EPS, **kinds.get(mode, {"fused": True}))
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        self.adam.zero_grad(set_to_none=True)
+        loss = self.forward(x, y)
+        loss.backward()
+        self.adam.step()
+        return loss
+
+    def run(self, units: int) -> None:
+        if self.job.kind == "step":
+            for _ in range(units):
+                self.last = self.step(self.x, self.y).item()
+            return
+        for _ in range(units):
+            for rows in torch.randperm(len(self.x)).split(self.job.batch):
+                loss = self.step(self.x[rows], self.y[rows])
+            self.last = loss.item()
+
+    def first_losses(self) -> list[float]:
+        fresh = Fit(self.job, self.mode, 0.0)
+        pairs = zip(fresh.x.split(self.job.batch), fresh.y.split(self.job.batch), strict=True)
+        return [fresh.step(x, y).item() for x, y in itertools.islice(itertools.cycle(pairs), 3)]
+
+    def loss(self) -> float:
+        return self.last
+
+
+def predict(job: Job, mode: str) -> Case:
+    model, x = net(job, 0.0).eval(), torch.from_numpy(data(job)[0])
+    call = torch.compile(model) if mode in COMPILED else model
+
+    @torch.inference_mode()
+    def run() -> torch.Tensor:
+        return call(x)
+
+    return Calls(run)
+
+
+def matmul(job: Job) -> Case:
+    n = job.sizes[0]
+    a, b, out = torch.from_numpy(normal(n, n)), torch.from_numpy(normal(n, n, seed=4)), torch.empty(n, n)
+    return Calls(lambda: torch.mm(a, b, out=out))
+
+
+def norm(job: Job, mode: str) -> Case:
+    x, dy = torch.from_numpy(normal(*job.sizes)).requires_grad_(), torch.from_numpy(normal(*job.sizes, seed=4))
+    gamma, beta = torch.ones(job.sizes[1], requires_grad=True), torch.zeros(job.sizes[1], requires_grad=True)
+
+    def forward(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+        return torch.relu(nn.functional.batch_norm(x, None, None, gamma, beta, training=True))
+
+    call = torch.compile(forward) if mode in COMPILED else forward
+    return Calls(lambda: torch.autograd.grad(call(x, gamma, beta), (x, gamma, beta), dy))
+
+
+def softmax(job: Job, mode: str) -> Case:
+    z, t = torch.from_numpy(normal(*job.sizes)).requires_grad_(), torch.from_numpy(labels(*job.sizes))
+    call = torch.compile(nn.functional.cross_entropy) if mode in COMPILED else nn.functional.cross_entropy
+    return Calls(lambda: torch.autograd.grad(call(z, t), z))
+
+
+def adam(job: Job, mode: str) -> Case:
+    p = nn.Parameter(torch.from_numpy(normal(*job.sizes)))
+    p.grad = torch.from_numpy(normal(*job.sizes, seed=4))
+    kinds = {"eager foreach": {"foreach": True}, "eager fused": {"fused": True}}
+    return Calls(torch.optim.Adam([p], lr=RATE, eps=EPS, **kinds.get(mode, {})).step)
+
+
+def gelu(job: Job, mode: str) -> Case:
+    x = torch.from_numpy(normal(*job.sizes))
+    call = torch.compile(nn.functional.gelu) if mode in COMPILED else nn.functional.gelu
+    return Calls(lambda: call(x))
+
+
+def modes(job: Job) -> list[str]:
+    if job.kind in ("fit", "step"):
+        return ["eager", "eager foreach", "eager fused", *COMPILED]
+    if job.kind == "adam":
+        return ["eager", "eager foreach", "eager fused"]
+    return ["eager"] if job.kind == "matmul" else ["eager", "compile"]
+
+
+def build(job: Job, mode: str) -> Case:
+    torch.manual_seed(0)
+    torch.compiler.reset()
+    if job.kind in ("fit", "step"):
+        return Fit(job, mode, job.dropout)
+    if job.kind == "matmul":
+        return matmul(job)
+    return {"predict": predict, "norm": norm, "softmax": softmax, "adam": adam, "gelu": gelu}[job.kind](job, mode)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    serve({"torch": torch.__version__}, modes, build, threads=torch.get_num_threads())

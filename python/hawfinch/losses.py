@@ -1,0 +1,215 @@
+"""Losses: each gives one number per row; the trainer takes their (weighted) mean.
+
+A loss is also any function ``f(prediction, target)`` of traced values that gives (rows,) or (rows, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .errors import ArgumentError, DTypeError, LabelError, ShapeError, unknown_name
+from .graph import Array, Shape, Tensor
+
+ClassWeight = Mapping[int, float] | Sequence[float] | str | None
+
+
+def per_row(values: Tensor) -> Tensor:
+    """The mean over all axes but the first."""
+    if values.ndim <= 1:
+        return values
+    return ops.mean(values, tuple(range(1, values.ndim)))
+
+
+class Loss:
+    """Base. ``check`` gives the target array as it goes into the plan, or raises."""
+
+    name = "loss"
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        raise TypeError(f"{type(self).__name__} defines no __call__(prediction, target)")
+
+    def check(self, y: Array, output: Shape) -> Array:
+        """Targets of real numbers in exactly the shape of the output: nothing is broadcast silently."""
+        expected = output[1:]
+        if y.shape[1:] != expected:
+            hint = ""
+            if expected == (1,) and y.ndim == 1:
+                hint = "; pass y[:, None], or let the model end in a reshape to (rows,)"
+            elif expected == () and y.shape[1:] == (1,):
+                hint = "; pass y[:, 0]"
+            raise ShapeError(
+                f"{type(self).__name__}: targets {_rows(y.shape[1:])} do not match the model's output {_rows(expected)}{hint}"
+            )
+        return y
+
+    def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
+        raise ArgumentError(f"the metric 'accuracy' needs a classification loss, not {type(self).__name__}")
+
+    def row_weights(self, y: Array) -> Array | None:
+        """Weights that follow from the targets (class weights), float (rows,), or None."""
+        return None
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{k}={v!r}" for k, v in vars(self).items())
+        return f"{type(self).__name__}({inner})"
+
+
+def _rows(shape: Sequence[Any]) -> str:
+    return "(" + ", ".join(["rows", *map(str, shape)]) + ("," if not shape else "") + ")"
+
+
+def weights_of_labels(class_weight: ClassWeight, labels: Array, classes: int) -> Array:
+    """Weight of each row from its class: a mapping (missing classes: 1), a sequence, or "balanced" (rows / classes / count)."""
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise unknown_name("class_weight", class_weight, ["balanced"])
+        counts = np.bincount(labels, minlength=classes)
+        table = len(labels) / (classes * np.maximum(counts, 1))
+    elif isinstance(class_weight, Mapping):
+        table = np.ones(classes)
+        for k, v in class_weight.items():
+            if not 0 <= k < classes:
+                raise LabelError(f"class_weight names class {k}, but there are {classes} classes")
+            table[k] = v
+    else:
+        table = np.asarray(class_weight, np.float64)
+        if table.shape != (classes,):
+            raise ShapeError(f"class_weight: expected {classes} numbers, got shape {table.shape}")
+    if not np.isfinite(table).all() or (table < 0).any():
+        raise ArgumentError("class weights must be finite and not negative")
+    return np.asarray(table[labels])
+
+
+class SoftmaxCrossEntropy(Loss):
+    """-sum_j t_j log softmax(logits)_j. Targets: integer labels (rows,) in [0, classes), or probabilities (rows, classes).
+
+    label_smoothing s (default 0): t becomes (1 - s) t + s / classes. class_weight: per class, a mapping, a sequence or
+    "balanced"; integer labels only. Raises LabelError for labels out of range, DTypeError for float labels.
+    """
+
+    def __init__(self, *, label_smoothing: float = 0.0, class_weight: ClassWeight = None):
+        if not 0 <= label_smoothing < 1:
+            raise ArgumentError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        self.label_smoothing, self.class_weight = float(label_smoothing), class_weight
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return ops.softmax_cross_entropy(prediction, target, self.label_smoothing)
+
+    def check(self, y: Array, output: Shape) -> Array:
+        if len(output) != 2:
+            raise ShapeError(f"SoftmaxCrossEntropy: the model's output must be (rows, classes), got {output}")
+        classes = output[1]
+        assert isinstance(classes, int)
+        if y.ndim == 2 and y.shape[1] == classes and y.dtype.kind == "f":
+            if y.size and (y.min() < 0 or not np.allclose(y.sum(1), 1, atol=1e-3)):
+                raise LabelError("SoftmaxCrossEntropy: rows of target probabilities must not be negative and must sum to 1")
+            return y
+        if y.ndim != 1:
+            hint = "; pass y[:, 0]" if y.shape[1:] == (1,) else ""
+            raise ShapeError(
+                f"SoftmaxCrossEntropy: expected integer labels (rows,) or float probabilities (rows, {classes}), "
+                f"got {y.dtype} of shape {y.shape}{hint}"
+            )
+        if y.dtype.kind not in "iub":
+            raise DTypeError(
+                f"SoftmaxCrossEntropy: labels must be integers, got {y.dtype}; pass y.astype(int), or another loss for numbers"
+            )
+        y = y.astype(np.int64, copy=False)
+        if y.size and (y.min() < 0 or y.max() >= classes):
+            row = int(np.flatnonzero((y < 0) | (y >= classes))[0])
+            raise LabelError(f"label {int(y[row])} in row {row} is outside [0, {classes}): the model has {classes} outputs")
+        return y
+
+    def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
+        if target.dtype != "int":
+            raise ArgumentError("the metric 'accuracy' needs integer labels, not probabilities")
+        return ops.correct(prediction, target)
+
+    def row_weights(self, y: Array) -> Array | None:
+        if self.class_weight is None:
+            return None
+        if y.ndim != 1:
+            raise ArgumentError("class_weight needs integer labels, not probabilities")
+        given = self.class_weight
+        classes = len(given) if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) else 0
+        return weights_of_labels(given, y, classes or int(y.max()) + 1)
+
+
+class BCEWithLogits(Loss):
+    """softplus(x) - x t: binary cross-entropy of sigmoid(x) against targets in [0, 1], of the output's shape."""
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return per_row(ops.softplus(prediction) - prediction * target)
+
+    def check(self, y: Array, output: Shape) -> Array:
+        y = super().check(y, output)
+        if y.size and (y.min() < 0 or y.max() > 1):
+            raise LabelError(f"BCEWithLogits: targets must be in [0, 1], got values from {y.min()} to {y.max()}")
+        return y
+
+    def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
+        hit = ops.equal(ops.greater(prediction, 0.0), ops.greater(target, 0.5))
+        return per_row(ops.mul(hit, 1.0) + 0.0 if hit.dtype == "real" else ops.where(hit, 1.0, 0.0))
+
+
+class MSE(Loss):
+    """(prediction - target)**2, targets of exactly the output's shape."""
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return per_row(ops.square(prediction - target))
+
+
+class MAE(Loss):
+    """abs(prediction - target), targets of exactly the output's shape."""
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return per_row(ops.abs(prediction - target))
+
+
+class Huber(Loss):
+    """0.5 d**2 where abs(d) <= delta, else delta * (abs(d) - delta / 2); d = prediction - target. delta: default 1."""
+
+    def __init__(self, delta: float = 1.0):
+        if delta <= 0:
+            raise ArgumentError(f"Huber: delta must be > 0, got {delta}")
+        self.delta = float(delta)
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        d = prediction - target
+        a = ops.abs(d)
+        return per_row(
+            ops.where(ops.less_equal(a, self.delta), ops.square(d) * 0.5, (a - 0.5 * self.delta) * self.delta)
+        )
+
+
+class _FunctionLoss(Loss):
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]):
+        self.function = function
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return per_row(self.function(prediction, target))
+
+
+LOSSES: dict[str, type[Loss]] = {
+    "softmax_cross_entropy": SoftmaxCrossEntropy, "bce_with_logits": BCEWithLogits, "mse": MSE, "mae": MAE,
+    "huber": Huber,
+}  # fmt: skip
+
+
+def get_loss(loss: str | Loss | Callable[..., Any]) -> Loss:
+    """A loss by name, an instance or class of one, or a function of traced values."""
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        return loss()
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            raise unknown_name("loss", loss, LOSSES)
+        return LOSSES[loss]()
+    if callable(loss):
+        return _FunctionLoss(loss)
+    raise ArgumentError(f"loss: expected a name, a Loss or a function, got {type(loss).__name__}")

@@ -1,0 +1,20 @@
+"""Layers, one small file each."""
+
+from .activations import (
+    ELU as ELU,
+    GELU as GELU,
+    LeakyReLU as LeakyReLU,
+    LogSoftmax as LogSoftmax,
+    ReLU as ReLU,
+    Sigmoid as Sigmoid,
+    SiLU as SiLU,
+    Softmax as Softmax,
+    Softplus as Softplus,
+    Tanh as Tanh,
+)
+from .batch_norm import BatchNorm as BatchNorm
+from .dropout import Dropout as Dropout
+from .layer_norm import LayerNorm as LayerNorm
+from .linear import Linear as Linear
+from .module import Module as Module
+from .sequential import Flatten as Flatten, Sequential as Sequential

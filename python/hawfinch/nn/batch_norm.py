@@ -1,0 +1,39 @@
+"""BatchNorm: each feature normalised over the batch."""
+
+from __future__ import annotations
+
+from .. import ops
+from ..errors import ArgumentError, ShapeError
+from ..graph import Tensor, numel
+from ..ops.shape import size
+from .module import Module
+
+
+class BatchNorm(Module):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias for each feature of the last axis; x (rows, ..., C).
+
+    In training: mean and (biased) variance of the batch; the running averages move by ``momentum`` (the variance with
+    n/(n - 1), as in PyTorch). In inference: the running averages. A batch of one row is not an error: its variance is 0.
+    eps: default 1e-5. momentum: default 0.1. Ioffe, Szegedy, ICML 2015.
+    """
+
+    def __init__(self, *, eps: float = 1e-5, momentum: float = 0.1):
+        if eps <= 0 or not 0 <= momentum <= 1:
+            raise ArgumentError(f"BatchNorm: eps must be > 0 and momentum in [0, 1], got eps={eps}, momentum={momentum}")
+        self.eps, self.momentum = eps, momentum
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim < 2 or not isinstance(x.shape[-1], int):
+            raise ShapeError(f"expected (rows, ..., features), got {x.shape}")
+        c = x.shape[-1]
+        weight, bias = self.param("weight", (c,), "ones"), self.param("bias", (c,), "zeros")
+        mean, var = self.state("running_mean", (c,), "zeros"), self.state("running_var", (c,), "ones")
+        if not self.training:
+            scale = weight / ops.sqrt(var + self.eps)
+            return (x - mean) * scale + bias
+        y, batch_mean, batch_var = ops.batch_norm(x, weight, bias, self.eps)
+        n = size(numel(x.shape[:-1]))
+        unbiased = batch_var * (n / ops.maximum(n - 1.0, 1.0))
+        self.update_state("running_mean", mean * (1 - self.momentum) + batch_mean * self.momentum)
+        self.update_state("running_var", var * (1 - self.momentum) + unbiased * self.momentum)
+        return y

@@ -1,0 +1,301 @@
+"""Module: a layer or a whole model. Its ``forward`` is traced; its parameters are views of one buffer.
+
+Design
+(a) Sizes are inferred: a layer asks for its parameters in ``forward``, where it sees the shape of its input. Parameters exist
+    after ``build`` (which ``fit`` and ``predict`` call). Rejected: input sizes in every constructor, the commonest shape
+    error of hand-written nets.
+(b) The root module owns one contiguous buffer for parameters and one for state (batch-norm statistics); ``Parameter.data``
+    is a view of it. Rejected: an array per parameter, which makes an optimiser a loop over arrays.
+(c) Constructor arguments are kept as given, so a model of built-in layers can describe itself in a file. Rejected: pickling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError
+from ..graph import BATCH, PARAM, STATE, Array, Graph, Shape, Tensor, current_graph, input_tensor, leaf, tracing
+from ..initializers import Draw, Initializer, get_initializer
+from ..plan import aligned_zeros
+
+DTYPES = ("float32", "float64")
+PAD = 16  # elements: every parameter starts on a cache line
+
+
+class Parameter:
+    """A named array of a module. ``data`` is a view into the model's buffer once built."""
+
+    __slots__ = ("data", "fan", "init", "name", "offset", "shape", "trainable")
+
+    def __init__(
+        self, name: str, shape: tuple[int, ...], init: Initializer, fan: tuple[int, int], trainable: bool = True
+    ):
+        self.name, self.shape, self.init, self.fan, self.trainable = name, shape, init, fan, trainable
+        self.data: Array | None = None
+        self.offset = 0  # elements into its buffer
+
+    def value(self, draw: Draw) -> Array:
+        return self.init(self.shape, *self.fan, draw).reshape(self.shape)
+
+
+class Store:
+    """The buffers of a built model: trainable parameters, and state."""
+
+    def __init__(self, named: dict[str, Parameter], dtype: str):
+        self.dtype = dtype
+        self.trainable = {k: p for k, p in named.items() if p.trainable}
+        self.state = {k: p for k, p in named.items() if not p.trainable}
+        self.params = self._home(self.trainable)
+        self.buffers = self._home(self.state)
+
+    def _home(self, group: dict[str, Parameter]) -> Array:
+        """Moves every array of the group into one new buffer."""
+        size = sum(-(-math.prod(p.shape) // PAD) * PAD for p in group.values())
+        itemsize = np.dtype(self.dtype).itemsize
+        flat = aligned_zeros(size * itemsize).view(self.dtype)
+        at = 0
+        for p in group.values():
+            n = math.prod(p.shape)
+            view = flat[at : at + n].reshape(p.shape)
+            if p.data is not None:
+                view[...] = p.data
+            p.data, p.offset = view, at
+            at += -(-n // PAD) * PAD
+        return flat
+
+    def owns(self, named: dict[str, Parameter]) -> bool:
+        """Whether the named parameters are exactly this store's, still at home here."""
+        mine = {**self.trainable, **self.state}
+        return mine.keys() == named.keys() and all(
+            named[k] is p and p.data is not None and _inside(p.data, self.params if p.trainable else self.buffers)
+            for k, p in mine.items()
+        )
+
+
+def _inside(view: Array, flat: Array) -> bool:
+    start = _core.address(flat)
+    return start <= _core.address(view) <= start + flat.nbytes
+
+
+class Module:
+    """Base of layers and models. Subclasses define ``forward(self, *inputs)`` with operators and ``hf.ops``.
+
+    >>> import numpy as np, hawfinch as hf
+    >>> class Block(hf.Module):
+    ...     def __init__(self, n):
+    ...         self.a, self.b = hf.Linear(n), hf.Linear(n)
+    ...
+    ...     def forward(self, x):
+    ...         return hf.ops.relu(self.b(hf.ops.relu(self.a(x))) + x)
+    >>> Block(4).predict(np.zeros((3, 4), np.float32)).shape
+    (3, 4)
+    """
+
+    dtype: str = "float32"
+    _config: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Module:
+        self = super().__new__(cls)
+        self.__dict__.update(_config=(args, kwargs), _own={}, _path="", _store=None, _input=None, _pools={})
+        self.__dict__["metadata"] = {}
+        return self
+
+    metadata: dict[str, str]  # free text kept in the model's file
+    _own: dict[str, Parameter]
+    _path: str
+    _store: Store | None
+    _input: tuple[Shape, ...] | None
+    _pools: dict[Any, Any]
+
+    def forward(self, *inputs: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} defines no forward(self, *inputs)")
+
+    def __call__(self, *inputs: Any) -> Any:
+        """On traced values: the layer's output. On arrays: ``predict``."""
+        graph = current_graph()
+        if graph is None:
+            return self.predict(inputs[0] if len(inputs) == 1 else inputs)
+        for x in inputs:
+            if not isinstance(x, Tensor):
+                raise TypeError(f"{type(self).__name__}: expected traced values, got {type(x).__name__}")
+        with graph.in_scope(self._path or graph.scope):
+            try:
+                return self.forward(*inputs)
+            except ShapeError as error:
+                if self._path and not getattr(error, "placed", False):
+                    error.args = (f"layer {self._path!r} ({type(self).__name__}): {error}",)
+                    error.placed = True  # type: ignore[attr-defined]
+                raise
+
+    # ---- what forward may use ----
+    @property
+    def training(self) -> bool:
+        """Whether the trace under way is for training (batch statistics, dropout)."""
+        graph = current_graph()
+        return graph is not None and graph.training
+
+    def param(
+        self, name: str, shape: Sequence[int], init: str | Initializer, fan: tuple[int, int] = (0, 0), *,
+        trainable: bool = True,
+    ) -> Tensor:  # fmt: skip
+        """This module's array ``name``, made at the first trace. fan: (inputs, outputs), for the initializer."""
+        graph = current_graph()
+        assert graph is not None
+        known = self._own.get(name)
+        if known is None:
+            if any(not isinstance(s, int) for s in shape):
+                raise ShapeError(f"parameter {name!r} can't have the batch size in its shape {tuple(shape)}")
+            known = self._own[name] = Parameter(name, tuple(shape), get_initializer(init), fan, trainable)
+        elif known.shape != tuple(shape):
+            raise ShapeError(f"parameter {name!r} has shape {known.shape}, but this input needs {tuple(shape)}")
+        return leaf(graph, PARAM if trainable else STATE, known)
+
+    def state(self, name: str, shape: Sequence[int], init: str | Initializer) -> Tensor:
+        """An array that is not trained, such as a running mean."""
+        return self.param(name, shape, init, trainable=False)
+
+    def update_state(self, name: str, value: Tensor) -> None:
+        """Sets a state array to ``value`` at the end of every training step."""
+        graph = current_graph()
+        assert graph is not None
+        graph.updates.append((leaf(graph, STATE, self._own[name]), value))
+
+    # ---- structure ----
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Direct submodules: attributes, and items of list, tuple and dict attributes."""
+        for name, value in vars(self).items():
+            if name.startswith("_"):
+                continue
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, list | tuple):
+                yield from ((f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Module))
+            elif isinstance(value, dict):
+                yield from ((f"{name}.{k}", v) for k, v in value.items() if isinstance(v, Module))
+
+    def modules(self, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, each once, with its path."""
+        seen = set() if seen is None else seen
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield path, self
+        for name, child in self.children():
+            yield from child.modules(f"{path}.{name}" if path else name, seen)
+
+    def _named(self) -> dict[str, Parameter]:
+        return {(f"{path}.{n}" if path else n): p for path, m in self.modules() for n, p in m._own.items()}
+
+    # ---- build ----
+    def trace(self, graph: Graph, inputs: Sequence[Shape]) -> tuple[list[Tensor], list[Tensor]]:
+        """Calls forward with symbols of these shapes (batch axis first): (input tensors, output tensors)."""
+        for path, m in self.modules():
+            m._path = path
+        with tracing(graph):
+            xs = [input_tensor(graph, f"x{i}", shape) for i, shape in enumerate(inputs)]
+            result = self(*xs)
+        ys = list(result) if isinstance(result, tuple | list) else [result]
+        for y in ys:
+            if not isinstance(y, Tensor):
+                raise TypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")
+        return xs, ys
+
+    def build(self, *input_shapes: Sequence[int], seed: int = 0) -> Module:
+        """Makes and initialises the parameters. input_shapes: one per input, without the batch axis.
+
+        Does nothing to a model that is built already; raises ShapeError where it was built for other shapes.
+        """
+        shapes = tuple((BATCH, *shape) for shape in input_shapes)
+        if self._input is not None and self._store is not None:
+            if shapes != self._input:
+                raise ShapeError(f"the model was built for inputs {self._describe_input()}, got {_plain(shapes)}")
+            self.store()
+            return self
+        if self.dtype not in DTYPES:
+            raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
+        self.trace(Graph(training=True), shapes)
+        named = self._named()
+        for i, p in enumerate(named.values()):
+            if p.data is None:
+                p.data = p.value(Draw(seed, i)).astype(self.dtype)
+        self._input = shapes
+        self._store = Store(named, self.dtype)
+        return self
+
+    def store(self) -> Store:
+        """The buffers; made anew when a parameter has moved to another model's buffer since."""
+        if self._store is None:
+            raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
+        named = self._named()
+        if not self._store.owns(named):
+            self._store = Store(named, self.dtype)
+            self._pools.clear()
+        return self._store
+
+    def _describe_input(self) -> str:
+        return _plain(self._input or ())
+
+    def parameters(self) -> dict[str, Array]:
+        """Trainable arrays by name; views: writing to one changes the net."""
+        return {k: p.data for k, p in self.store().trainable.items() if p.data is not None}
+
+    def buffers(self) -> dict[str, Array]:
+        """Arrays that are not trained (running statistics) by name; views."""
+        return {k: p.data for k, p in self.store().state.items() if p.data is not None}
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable values."""
+        return sum(math.prod(p.shape) for p in self.store().trainable.values())
+
+    def astype(self, dtype: str) -> Module:
+        """Sets the dtype that the model is built in: "float32" or "float64". A built model is converted."""
+        if dtype not in DTYPES:
+            raise DTypeError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+        self.dtype = dtype
+        if self._store is not None:
+            self._store = Store(self._named(), dtype)
+            self._pools.clear()
+        return self
+
+    # ---- use ----
+    def predict(self, x: Any, *, out: Array | None = None, threads: int | None = None) -> Any:
+        """The model's output for rows of x, in inference mode. A model that isn't built is built first.
+
+        x: array (rows, ...), or a tuple of them for several inputs; any real dtype and strides. Rows stream through the net
+        in chunks, so memory does not grow with their number, and a row's result does not depend on the other rows.
+        Gives an array (rows, ...) of the model's dtype, or a tuple of them. Raises ShapeError, DTypeError, NonFiniteError.
+        """
+        from ..train.predictor import predict
+
+        return predict(self, x, out, threads)
+
+    def summary(self) -> str:
+        """A table: layer, output shape, parameters, bytes, FLOPs of one row. The model must be built."""
+        from .summary import summary
+
+        return summary(self)
+
+    def save(self, path: Any, metadata: dict[str, str] | None = None) -> None:
+        """Writes the net to a safetensors file, with its architecture where all layers are hawfinch's own.
+
+        The file is written beside the old one and renamed: it is never half there. ``metadata``: text to keep in the file,
+        given back as ``model.metadata``.
+        """
+        from ..interop.checkpoint import save_model
+
+        save_model(self, path, metadata)
+
+    def __repr__(self) -> str:
+        args, kwargs = self._config
+        inner = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
+        return f"{type(self).__name__}({', '.join(inner)})"
+
+
+def _plain(shapes: Sequence[Shape]) -> str:
+    return ", ".join("(" + ", ".join(["rows", *map(str, s[1:])]) + ")" for s in shapes)

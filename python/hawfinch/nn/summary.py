@@ -1,0 +1,48 @@
+"""A model as a table."""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import NotBuiltError
+from ..graph import Dim, Graph, numel, size_at
+from .module import Module
+
+
+def summary(model: Module) -> str:
+    """Layer, output shape, parameters, bytes and FLOPs of one row (multiplications and additions of matrix products)."""
+    if model._input is None:
+        raise NotBuiltError("summary needs the sizes: call build(input_shape), fit or predict first")
+    store = model.store()
+    graph = Graph()
+    model.trace(graph, model._input)
+    itemsize = store.params.itemsize
+    rows: list[tuple[str, str, str, str, str]] = []
+    total_flops = 0
+    for path, layer in model.modules():
+        if not path or next(layer.children(), None) is not None:
+            continue
+        nodes = [n for n in graph.nodes if n.scope == path and n.inputs]
+        shape = "x".join(map(str, nodes[-1].outputs[0].shape)) if nodes else "same"
+        flops = 0
+        for n in nodes:
+            if n.op.name == "matmul":
+                k = n.inputs[0].shape[1]
+                flops += 2 * size_at(numel(n.outputs[0].shape), 1) * (k.at(1) if isinstance(k, Dim) else k)
+        total_flops += flops
+        own = [p for p in layer._own.values() if p.trainable]
+        state = [p for p in layer._own.values() if not p.trainable]
+        count = sum(math.prod(p.shape) for p in own)
+        nbytes = (count + sum(math.prod(p.shape) for p in state)) * itemsize
+        rows.append((f"{path} ({type(layer).__name__})", shape, f"{count:,}", f"{nbytes:,}", f"{flops:,}"))
+    total = model.n_parameters
+    nbytes = (total + sum(math.prod(p.shape) for p in store.state.values())) * itemsize
+    head = ("layer", "output (B: rows)", "parameters", "bytes", "FLOPs/row")
+    foot = ("total", "", f"{total:,}", f"{nbytes:,}", f"{total_flops:,}")
+    widths = [max(len(r[i]) for r in [head, *rows, foot]) for i in range(5)]
+    rule = "-" * (sum(widths) + 8)
+
+    def line(r: tuple[str, ...]) -> str:
+        return "  ".join(v.ljust(w) if i < 2 else v.rjust(w) for i, (v, w) in enumerate(zip(r, widths, strict=True)))
+
+    return "\n".join([line(head), rule, *map(line, rows), rule, line(foot)])

@@ -1,0 +1,273 @@
+"""From a model to plans: prediction, evaluation, and the training step.
+
+Design: all three go down the same road and differ only in what is wanted of the graph. A training step's records are
+load the batch, forward, loss, backward, check (clip), optimiser, state; its last part is marked ``update`` and runs only when
+loss and gradient are finite, so a failed step leaves the model as it was. Rejected: separate forward and backward plans,
+which would keep every activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..autodiff import gradients
+from ..compile import fresh
+from ..errors import ShapeError
+from ..fuse import fuse, rewrite
+from ..graph import BATCH, Array, Graph, Shape, Tensor, apply, input_tensor, leaf, numel, tracing
+from ..graph import PARAM as PARAM_OP
+from ..losses import Loss, per_row
+from ..metrics import Metric
+from ..nn.module import Module, Store
+from ..ops.elementwise import COPY
+from ..optim import Optimizer
+from ..plan import Dynamic, Place, Plan, Source, base_of
+from ..steps import Step, single
+
+NORM_CHUNK = 4096  # HF_NORM_CHUNK
+SCRATCH_THREADS = 16  # most threads that a plan can be asked to use
+
+
+def model_places(graph: Graph, store: Store) -> dict[int, Place]:
+    """Where parameters, state and captured constants live."""
+    places: dict[int, Place] = {}
+    itemsize = store.params.itemsize
+    for node in graph.nodes:
+        t = node.outputs[0]
+        if node.op.name == "param":
+            places[id(t)] = (store.params, node.attrs["ref"].value.offset * itemsize)
+        elif node.op.name == "state":
+            places[id(t)] = (store.buffers, node.attrs["ref"].value.offset * itemsize)
+        elif node.op.name == "const":
+            value = node.attrs["ref"].value
+            kind = value.dtype if value.dtype == np.int64 else store.dtype
+            places[id(t)] = (np.ascontiguousarray(value, dtype=kind), 0)
+        elif node.op.name == "scalar":
+            places[id(t)] = (np.full(1, node.attrs["value"], store.dtype), 0)
+    return places
+
+
+def load_step(t: Tensor, number: int) -> Step:
+    """Fills t with the batch's rows of source array ``number``."""
+    fields = {
+        "dst": t, "source": Source(number), "rows": t.shape[0], "elems": numel(t.shape[1:]),
+        "to_int": int(t.dtype == "int"),
+    }  # fmt: skip
+    return Step("load_batch", fields, (t,), (), units=t.shape[0], local=(t,), scope="batch")
+
+
+def prediction_plan(model: Module, capacity: int, max_threads: int) -> tuple[Plan, list[tuple[Shape, str]]]:
+    """A plan that loads rows from sources 0.. and stores results to dynamic arrays 0..; and (shape, dtype) of each."""
+    store = model.store()
+    assert model._input is not None
+    graph = Graph()
+    xs, ys = model.trace(graph, model._input)
+    for y in ys:
+        if y.shape[:1] != (BATCH,):
+            raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
+    wanted = fresh(graph, ys)
+    new, to = rewrite(graph, wanted)
+    outputs = [to[id(y)] for y in wanted]
+    inputs = [(i, to[id(x)]) for i, x in enumerate(xs) if id(x) in to]
+    steps = [load_step(x, i) for i, x in inputs]
+    steps += fuse(new, outputs)
+    itemsize = np.dtype(store.dtype).itemsize
+    for i, y in enumerate(outputs):
+        row_bytes = numel((*y.shape[1:], 8 if y.dtype == "int" else itemsize))
+        fields = {"dst": Dynamic(i), "src": y, "rows": BATCH, "row_bytes": row_bytes}
+        steps.append(Step("store_batch", fields, (), (y,), units=BATCH, local=(y,), scope="result"))
+    buffers = {"parameters": [store.params, store.buffers]}
+    plan = Plan(steps, [], model_places(new, store), dtype=store.dtype, capacity=capacity, buffers=buffers,
+                max_threads=max_threads)  # fmt: skip
+    return plan, [(y.shape, y.dtype) for y in ys]
+
+
+class BatchPlan:
+    """A plan over batches of (x.., y, weight): evaluation, or with an optimiser the training step.
+
+    ``sums`` holds, for the loss and each metric, the weighted sum over rows and the weight, in float64.
+    """
+
+    def __init__(
+        self, model: Module, loss: Loss, metrics: dict[str, Metric], target: tuple[Shape, str], weighted: bool,
+        capacity: int, optimizer: Optimizer | None = None, slots: dict[str, Array] | None = None,
+        gradient: Array | None = None,
+    ):  # fmt: skip
+        store = model.store()
+        assert model._input is not None
+        self.n_inputs, self.weighted, self.capacity = len(model._input), weighted, capacity
+        self._names = {id(p): k for k, p in {**store.trainable, **store.state}.items()}
+        training = optimizer is not None
+        graph = Graph(training=training)
+        xs, ys = model.trace(graph, model._input)
+        prediction: Any = ys[0] if len(ys) == 1 else tuple(ys)
+        with tracing(graph):
+            y = input_tensor(graph, "y", *target)
+            w = input_tensor(graph, "weight", (BATCH,)) if weighted else None
+            total = ops.sum(w) if w is not None else None
+            values = {"loss": _mean(_rows_of(loss(prediction, y), "the loss"), w, total)}
+            for name, metric in metrics.items():
+                values[name] = _mean(_rows_of(metric(prediction, y), f"metric {name!r}"), w, total)
+        self.names = list(values)
+        wanted = list(values.values()) + ([total] if total is not None else [])
+        grads: list[Tensor] = []
+        trainable = list(store.trainable.values())
+        if training:
+            found = gradients(graph, values["loss"], [leaf(graph, PARAM_OP, p) for p in trainable])
+            with tracing(graph):
+                grads = [
+                    _zeros(p.shape) if g is None else g for p, g in zip(trainable, found, strict=True)
+                ]
+        new_state = [value for _, value in graph.updates] if training else []
+        wanted = fresh(graph, [*wanted, *grads, *new_state])
+        live = [leaf(graph, t.node.op, t.node.attrs["ref"].value) for t, _ in graph.updates] if training else []
+        new, to = rewrite(graph, [*wanted, *live])
+        outputs = [to[id(t)] for t in wanted]
+        n_values, n_grads = len(values), len(grads)
+        places = model_places(new, store)
+        itemsize = store.params.itemsize
+        self.value = np.zeros((n_values + 1) * 16, store.dtype)  # one cache line apart: threads write them
+        self.sums = np.zeros(2 * n_values)
+        for i, t in enumerate(outputs[: n_values + (total is not None)]):
+            places[id(base_of(t))] = (self.value, 16 * i * itemsize)
+        grad_tensors = outputs[len(outputs) - n_grads - len(new_state) : len(outputs) - len(new_state)]
+        for p, t in zip(trainable, grad_tensors, strict=False):
+            assert gradient is not None
+            places[id(base_of(t))] = (gradient, p.offset * itemsize)
+        self.grad_names = dict(zip(map(id, map(base_of, grad_tensors)), store.trainable, strict=True)) if training else {}
+
+        aux = _Aux(new, places)
+        sources = [*xs, y] + ([w] if w is not None else [])
+        steps = [load_step(to[id(t)], i) for i, t in enumerate(sources) if id(t) in to]
+        steps += fuse(new, outputs)
+        self.n_compute = len(steps)
+        if training:
+            assert optimizer is not None and slots is not None and gradient is not None
+            steps += _update_steps(aux, store, optimizer, slots, gradient, outputs[0])
+            for (target_leaf, _), value in zip(graph.updates, outputs[len(outputs) - len(new_state) :], strict=True):
+                steps.append(_state_step(to[id(target_leaf)], value))
+        sums = aux.tensor(self.sums)
+        weight = outputs[n_values] if total is not None else None
+        for i, t in enumerate(outputs[:n_values]):
+            fields = {"sums": (sums, 2 * i * 8 // itemsize), "value": t, "weight": weight, "rows": BATCH}
+            reads = (t,) if weight is None else (t, weight)
+            steps.append(single("accumulate", fields, (sums,), reads, update=True, scope="epoch sums"))
+        buffers = {
+            "parameters": [store.params, store.buffers],
+            "gradients": [gradient] if gradient is not None else [],
+            "optimizer": list((slots or {}).values()),
+        }
+        self.plan = Plan(
+            steps, outputs, places, dtype=store.dtype, capacity=capacity, buffers=buffers, max_threads=SCRATCH_THREADS
+        )
+        self.core = self.plan.core
+
+    def set_data(self, x: Sequence[Array], y: Array, weight: Array | None) -> None:
+        for i, a in enumerate((*x, y)):
+            self.core.set_source(i, a)
+        if self.weighted:
+            self.core.set_source(len(x) + 1, weight)
+
+    def results(self) -> dict[str, float]:
+        """Weighted means since the sums were last cleared."""
+        sums = self.sums.tolist()
+        return {
+            name: sums[2 * i] / sums[2 * i + 1] if sums[2 * i + 1] else float("nan") for i, name in enumerate(self.names)
+        }
+
+    def first_nonfinite(self, run: dict[str, Any], step: int) -> str | None:
+        """Runs the step's records one by one and names the first tensor with a NaN or infinity."""
+        plan = self.plan
+        batch = min(run["batch"], run["rows"] - step * run["batch"])
+        for i, record in enumerate(plan.steps[: self.n_compute]):
+            self.core.run(**{**run, "n_steps": step + 1, "first_step": step, "only_record": i, "threads": 1})
+            for t in (*record.reads, *record.writes):
+                array = plan.view(t, batch)
+                if array is not None and not np.isfinite(array).all():
+                    return self._tensor_name(t, record)
+        return None
+
+    def _tensor_name(self, t: Tensor, record: Step) -> str:
+        base = base_of(t)
+        if base.node.op.name in ("param", "state"):
+            return f"parameter {self._names[id(base.node.attrs['ref'].value)]!r}"
+        if id(base) in self.grad_names:
+            return f"gradient of parameter {self.grad_names[id(base)]!r}"
+        where = f"layer {record.scope!r}" if record.scope else "the loss"
+        return f"output of {record.op} in {where}"
+
+
+class _Aux:
+    """Tensors that stand for buffers outside of the graph, so that barriers see them."""
+
+    def __init__(self, graph: Graph, places: dict[int, Place]):
+        self.graph, self.places, self.n = graph, places, 0
+
+    def tensor(self, array: Array) -> Tensor:
+        self.n += 1
+        t = input_tensor(self.graph, f"buffer{self.n}", (array.size,))
+        self.places[id(t)] = (array, 0)
+        return t
+
+
+def _zeros(shape: tuple[int, ...]) -> Tensor:
+    return apply(COPY, 0.0, shape=shape)  # type: ignore[no-any-return]
+
+
+def _rows_of(values: Tensor, what: str) -> Tensor:
+    if not isinstance(values, Tensor):
+        raise TypeError(f"{what} gave {type(values).__name__}, expected a traced value")
+    if values.shape == ():
+        return values
+    if values.shape[:1] != (BATCH,):
+        raise ShapeError(f"{what} must give one value per row, (rows, ...); got shape {values.shape}")
+    return per_row(values)
+
+
+def _mean(values: Tensor, w: Tensor | None, total: Tensor | None) -> Tensor:
+    """Weighted mean over rows; rows of weight 0 alone give 0, not NaN."""
+    if values.shape == ():
+        return values
+    if w is None or total is None:
+        return ops.mean(values)
+    return ops.sum(values * w) / ops.where(ops.equal(total, 0.0), 1.0, total)
+
+
+def _update_steps(
+    aux: _Aux, store: Store, optimizer: Optimizer, slots: dict[str, Array], gradient: Array, loss: Tensor
+) -> list[Step]:
+    n = store.params.size
+    chunks = -(-n // NORM_CHUNK)
+    partial = aux.tensor(np.zeros(max(chunks, 1)))
+    scale = aux.tensor(np.ones(16, store.dtype))
+    p, g = aux.tensor(store.params), aux.tensor(gradient)
+    state = {name: aux.tensor(slots[name]) for name in optimizer.slots}
+    names = {"sgd": ["velocity"], "rmsprop": ["velocity"]}.get(optimizer.op, [])
+    fields: dict[str, Any] = {
+        "p": p, "g": g, "scale": scale, "n": n, **state, **{k: None for k in names if k not in state},
+        **optimizer.options, **optimizer.flags, "clip_value": optimizer.clip_value or 0.0,
+    }  # fmt: skip
+    check = {
+        "scale": scale, "partial": partial, "loss": loss, "n": n, "max_norm": optimizer.clip_norm or 0.0
+    }  # fmt: skip
+    sweep = (p, g, *state.values())
+    return [
+        Step("grad_norm", {"partial": partial, "g": g, "n": n}, (partial,), (g,), units=chunks, scope="gradient",
+             flops=2 * n),
+        single("grad_check", check, (scale,), (partial, loss), scope="gradient"),
+        Step(optimizer.op, fields, (p, *state.values()), (*sweep, scale), units=n, grain=1024, local=sweep,
+             update=True, scope="optimizer", flops=12 * n),
+    ]  # fmt: skip
+
+
+def _state_step(target: Tensor, value: Tensor) -> Step:
+    n = numel(value.shape)
+    fields = {
+        "y": target, "x": value, "dim": [n, 1, 1, 1, 1, 1], "y_stride": [1, 0, 0, 0, 0, 0],
+        "x_stride": [1, 0, 0, 0, 0, 0], "itemsize": "itemsize",
+    }  # fmt: skip
+    return single("copy", fields, (target,), (value,), update=True, scope="state")

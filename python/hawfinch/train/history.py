@@ -1,0 +1,66 @@
+"""History: what happened in each epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class History:
+    """Loss and metrics per epoch. ``history["loss"]``; names of validation values begin with ``val_``."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
+        self.epochs = 0
+
+    def add(self, logs: dict[str, float]) -> None:
+        self.epochs += 1
+        for k, v in logs.items():
+            self._values.setdefault(k, []).append(v)
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self._values[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def __len__(self) -> int:
+        return self.epochs
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Name -> one value per epoch; a copy, ready for JSON."""
+        return {k: list(v) for k, v in self._values.items()}
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{k} {v[-1]:.4g}" for k, v in self._values.items() if v)
+        return f"History({self.epochs} epochs{': ' + last if last else ''})"
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws loss (left axis) and metrics (right axis), training solid, validation dashed. Gives the Axes.
+
+        ax: matplotlib Axes to draw into; default: a new figure. Needs matplotlib (``pip install hawfinch[plot]``).
+        """
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            ax = plt.subplots(figsize=(7, 4), layout="constrained")[1]
+        metrics = [k for k in self._values if k.removeprefix("val_") != "loss"]
+        right = ax.twinx() if metrics else None
+        colors = iter(plt.rcParams["axes.prop_cycle"].by_key()["color"])
+        names = ["loss", *dict.fromkeys(k.removeprefix("val_") for k in metrics)]
+        lines = []
+        for name in names:
+            target = ax if name == "loss" else right
+            color = next(colors)
+            for key, style in ((name, "-"), (f"val_{name}", "--")):
+                if key in self._values:
+                    values = self._values[key]
+                    epochs = range(self.epochs - len(values) + 1, self.epochs + 1)
+                    marker = "o" if len(values) == 1 else None
+                    lines += target.plot(epochs, values, style, color=color, label=key, marker=marker)
+        ax.set_xlabel("epoch")
+        ax.set_ylabel("loss")
+        if right is not None:
+            right.set_ylabel(", ".join(names[1:]))
+        ax.legend(lines, [str(line.get_label()) for line in lines], loc="center right", frameon=False)
+        ax.grid(alpha=0.3)
+        return ax

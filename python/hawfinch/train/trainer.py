@@ -1,0 +1,318 @@
+"""Trainer: fit, evaluate, step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import ArgumentError, LabelError, NonFiniteError, ShapeError
+from ..graph import BATCH, Array, Shape
+from ..losses import ClassWeight, Loss, get_loss, weights_of_labels
+from ..metrics import get_metrics
+from ..nn.module import Module
+from ..optim import Optimizer, get_optimizer
+from ..plan import Memory, Plan, aligned_zeros
+from .arrays import as_data, as_inputs, check_features, check_finite, check_lengths
+from .callbacks import collect
+from .engine import SCRATCH_THREADS, BatchPlan, prediction_plan
+from .history import History
+
+
+class Trainer:
+    """Trains a model: one C call per epoch.
+
+    model: a Module. loss: a Loss, a name ("softmax_cross_entropy", "bce_with_logits", "mse", "mae", "huber") or a function.
+    optimizer: an Optimizer or its name; default Adam. metrics: names ("accuracy", "mse", "mae") or functions of traced
+    (prediction, target) that give (rows,). seed: initial parameters, row order and dropout follow from it alone.
+    threads: default None chooses by cost; the result is the same bits for any number. device: "cpu".
+
+    >>> import numpy as np, hawfinch as hf
+    >>> x = np.random.default_rng(0).normal(size=(256, 2)).astype(np.float32)
+    >>> y = (x[:, 0] * x[:, 1] > 0).astype(int)
+    >>> model = hf.Sequential(hf.Linear(16), hf.Tanh(), hf.Linear(2))
+    >>> trainer = hf.Trainer(model, hf.SoftmaxCrossEntropy(), hf.Adam(lr=0.02), metrics=["accuracy"], seed=0)
+    >>> history = trainer.fit(x, y, epochs=60, batch_size=32)
+    >>> trainer.evaluate(x, y)["accuracy"] > 0.95
+    True
+    """
+
+    def __init__(
+        self, model: Module, loss: str | Loss | Callable[..., Any], optimizer: str | Optimizer = "adam", *,
+        metrics: Sequence[Any] = (), seed: int = 0, threads: int | None = None, device: str = "cpu",
+    ):  # fmt: skip
+        if not isinstance(model, Module):
+            raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
+        if device != "cpu":
+            known = "this build has no CUDA backend" if device == "cuda" else 'known: "cpu"'
+            raise ArgumentError(f"device {device!r} is not available: {known}")
+        if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
+            raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+        self.model, self.loss, self.optimizer = model, get_loss(loss), get_optimizer(optimizer)
+        self.metrics = get_metrics(metrics, self.loss)
+        self.seed, self.threads = int(seed), _check_threads(threads)
+        self.steps = 0
+        self.epochs = 0
+        self.epochs_planned = 0
+        self.stop = False
+        self.history = History()
+        self.slots: dict[str, Array] = {}
+        self.gradient: Array | None = None
+        self._plans: dict[Any, BatchPlan] = {}
+        self._params: Array | None = None
+        self._output: Shape = ()
+
+    # ---- preparation ----
+    def _inputs(self, x: Any) -> tuple[Array, ...]:
+        arrays = as_inputs(x)
+        if self.model._store is None or self.model._input is None:
+            self.model.build(*[a.shape[1:] for a in arrays], seed=self.seed)
+        assert self.model._input is not None
+        check_features(arrays, self.model._input)
+        return arrays
+
+    def _home(self) -> None:
+        """Buffers of gradient and optimiser for the model's parameter buffer; kept as long as that stays."""
+        params = self.model.store().params
+        if self._params is params:
+            return
+        if self._params is not None and params.size != self._params.size:
+            raise ShapeError("the model's parameters have changed since this trainer began; make a new Trainer")
+        dtype, nbytes = params.dtype, params.nbytes
+        self.gradient = aligned_zeros(nbytes).view(dtype)
+        old = self.slots
+        self.slots = {name: aligned_zeros(nbytes).view(dtype) for name in self.optimizer.slots}
+        for name, array in old.items():
+            self.slots[name][...] = array
+        self._plans.clear()
+        self._params = params
+        outputs = prediction_plan(self.model, 1, 1)[1]
+        self._output = outputs[0][0]
+
+    def _targets(self, y: Any, x: Array) -> Array:
+        array = as_data(y, "y")
+        check_lengths(x, array)
+        return self.loss.check(array, self._output)
+
+    def _weights(self, y: Array, sample_weight: Any, class_weight: ClassWeight) -> Array | None:
+        weights = self.loss.row_weights(y)
+        if class_weight is not None:
+            if y.ndim != 1 or y.dtype.kind not in "iu":
+                raise ArgumentError("class_weight needs integer labels")
+            classes = int(self._output[-1]) if isinstance(self._output[-1], int) else 0
+            weights = weights_of_labels(class_weight, y, classes)
+        if sample_weight is not None:
+            given = as_data(sample_weight, "sample_weight").astype(np.float64)
+            if given.shape != y.shape[:1]:
+                raise ShapeError(f"sample_weight: expected one number per row ({len(y)},), got shape {given.shape}")
+            check_finite(given, "sample_weight")
+            if (given < 0).any():
+                raise ArgumentError("sample_weight must not be negative")
+            weights = given if weights is None else weights * given
+        return None if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
+
+    def _plan(self, y: Array, weighted: bool, batch: int, training: bool) -> BatchPlan:
+        dtype = "int" if y.dtype == np.int64 and y.ndim == 1 and self._output[1:] != () else "real"
+        target = ((BATCH, *y.shape[1:]), dtype)
+        key = (target, weighted, training)
+        found = self._plans.get(key)
+        if found is None or found.capacity < batch:
+            slots = self.slots if training else None
+            found = self._plans[key] = BatchPlan(
+                self.model, self.loss, self.metrics, target, weighted, batch,
+                self.optimizer if training else None, slots, self.gradient if training else None,
+            )  # fmt: skip
+        return found
+
+    def _check(self, x: tuple[Array, ...], y: Array) -> None:
+        for i, a in enumerate(x):
+            check_finite(a, "x" if len(x) == 1 else f"x[{i}]")
+        check_finite(y, "y")
+
+    # ---- training ----
+    def fit(
+        self, x: Any, y: Any, *, epochs: int = 1, batch_size: int = 32, validation_data: Any = None,
+        sample_weight: Any = None, class_weight: ClassWeight = None, shuffle: bool = True,
+        callbacks: Iterable[Any] = (), threads: int | None = None,
+    ) -> History:  # fmt: skip
+        """Trains for ``epochs`` more epochs; gives the trainer's History.
+
+        x: array (rows, ...) or a tuple of arrays; float, int or bool of any strides, read-only or memory-mapped: batches
+        are gathered from it in place. y: as the loss wants it. validation_data: (x, y) or (x, y, sample_weight).
+        sample_weight: (rows,), class_weight: see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be
+        short. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``.
+
+        Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is changed;
+        NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being finite: the
+        parameters are then those before that step. Ctrl-C stops within 100 ms and leaves the model usable.
+        """
+        batch_size = _whole("batch_size", batch_size, 1)
+        epochs = _whole("epochs", epochs, 0)
+        events = collect(callbacks)
+        arrays = self._inputs(x)
+        rows = len(arrays[0])
+        if rows == 0:
+            raise ShapeError("x has no rows: there is nothing to fit")
+        self._home()
+        target = self._targets(y, arrays[0])
+        weight = self._weights(target, sample_weight, class_weight)
+        self._check(arrays, target)
+        validation = self._validation(validation_data)
+        batch = min(batch_size, rows)
+        engine = self._plan(target, weight is not None, batch, True)
+        n_steps = -(-rows // batch)
+        team = _check_threads(threads) or self.threads or engine.plan.threads_for(batch, n_steps)
+        self.stop, self.epochs_planned = False, epochs
+        for call in events["on_fit_begin"]:
+            call(self)
+        try:
+            for _ in range(epochs):
+                engine.set_data(arrays, target, weight)
+                self._epoch(engine, rows, batch, n_steps, shuffle, team, events["on_step_end"])
+                logs = engine.results()
+                if validation is not None:
+                    logs |= {f"val_{k}": v for k, v in self._evaluate(*validation, batch, team).items()}
+                self.epochs += 1
+                self.history.add(logs)
+                for call in events["on_epoch_end"]:
+                    call(self, self.epochs - 1, logs)
+                if self.stop:
+                    break
+        finally:
+            engine.core.drop_sources()
+            for call in events["on_fit_end"]:
+                call(self)
+        return self.history
+
+    def _validation(self, data: Any) -> Any:
+        if data is None:
+            return None
+        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+            raise ArgumentError("validation_data: expected (x, y) or (x, y, sample_weight)")
+        arrays = self._inputs(data[0])
+        target = self._targets(data[1], arrays[0])
+        self._check(arrays, target)
+        return arrays, target, self._weights(target, data[2] if len(data) == 3 else None, None)
+
+    def _epoch(
+        self, engine: BatchPlan, rows: int, batch: int, n_steps: int, shuffle: bool, team: int,
+        on_step_end: Sequence[Callable[..., Any]],
+    ) -> None:  # fmt: skip
+        index = _core.permutation(rows, self.seed, self.epochs) if shuffle else None
+        lr = self.optimizer.lr
+        rates = (
+            np.array([self.optimizer.lr_at(self.steps + i) for i in range(n_steps)])
+            if callable(lr)
+            else np.full(n_steps, float(lr))
+        )
+        engine.sums[:] = 0
+        first = 0
+        while first < n_steps:
+            stop = first + 1 if on_step_end else n_steps
+            self._run(engine, rows, batch, stop, index, rates, team, first)
+            for call in on_step_end:
+                call(self, self.steps - 1, float(engine.value[0]))
+            first = stop
+
+    def _run(
+        self, engine: BatchPlan, rows: int, batch: int, n_steps: int, index: Array | None, rates: Array, team: int,
+        first: int = 0,
+    ) -> None:  # fmt: skip
+        step0 = self.steps - first
+        done = first
+        try:
+            status, done = engine.core.run((), n_steps, batch, rows, index, rates, self.seed, step0, team, -1, first)
+        except KeyboardInterrupt:
+            done = engine.core.last_step
+            raise
+        finally:
+            self.steps = step0 + done
+        if status != _core.OK:
+            run = dict(batch=batch, rows=rows, index=index, lr=rates, seed=self.seed, step0=step0)
+            self._fail(engine, status, run, done)
+
+    def _fail(self, engine: BatchPlan, status: int, run: dict[str, Any], step: int) -> None:
+        if status == _core.BAD_INDEX:
+            raise LabelError(f"epoch {self.epochs}, step {step}: an index or label is out of range")
+        value = float(engine.value[0])
+        culprit = engine.first_nonfinite(run, step)
+        what = f"the loss is {value}" if not np.isfinite(value) else "the gradient overflowed"
+        raise NonFiniteError(
+            f"epoch {self.epochs}, step {step}: {what}; first non-finite: {culprit or 'the norm of the gradient'}. "
+            "The parameters are those before this step. A smaller learning rate or clip_norm often helps.",
+            tensor=culprit, epoch=self.epochs, step=step,
+        )  # fmt: skip
+
+    def step(self, x: Any, y: Any, *, sample_weight: Any = None, threads: int | None = None) -> float:
+        """One training step on these rows; gives the loss before the update.
+
+        Arguments and errors as in ``fit``. The rows are used as they are: one batch, no shuffling.
+        """
+        arrays = self._inputs(x)
+        rows = len(arrays[0])
+        if rows == 0:
+            raise ShapeError("x has no rows")
+        self._home()
+        target = self._targets(y, arrays[0])
+        weight = self._weights(target, sample_weight, None)
+        self._check(arrays, target)
+        engine = self._plan(target, weight is not None, rows, True)
+        engine.set_data(arrays, target, weight)
+        team = _check_threads(threads) or self.threads or engine.plan.threads_for(rows)
+        self._run(engine, rows, rows, 1, None, np.array([self.optimizer.lr_at(self.steps)]), team)
+        return float(engine.value[0])
+
+    # ---- evaluation ----
+    def evaluate(
+        self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int = 256, threads: int | None = None
+    ) -> dict[str, float]:
+        """Loss and metrics of the model in inference mode: (weighted) means over all rows."""
+        arrays = self._inputs(x)
+        if len(arrays[0]) == 0:
+            raise ShapeError("x has no rows: there is nothing to evaluate")
+        self._home()
+        target = self._targets(y, arrays[0])
+        self._check(arrays, target)
+        weight = self._weights(target, sample_weight, None)
+        return self._evaluate(arrays, target, weight, _whole("batch_size", batch_size, 1), _check_threads(threads))
+
+    def _evaluate(
+        self, x: tuple[Array, ...], y: Array, weight: Array | None, batch: int, threads: int | None
+    ) -> dict[str, float]:
+        rows = len(y)
+        batch = min(batch, rows)
+        engine = self._plan(y, weight is not None, batch, False)
+        engine.set_data(x, y, weight)
+        engine.sums[:] = 0
+        n_steps = -(-rows // batch)
+        team = threads or self.threads or engine.plan.threads_for(batch, n_steps)
+        status, step = engine.core.run((), n_steps, batch, rows, None, None, self.seed, 0, team)
+        engine.core.drop_sources()
+        if status == _core.BAD_INDEX:
+            raise LabelError(f"rows {step * batch} to {min((step + 1) * batch, rows)}: an index or label is out of range")
+        return engine.results()
+
+    # ---- looking inside ----
+    def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
+        """The plan of the training step for such data: ``print(trainer.plan(x, y).describe())``."""
+        arrays = self._inputs(x)
+        self._home()
+        target = self._targets(y, arrays[0])
+        weighted = self._weights(target, None, None) is not None
+        return self._plan(target, weighted, min(_whole("batch_size", batch_size, 1), max(len(target), 1)), True).plan
+
+    def memory(self, x: Any, y: Any, *, batch_size: int = 32) -> Memory:
+        """Bytes that the training step uses, by kind."""
+        return self.plan(x, y, batch_size=batch_size).memory
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ArgumentError(f"{name} must be a whole number >= {least}, got {value!r}")
+    return int(value)
+
+
+def _check_threads(threads: int | None) -> int | None:
+    return None if threads is None else min(_whole("threads", threads, 1), SCRATCH_THREADS)
