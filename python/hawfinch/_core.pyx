@@ -85,6 +85,8 @@ cdef extern from "fields.h" nogil:
     int hf_n_instr
 
 OK, PAUSED, NONFINITE, BAD_INDEX = range(4)
+cdef enum:
+    PAUSED_STATUS = 1
 
 
 def _describe():
@@ -358,3 +360,125 @@ cdef class Plan:
                 PyErr_CheckSignals()
         finally:
             self.busy = 0
+
+
+cdef int64_t _version = 0
+
+
+def new_version():
+    """To be called when any model's arrays or layers change place: every Quick made before stops answering."""
+    global _version
+    _version += 1
+
+
+def version():
+    return _version
+
+
+@cython.final
+cdef class Quick:
+    """The short way for calls that repeat: arrays of the same dtypes and row shapes as the templates, plans at hand.
+
+    Answers None where anything differs; the caller then goes the long way, with all its checks and messages.
+    """
+
+    cdef list plans
+    cdef cnp.ndarray value
+    cdef int n_sources, typenums[8], out_type, out_ndim, threads
+    cdef int64_t shapes[8][8]
+    cdef int ndims[8]
+    cdef cnp.npy_intp out_shape[8]
+    cdef int64_t least_rows, most_rows, version
+
+    def __init__(self, list plans, templates, int64_t least_rows, int64_t most_rows, int threads, out=None, value=None):
+        cdef int i, d
+        cdef cnp.ndarray a
+        self.plans, self.value, self.threads = plans, value, threads
+        self.least_rows, self.most_rows, self.version = least_rows, most_rows, _version
+        self.n_sources = len(templates)
+        for i, template in enumerate(templates):
+            a = template
+            self.typenums[i], self.ndims[i] = cnp.PyArray_TYPE(a), cnp.PyArray_NDIM(a)
+            for d in range(1, self.ndims[i]):
+                self.shapes[i][d] = cnp.PyArray_DIM(a, d)
+        if out is not None:
+            a = out
+            self.out_type, self.out_ndim = cnp.PyArray_TYPE(a), cnp.PyArray_NDIM(a)
+            for d in range(self.out_ndim):
+                self.out_shape[d] = cnp.PyArray_DIM(a, d)
+
+    cdef int64_t _load(self, Plan plan, int i, object given) except -2:
+        """Points source i at the array; gives its rows, or -1 where it is not like the template or not finite."""
+        cdef cnp.ndarray a
+        cdef int d
+        if type(given) is not np.ndarray:
+            return -1
+        a = given
+        if cnp.PyArray_TYPE(a) != self.typenums[i] or cnp.PyArray_NDIM(a) != self.ndims[i]:
+            return -1
+        if not cnp.PyArray_ISNOTSWAPPED(a):
+            return -1
+        for d in range(1, self.ndims[i]):
+            if cnp.PyArray_DIM(a, d) != self.shapes[i][d]:
+                return -1
+        _fill_array(&plan.sources[i], a)
+        if hf_first_nonfinite(&plan.sources[i], 0, plan.sources[i].rows) >= 0:
+            return -1
+        return plan.sources[i].rows
+
+    cdef int _run(self, Plan plan, int64_t rows, double lr, uint64_t seed, int64_t step0) except -1:
+        cdef hf_run run
+        cdef int status = PAUSED_STATUS
+        run.n_steps, run.batch, run.rows = 1, rows, rows
+        run.index, run.lr = NULL, &lr
+        run.seed, run.step0, run.budget_seconds = seed, step0, 0.05
+        run.only_record, run.cursor_step, run.cursor_record = -1, 0, 0
+        plan.busy = 1
+        try:
+            while status == PAUSED_STATUS:
+                with nogil:
+                    status = hf_plan_run(&plan.plan, &run, self.threads)
+                if status == PAUSED_STATUS:
+                    PyErr_CheckSignals()
+        finally:
+            plan.busy = 0
+        return status
+
+    def predict(self, x):
+        """The output for x, or None."""
+        cdef Plan plan
+        cdef int64_t rows
+        cdef cnp.ndarray out
+        cdef int i
+        if self.version != _version:
+            return None
+        if not self.plans:
+            return None
+        owner = self.plans.pop()
+        plan = owner.core
+        rows = self._load(plan, 0, x)
+        if rows < self.least_rows or rows > self.most_rows:
+            self.plans.append(owner)
+            return None
+        self.out_shape[0] = rows
+        out = cnp.PyArray_EMPTY(self.out_ndim, self.out_shape, self.out_type, 0)
+        for i in range(plan.n_dynamic):
+            plan.dynamic_target[i][0] = <int64_t>cnp.PyArray_DATA(out) + plan.dynamic_offset[i]
+        i = self._run(plan, rows, 0.0, 0, 0)
+        self.plans.append(owner)
+        return out if i == 0 else None
+
+    def step(self, x, y, double lr, uint64_t seed, int64_t step0):
+        """The loss of one training step, or None where nothing was done."""
+        cdef Plan plan = self.plans[0].core
+        cdef int64_t rows
+        if self.version != _version or plan.busy:
+            return None
+        rows = self._load(plan, 0, x)
+        if rows < self.least_rows or rows > self.most_rows or self._load(plan, 1, y) != rows:
+            return None
+        if self._run(plan, rows, lr, seed, step0) != 0:
+            return None
+        if self.out_type == cnp.NPY_FLOAT32:
+            return (<float *>cnp.PyArray_DATA(self.value))[0]
+        return (<double *>cnp.PyArray_DATA(self.value))[0]

@@ -17,10 +17,11 @@ from .errors import ArgumentError, DTypeError, LabelError, ShapeError
 from .fuse import fuse, rewrite
 from .graph import LEAVES, Array, Graph, Op, Tensor, apply, as_tensor, current_graph, input_tensor, size_at, tracing
 from .ops.elementwise import COPY
-from .ops.shape import RESHAPE
+from .ops.shape import RESHAPE, TRANSPOSE
 from .plan import Dynamic, Place, Plan, base_of
 
 CACHE_SIZE = 64  # plans per function
+MAX_THREADS = 16  # most threads that a plan can be asked to use
 
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
@@ -58,14 +59,13 @@ def as_input(value: Any, name: str) -> Array:
 
 
 def fresh(graph: Graph, outputs: Sequence[Tensor]) -> list[Tensor]:
-    """The same values, each in memory of its own: leaves, and tensors wanted twice, are copied."""
+    """The same values, each in memory of its own: leaves, and second views of the same tensor, are copied."""
     seen: set[int] = set()
     out = []
     with tracing(graph):
         for t in outputs:
-            base = base_of(t)
-            if base.node.op.name in LEAVES or id(base) in seen:
-                t = apply(COPY, t, shape=t.shape)
+            while (base := base_of(t)).node.op.name in LEAVES or id(base) in seen:  # equal copies are one node: copy the copy
+                t = apply(TRANSPOSE, t, axes=tuple(range(t.ndim))) if t.dtype == "int" else apply(COPY, t, shape=t.shape)
             seen.add(id(base_of(t)))
             out.append(t)
     return out
@@ -109,25 +109,29 @@ class _Compiled:
         for i, t in self.outputs.items():
             places[id(base_of(t))] = Dynamic(self.n_in + i)
         steps = fuse(self.graph, list(self.outputs.values()))
-        return Plan(steps, list(self.outputs.values()), places, dtype=self.dtype, capacity=1)
+        return Plan(
+            steps, list(self.outputs.values()), places, dtype=self.dtype, capacity=1,
+            max_threads=max(MAX_THREADS, _core.max_threads()),
+        )  # fmt: skip
 
     def __call__(self, args: Sequence[Array], threads: int | None, out: Array | None = None) -> Any:
         real = np.dtype(self.dtype)
         arrays = [np.ascontiguousarray(a, dtype=a.dtype if a.dtype.kind == "i" else real) for a in args]
         for i, (shape, kind) in enumerate(self.meta):
+            arrays.append(np.empty(shape, np.int64 if kind == "int" else real) if out is None else out)
             if i in self.echo:
-                arrays.append(arrays[self.echo[i]].copy())
-            elif out is not None:
-                arrays.append(out)
-            else:
-                arrays.append(np.empty(shape, np.int64 if kind == "int" else real))
-        plan = self.free.pop() if self.free else self.plan()
-        status, _ = plan.core.run(tuple(arrays), threads=threads or plan.threads_for(1))
+                arrays[-1][...] = arrays[self.echo[i]]
+        try:
+            plan = self.free.pop()
+        except IndexError:
+            plan = self.plan()
+        team = plan.threads_for(1) if threads is None else min(threads, plan.max_threads)
+        status, _ = plan.core.run(tuple(arrays), threads=team)
         self.free.append(plan)
         if status == _core.BAD_INDEX:
             raise LabelError("an index is outside of the table that it reads, or a label outside [0, classes)")
         results = [
-            a.astype(bool) if kind == "mask" else a if a.ndim else a[()]
+            a if a is out else a[()] if a.ndim == 0 and kind != "mask" else a.astype(bool)[()] if kind == "mask" else a
             for a, (_, kind) in zip(arrays[self.n_in :], self.meta, strict=True)
         ]
         return unflatten(self.template, iter(results))
@@ -153,10 +157,16 @@ class Function:
         return compiled, arrays
 
     def __call__(self, *args: Any, out: Array | None = None, threads: int | None = None) -> Any:
+        threads = self.threads if threads is None else threads
+        if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
+            raise ArgumentError(f"threads must be a whole number from 1 on, got {threads!r}")
         compiled, arrays = self._lookup(args)
         if out is not None:
-            check_out(out, compiled.meta[0][0], compiled.dtype, arrays)
-        return compiled(arrays, threads or self.threads, out)
+            if len(compiled.meta) != 1:
+                raise ArgumentError(f"out needs a function with one result; this one gives {len(compiled.meta)}")
+            shape, kind = compiled.meta[0]
+            check_out(out, shape, "int64" if kind == "int" else compiled.dtype, arrays)
+        return compiled(arrays, threads, out)
 
     def plan(self, *args: Any) -> Plan:
         """The plan for arguments of these shapes: see ``Plan.describe()`` and ``Plan.memory``."""
@@ -238,10 +248,10 @@ _eager: OrderedDict[Any, Function] = OrderedDict()
 def run_now(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """One op on arrays, outside of any trace. Python numbers stay numbers."""
     numbers = tuple(v if isinstance(v, int | float) else None for v in inputs)
-    arrays = [v for v in inputs if not isinstance(v, int | float)]
+    arrays = [as_input(v, f"{op.name}: argument {i}") for i, v in enumerate(inputs) if not isinstance(v, int | float)]
     if not arrays:
         arrays, numbers = [np.asarray(v, np.float64) for v in inputs], (None,) * len(inputs)
-    key = (op.name, numbers, tuple(attrs.items()))
+    key = (op.name, repr(numbers), repr(attrs))  # repr: 0.0 and -0.0 are equal
     function = _eager.get(key)
     if function is None:
 

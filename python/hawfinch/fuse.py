@@ -110,6 +110,7 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
         for node in nodes:
             if id(node.outputs[0]) not in to:
                 replay_with_inputs(node)
+    new.nodes = live_nodes(new, [to[id(t)] for t in outputs])
     for i, n in enumerate(new.nodes):
         n.index = i
     return new, to
@@ -279,11 +280,12 @@ def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], g
         else:
             kept = True
     others = [t for t in program.inputs if t is not y and all(t is not w for w in writes)]
+    whole = {id(t) for t in step.reads} - {id(t) for t in step.local}  # the product reads all rows of these
     step.fields["epilogue"] = ewise_fields(program, domain, writes)
     step.writes = (*writes, y) if kept else tuple(writes)
     step.reads = (*step.reads, *others)
     if not step.fields["by_cols"]:
-        row_local = [t for t in others if t.shape == domain or (t.ndim == len(domain) and t.shape[:1] == domain[:1])]
+        row_local = [t for t in others if t.ndim == len(domain) and t.shape[:1] == domain[:1] and id(t) not in whole]
         step.local = (*(t for t in step.local if t is not y), *step.writes, *row_local)
     step.code = tuple(program.names)
     return step

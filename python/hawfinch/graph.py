@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ShapeError
+from .errors import DTypeError, ShapeError
 
 Array = npt.NDArray[Any]
 
@@ -253,7 +253,7 @@ INPUT = Op("input", lambda *, name, shape, dtype: [(shape, dtype)])
 PARAM = Op("param", lambda *, ref: [(ref.value.shape, "real")])
 STATE = Op("state", lambda *, ref: [(ref.value.shape, "real")])
 CONST = Op("const", lambda *, ref: [(ref.value.shape, "int" if ref.value.dtype.kind in "iu" else "real")])
-SCALAR = Op("scalar", lambda *, value: [((), "real")])
+SCALAR = Op("scalar", lambda *, value, sign: [((), "real")])
 REAL_ONLY = frozenset({"matmul", "reduce", "softmax", "moments", "normalize"})  # integers are converted first
 LEAVES = frozenset({"input", "param", "state", "const", "scalar"})
 
@@ -263,7 +263,7 @@ def input_tensor(graph: Graph, name: str, shape: Shape, dtype: str = "real") -> 
 
 
 def scalar(graph: Graph, value: float) -> Tensor:
-    return graph.add(SCALAR, (), {"value": float(value)}).outputs[0]
+    return graph.add(SCALAR, (), {"value": float(value), "sign": math.copysign(1.0, value)}).outputs[0]  # 0.0 == -0.0
 
 
 def leaf(graph: Graph, op: Op, value: Any) -> Tensor:
@@ -281,7 +281,7 @@ FOLDED: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b if b else math.nan if a == 0 or a != a else math.copysign(math.inf, a),
+    "div": lambda a, b: a / b if b else math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1, b),
     "neg": lambda a: -a,
     "square": lambda a: a * a,
 }
@@ -294,7 +294,7 @@ def as_tensor(graph: Graph, value: Any) -> Tensor:
         return scalar(graph, float(value))
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"hf.ops takes numbers and arrays of numbers, got {type(value).__name__} of dtype {array.dtype}")
+        raise DTypeError(f"hf.ops takes numbers and arrays of numbers, got {type(value).__name__} of dtype {array.dtype}")
     if array.ndim == 0:
         return scalar(graph, float(array))
     kept = array.astype(np.int64) if array.dtype.kind in "iu" else array.astype(np.float64)

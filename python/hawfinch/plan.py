@@ -121,7 +121,8 @@ class Plan:
             heirs = {}
             for out, source in step.in_place:
                 a, b = id(base_of(out)), id(base_of(source))
-                if a not in self._places and a not in block and b in block and last[b] == i and a not in heirs:
+                once = sum(base_of(t) is base_of(source) for t in step.reads) == 1  # else the other view would be overwritten
+                if once and a not in self._places and a not in block and b in block and last[b] == i and a not in heirs:
                     if self._bytes(out) == self._bytes(base_of(source)) and b not in heirs.values():
                         heirs[a] = b
             for t in step.writes:
@@ -178,7 +179,9 @@ class Plan:
         seen: dict[object, list[tuple[int, int, bool, object]]] = {}
         for step in self.steps:
             mine = []
-            local = {id(base_of(t)) for t in step.local}
+            by_row = {id(t) for t in step.local}
+            whole = {id(base_of(t)) for t in (*step.reads, *step.writes) if id(t) not in by_row}  # another view of it may be local
+            local = {id(base_of(t)) for t in step.local} - whole
             for t, write in [(t, False) for t in step.reads] + [(t, True) for t in step.writes]:
                 base = base_of(t)
                 buffer, start = self._place(base)
@@ -249,7 +252,7 @@ class Plan:
             return 1
         best, best_time = 1, alone
         barriers = 1 + sum(self.barriers)
-        for n in range(2, self.max_threads + 1):
+        for n in range(2, min(self.max_threads, _core.max_threads()) + 1):
             split = sum(s if step.single else s / n for s, step in zip(seconds, self.steps, strict=True))
             time = (split + barriers * BARRIER) * 1.1 + REGION / steps
             if time < best_time:

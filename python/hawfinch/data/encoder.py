@@ -42,7 +42,7 @@ class TableEncoder:
     """Encodes the columns of a table: numbers scaled, categories one-hot, and one target column.
 
     Attributes, after ``fit``: ``task`` ("classify" or "regress"), ``reason`` (why that task, in words), ``target`` (its
-    name), ``classes`` (tuple of str, in the order of the net's outputs; empty for a regression), ``features``, ``width``
+    name), ``classes`` (tuple of str in the order of the net's outputs; empty for a regression), ``features``, ``width``
     (the number of columns of ``transform``'s result), ``named`` (whether columns are matched by name or by position).
 
     >>> table = Table("t.csv", ("size", "colour", "fruit"),
@@ -249,7 +249,8 @@ class TableEncoder:
             raise ShapeError(f"outputs of shape {a.shape}; (N, {expected}) is expected")
         if self.task == "classify":
             return np.array(self.classes)[a.argmax(axis=1)]
-        return self._target_scaler.inverse(a)[:, 0]
+        values: NDArray[np.float64] = self._target_scaler.inverse(a)[:, 0]
+        return values
 
     # ------------------------------------------------------------------------------------------------------------ JSON
 

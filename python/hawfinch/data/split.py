@@ -24,7 +24,7 @@ def _test_counts(counts: NDArray[np.int64], n_test: int) -> NDArray[np.int64]:
         if lack.max() == -np.inf:
             break  # each class is down to its last training row
         chosen[lack.argmax()] += 1
-    return chosen
+    return np.asarray(chosen, np.int64)
 
 
 def split_rows(

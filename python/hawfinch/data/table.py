@@ -1,8 +1,8 @@
 """Reading the user's table: CSV, NPZ or NPY, into named or numbered columns.
 
 Design
-(a) A table is a list of columns. The cells of a CSV file stay text until a column is asked for as numbers or as texts, so
-    a bad cell matters only where it is used, and its error can name line, column and cell.
+(a) A table is a list of columns. The cells of a CSV file stay text until a column is asked for as numbers or as texts,
+    so a bad cell matters only where it is used, and its error can name line, column and cell.
 (b) Nothing is guessed silently: an empty cell, a stray word among numbers, NaN and infinity are errors, not fill-ins.
 Rejected: numpy.genfromtxt (a bad cell becomes NaN, quoted cells are cut at the delimiter, no line in the error), pandas
 (15 times our size, for this one file) and csv.Sniffer (takes letters for delimiters).
@@ -34,7 +34,7 @@ MISTAKES = 0.2  # a column of numbers with at most this share of other cells has
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
-def _number(cell: str) -> float | None:
+def parse_number(cell: str) -> float | None:
     """The number in a cell, NaN and infinity included, or None. Python's 1_000 is not a number in a data file."""
     try:
         return None if "_" in cell else float(cell)
@@ -97,31 +97,32 @@ class Table:
             raise ArgumentError(f"{self.source} has no column {text}: its {n} columns are numbered 0 to {n - 1}")
         if not self.named:
             raise ArgumentError(
-                f"{self.source} has no column {text!r}: it names no columns, so give a number, 0 to {n - 1}, or -1 for the last"
+                f"{self.source} has no column {text!r}: give its number, 0 to {n - 1}, or -1 for the last"
             )
         folded = {name.casefold(): name for name in self.names}
         near = [folded[m] for m in difflib.get_close_matches(text.casefold(), folded, n=3)]
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ArgumentError(f"{self.source} has no column {text!r}.{hint} Columns: {listed(self.names)}.")
 
-    def is_text(self, column: int) -> bool:
+    def is_text(self, column: int, *, categories: bool = False) -> bool:
         """Whether a column is to be taken as texts (categories) rather than numbers.
 
         Raises ``FormatError`` when it is neither: numbers with a few other cells among them, or with decimal commas.
+        With ``categories`` any cell that is not a number makes it texts.
         """
         cells = self.columns[column]
         if isinstance(cells, np.ndarray):
             return False
         filled = [row for row, cell in enumerate(cells) if cell.lower() not in MISSING]
-        odd = [row for row in filled if _number(cells[row]) is None]
-        if not odd:
-            return False
+        odd = [row for row in filled if parse_number(cells[row]) is None]
+        if not odd or categories:
+            return bool(odd)
         first = f"{self.place(odd[0], column)}: {cells[odd[0]]!r}"
         if len(odd) <= MISTAKES * len(filled):
             guess = "a header line" if odd[0] == 0 and not self.named else "a typing error"
             raise FormatError(
                 f"{first} is not a number, but {len(filled) - len(odd)} of the column's {len(filled)} cells are: "
-                f"{guess}? If the column holds categories, list it as categorical"
+                f"{guess}? If the column holds categories, list it as categorical (a target: say that the task is classify)"
             )
         if all(DECIMAL_COMMA.fullmatch(cells[row]) for row in odd):
             raise FormatError(f"{first} has a decimal comma; write numbers with a decimal point")
@@ -133,7 +134,7 @@ class Table:
         if isinstance(cells, np.ndarray):
             values = cells.astype(np.float64)
         else:
-            parsed = [_number(cell) for cell in cells]
+            parsed = [parse_number(cell) for cell in cells]
             for row, value in enumerate(parsed):
                 if value is None or value != value:
                     self._reject(row, column, "is not a number")
@@ -148,6 +149,7 @@ class Table:
         cells = self.columns[column]
         if isinstance(cells, np.ndarray):
             return [format_number(value) for value in self.numbers(column).tolist()]
+        cells = list(cells)
         for row, cell in enumerate(cells):
             if not cell:
                 self._reject(row, column, "is empty")
@@ -234,9 +236,9 @@ def _find_delimiter(source: str, text: str) -> str:
 def _has_header(rows: Sequence[list[str]]) -> bool:
     """No number in the first row and numbers below it; in a table of texts, a first row that does not come again."""
     first, rest = rows[0], rows[1:200]
-    if any(_number(cell) is not None for cell in first):
+    if any(parse_number(cell) is not None for cell in first):
         return False
-    if any(_number(cell) is not None for row in rest for cell in row):
+    if any(parse_number(cell) is not None for row in rest for cell in row):
         return True
     return all(cell not in {row[i] for row in rest} for i, cell in enumerate(first))
 
@@ -315,8 +317,8 @@ def _read_arrays(path: Path) -> Table:
     lengths = {name: a.shape for name, a in arrays.items()}
     if len(set(lengths.values())) != 1 or any(len(shape) != 1 for shape in lengths.values()):
         raise ShapeError(
-            f"{source}: arrays of shapes {', '.join(f'{n} {s}' for n, s in lengths.items())}; give x (N, F) and y (N,), "
-            "or 1-D arrays of one length, one per column"
+            f"{source}: arrays of shapes {', '.join(f'{n} {s}' for n, s in lengths.items())}; give x (N, F) and y (N,)"
+            ", or 1-D arrays of one length, one per column"
         )
     return _checked_rows(Table(source, tuple(arrays), tuple(_column(source, n, a) for n, a in arrays.items()), True))
 

@@ -58,6 +58,7 @@ class Store:
         size = sum(-(-math.prod(p.shape) // PAD) * PAD for p in group.values())
         itemsize = np.dtype(self.dtype).itemsize
         flat = aligned_zeros(size * itemsize).view(self.dtype)
+        _core.new_version()
         at = 0
         for p in group.values():
             n = math.prod(p.shape)
@@ -101,7 +102,7 @@ class Module:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Module:
         self = super().__new__(cls)
-        self.__dict__.update(_config=(args, kwargs), _own={}, _path="", _store=None, _input=None, _pools={})
+        self.__dict__.update(_config=(args, kwargs), _own={}, _path="", _store=None, _input=None, _pools={}, _quick=None)
         self.__dict__["metadata"] = {}
         return self
 
@@ -111,6 +112,12 @@ class Module:
     _store: Store | None
     _input: tuple[Shape, ...] | None
     _pools: dict[Any, Any]
+    _quick: _core.Quick | None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):  # a layer may have been exchanged
+            _core.new_version()
+        super().__setattr__(name, value)
 
     def forward(self, *inputs: Any) -> Any:
         raise TypeError(f"{type(self).__name__} defines no forward(self, *inputs)")
@@ -271,6 +278,10 @@ class Module:
         in chunks, so memory does not grow with their number, and a row's result does not depend on the other rows.
         Gives an array (rows, ...) of the model's dtype, or a tuple of them. Raises ShapeError, DTypeError, NonFiniteError.
         """
+        if self._quick is not None and out is None and threads is None:
+            y = self._quick.predict(x)
+            if y is not None:
+                return y
         from ..train.predictor import predict
 
         return predict(self, x, out, threads)

@@ -23,7 +23,7 @@ class Sequential(Module):
     def __init__(self, *layers: Module | str):
         if len(layers) == 1 and isinstance(layers[0], list | tuple):
             layers = tuple(layers[0])
-        self.layers = [get_activation(layer) if isinstance(layer, str) else layer for layer in layers]
+        self.layers = tuple(get_activation(layer) if isinstance(layer, str) else layer for layer in layers)
         for layer in self.layers:
             if not isinstance(layer, Module):
                 raise ArgumentError(f"Sequential takes layers or activation names, got {type(layer).__name__}")

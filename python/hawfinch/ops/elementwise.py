@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..graph import SCALAR, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, scalar_value
 
 Grad = Callable[..., tuple[Any, ...]]
@@ -125,7 +125,7 @@ def _binary(op: Op, doc: str, name: str | None = None, neutral: float | None = N
                 if isinstance(other, Tensor):
                     value = scalar_value(other)
                 commutes = op in (ADD, MUL) or x is a
-                if value == neutral and commutes and isinstance(x, Tensor):
+                if value == neutral and commutes and isinstance(x, Tensor) and x.dtype == "real":
                     return x
         return apply(op, a, b)  # type: ignore[no-any-return]
 
@@ -230,4 +230,6 @@ def dropout(x: Any, p: float = 0.5) -> Tensor:
     graph = current_graph()
     if graph is None:
         raise TypeError("dropout needs a trace: call it inside a model's forward")
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"dropout: p must be in [0, 1], got {p}")
     return apply(DROPOUT, x, p=float(p), stream=graph.new_stream())  # type: ignore[no-any-return]

@@ -46,7 +46,7 @@ def _lower(node: Any) -> list[Step]:
         "x_row": x_row, "x_col": x_col, "w_row": w_row, "w_col": w_col, "by_cols": int(by_cols), "epilogue": None,
     }  # fmt: skip
     blocks = -(-n // COL_BLOCK) if isinstance(n, int) else 1
-    local = () if by_cols else (x, y) if x_col == 1 else (y,)
+    local = () if by_cols else (x, y) if x_col == 1 and x is not w else (y,)
     flops = 2 * (work if isinstance(work, int) else 1)
     for s in (m, k, n):
         if isinstance(s, Dim):

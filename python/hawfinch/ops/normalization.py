@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..graph import Op, Shape, Tensor, apply, numel
+from ..errors import ShapeError
+from ..graph import SCALAR, Op, Shape, Tensor, apply, numel
 from ..steps import Step
 from .elementwise import reciprocal, sqrt
 from .reduction import mean as mean_
@@ -63,6 +64,9 @@ NORM_GRAD = Op(
 # normalize(x, mean, var, gamma, beta): mean and var are functions of x (their gradient is part of this rule). It is not
 # lowered: expand() rewrites it to elementwise ops before fusing.
 def _normalize_infer(x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor, **_: Any) -> Any:
+    for name, t in (("gamma", gamma), ("beta", beta)):
+        if t.shape != x.shape[1:] and t.node.op is not SCALAR:
+            raise ShapeError(f"normalisation of (rows, C) = {x.shape}: {name} must be a number or {x.shape[1:]}, got {t.shape}")
     return [(x.shape, "real")]
 
 
@@ -103,12 +107,19 @@ def expand_normalize(node: Any) -> Tensor:
     return (x - mean) * (gamma * rstd) + beta
 
 
+def _rows(x: Any) -> Any:
+    """x as (rows, C)."""
+    if len(x.shape) == 0:
+        raise ShapeError("normalisation needs a last axis of features, got a number")
+    return x if len(x.shape) == 2 else reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
+
+
 def batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:
     """Normalises each column of x (..., C) by its own mean and biased variance: (y, mean (C,), var (C,)).
 
     y = (x - mean) / sqrt(var + eps) * gamma + beta. Ioffe, Szegedy, ICML 2015.
     """
-    x2 = x if len(x.shape) == 2 else reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
+    x2 = _rows(x)
     mean, var = apply(MOMENTS, x2, per_row=False)
     y = apply(NORMALIZE, x2, mean, var, gamma, beta, eps=float(eps), per_row=False)
     return reshape(y, tuple(x.shape)), mean, var
@@ -119,7 +130,7 @@ def layer_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Tensor:
 
     Ba, Kiros, Hinton, 2016.
     """
-    x2 = x if len(x.shape) == 2 else reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
+    x2 = _rows(x)
     mean, var = apply(MOMENTS, x2, per_row=True)
     y = apply(NORMALIZE, x2, mean, var, gamma, beta, eps=float(eps), per_row=True)
     return reshape(y, tuple(x.shape))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import ShapeError
 from ..graph import Op, Shape, Tensor, apply, numel
 from ..steps import Step
@@ -60,7 +62,9 @@ REDUCE = Op("reduce", _infer, _grad, _lower)
 
 def _reduce(kind: str, x: Any, axis: int | Sequence[int] | None, keepdims: bool) -> Tensor:
     n = len(x.shape)
-    axes = range(n) if axis is None else [axis] if isinstance(axis, int) else axis
+    axes = range(n) if axis is None else [axis] if isinstance(axis, int | np.integer) else axis
+    if kind == "argmax" and axis is not None and len(axes) != 1:
+        raise ShapeError(f"argmax: expected one axis or None, got {axis}")
     if any(not -n <= a < n for a in axes):
         raise ShapeError(f"{kind}: axis {axis} is out of bounds for shape {tuple(x.shape)}")
     chosen = sorted({a % n for a in axes})

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import ShapeError
 from ..graph import Dim, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, numel
 from ..program import fill_step
@@ -60,6 +62,9 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     """x with another shape, same elements in the same order; one size may be -1. Never copies inside a plan."""
     sizes: list[Any] = list(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else list(shape)
     x_shape: Shape = tuple(x.shape)
+    fixed = [s for s in sizes if not isinstance(s, Dim)]
+    if fixed.count(-1) > 1 or any(not isinstance(s, int | np.integer) or s < -1 for s in fixed):
+        raise ShapeError(f"can't reshape {x_shape} to {tuple(sizes)}: sizes are whole numbers, at most one of them -1")
     if -1 in sizes:
         at = sizes.index(-1)
         rest = numel([s for i, s in enumerate(sizes) if i != at])
@@ -248,7 +253,10 @@ def concat(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays of xs one after the other along an existing axis."""
     if not xs:
         raise ShapeError("concat needs at least one array")
-    return apply(CONCAT, *xs, axis=axis % max(len(xs[0].shape), 1))  # type: ignore[no-any-return]
+    n = len(xs[0].shape)
+    if not -n <= axis < n:
+        raise ShapeError(f"concat: axis {axis} is out of bounds for shape {tuple(xs[0].shape)}")
+    return apply(CONCAT, *xs, axis=axis % n)  # type: ignore[no-any-return]
 
 
 # ---- gather ----
@@ -300,9 +308,10 @@ def gather(table: Any, index: Any) -> Tensor:
 
 
 # ---- broadcasting ----
-def broadcast_to(x: Any, shape: Shape) -> Tensor:
+def broadcast_to(x: Any, shape: Sequence[Size]) -> Tensor:
     """x repeated to a shape by NumPy's rule."""
-    if broadcast_shapes(tuple(x.shape), shape) != shape:
+    shape = tuple(shape)
+    if any(isinstance(s, int) and s < 0 for s in shape) or broadcast_shapes(tuple(x.shape), shape) != shape:
         raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape}")
     return x if tuple(x.shape) == shape and isinstance(x, Tensor) else apply(COPY, x, shape=shape)
 
@@ -351,4 +360,6 @@ def to_real(x: Any) -> Tensor:
             return x  # type: ignore[no-any-return]
         if x.dtype == "mask":
             return mul(x, 1.0)
+    elif np.asarray(x).dtype.kind not in "iu":
+        return mul(x, 1.0)
     return apply(TO_REAL, x)  # type: ignore[no-any-return]

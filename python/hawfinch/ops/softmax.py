@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import Op, Shape, Tensor, apply, numel
 from ..steps import Step
 from .elementwise import exp
@@ -47,6 +47,8 @@ def log_softmax(x: Any) -> Tensor:
 
 # ---- softmax cross-entropy: loss (rows,) of logits (rows, C) and labels (rows,) or target (rows, C) ----
 def _xent_infer(x: Tensor, t: Tensor, *, smoothing: float) -> list[tuple[Shape, str]]:
+    if x.dtype == "int":
+        raise DTypeError("softmax_cross_entropy: logits must be real numbers, got integers")
     if x.ndim != 2:
         raise ShapeError(f"softmax_cross_entropy: logits must be (rows, classes), got {x.shape}")
     expected = x.shape[:1] if t.dtype == "int" else x.shape
@@ -80,10 +82,18 @@ def _lower_pair(node: Any) -> list[Step]:
     return [_xent_step(x, t, node.attrs["smoothing"], loss, dx, dloss)]
 
 
+def _xent_grad(node: Any, g: Tensor) -> list[Tensor | None]:
+    x, t = node.inputs
+    dx = apply(CROSS_ENTROPY_GRAD, x, t, g, **node.attrs)
+    if t.dtype != "real":
+        return [dx, None]
+    return [dx, log_softmax(x) * (reshape(g, (x.shape[0], 1)) * (node.attrs["smoothing"] - 1.0))]
+
+
 CROSS_ENTROPY = Op(
     "softmax_cross_entropy",
     _xent_infer,
-    lambda node, g: [apply(CROSS_ENTROPY_GRAD, *node.inputs, g, **node.attrs), None],
+    _xent_grad,
     lambda node: [_xent_step(*node.inputs, node.attrs["smoothing"], node.outputs[0], None, None)],
 )
 CROSS_ENTROPY_GRAD = Op(
@@ -107,6 +117,10 @@ def softmax_cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0
     loss_i = -sum_j t_ij * log_softmax(logits)_ij, t smoothed to (1 - s) * t + s / classes. Logits of any leading
     shape are taken as rows.
     """
+    if not 0 <= label_smoothing <= 1:
+        raise ArgumentError(f"softmax_cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    if len(logits.shape) == 0:
+        raise ShapeError("softmax_cross_entropy: logits must be (rows, classes), got a number")
     lead = tuple(logits.shape[:-1])
     if len(lead) != 1:
         target = reshape(target, (numel(lead), *target.shape[len(lead) :]))
@@ -122,7 +136,16 @@ def _correct_lower(node: Any) -> list[Step]:
     return [Step("correct", fields, (y,), (x, labels), units=x.shape[0], local=(y, x, labels))]
 
 
-CORRECT = Op("correct", lambda x, labels: [(x.shape[:1], "real")], None, _correct_lower)
+def _correct_infer(x: Tensor, labels: Tensor) -> list[tuple[Shape, str]]:
+    if x.dtype == "int":
+        raise DTypeError("correct: logits must be real numbers, got integers")
+    if x.ndim != 2 or x.shape[1] == 0 or labels.dtype != "int" or labels.shape != x.shape[:1]:
+        raise ShapeError(f"correct: expected logits (rows, classes) and integer labels (rows,), got {x.shape} and "
+                         f"{labels.dtype} {labels.shape}")  # fmt: skip
+    return [(x.shape[:1], "real")]
+
+
+CORRECT = Op("correct", _correct_infer, None, _correct_lower)
 
 
 def correct(logits: Any, labels: Any) -> Tensor:

@@ -80,6 +80,8 @@ def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> An
         )
         plan.core.drop_sources()
         pool.free.append(plan)
+        if pool.capacity == SMALL and len(arrays) == len(results) == 1 and plan.threads_for(SMALL) == 1:
+            model._quick = _core.Quick(pool.free, arrays, 1, SMALL, 1, results[0])
         if status == _core.BAD_INDEX:
             raise LabelError("an index is outside of the table that it reads")
     return results[0] if len(results) == 1 else tuple(results)

@@ -63,6 +63,7 @@ class Trainer:
         self._plans: dict[Any, BatchPlan] = {}
         self._params: Array | None = None
         self._output: Shape = ()
+        self._quick: _core.Quick | None = None
 
     # ---- preparation ----
     def _inputs(self, x: Any) -> tuple[Array, ...]:
@@ -87,6 +88,7 @@ class Trainer:
         for name, array in old.items():
             self.slots[name][...] = array
         self._plans.clear()
+        self._quick = None
         self._params = params
         outputs = prediction_plan(self.model, 1, 1)[1]
         self._output = outputs[0][0]
@@ -250,6 +252,12 @@ class Trainer:
 
         Arguments and errors as in ``fit``. The rows are used as they are: one batch, no shuffling.
         """
+        lr = self.optimizer.lr_at(self.steps)
+        if self._quick is not None and sample_weight is None and threads is None:
+            loss: float | None = self._quick.step(x, y, lr, self.seed, self.steps)
+            if loss is not None:
+                self.steps += 1
+                return loss
         arrays = self._inputs(x)
         rows = len(arrays[0])
         if rows == 0:
@@ -261,7 +269,9 @@ class Trainer:
         engine = self._plan(target, weight is not None, rows, True)
         engine.set_data(arrays, target, weight)
         team = _check_threads(threads) or self.threads or engine.plan.threads_for(rows)
-        self._run(engine, rows, rows, 1, None, np.array([self.optimizer.lr_at(self.steps)]), team)
+        self._run(engine, rows, rows, 1, None, np.array([lr]), team)
+        if weight is None and len(arrays) == 1 and isinstance(y, np.ndarray):
+            self._quick = _core.Quick([engine], (arrays[0], y), rows, rows, team, engine.value, engine.value)
         return float(engine.value[0])
 
     # ---- evaluation ----
