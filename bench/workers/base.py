@@ -22,7 +22,8 @@ class Case:
         raise NotImplementedError
 
     def first_losses(self) -> list[float]:
-        """Of three steps on the first three batches, from ``jobs.weights`` and without dropout; [] if it cannot be set up."""
+        """Of three steps on the first three batches, from ``jobs.weights`` and without dropout; [] if it cannot be
+        set up."""
         return []
 
     def loss(self) -> float | None:

@@ -142,17 +142,6 @@ def norm(job: Job) -> Case:
     return calls(fn, normal(*job.sizes), np.ones(n, np.float32), np.zeros(n, np.float32), normal(*job.sizes, seed=4))
 
 
-class Adam(Case):
-    def __init__(self, job: Job):
-        self.state = [jnp.array(normal(*job.sizes)), jnp.zeros(job.sizes), jnp.zeros(job.sizes)]
-        self.g, self.t = jnp.array(normal(*job.sizes, seed=4)), jnp.zeros((), jnp.int32)
-        self.step = jax.jit(lambda p, m, v, t, g: (*adam(p, g, m, v, t + 1), t + 1), donate_argnums=(0, 1, 2, 3))
-
-    def run(self, units: int) -> None:
-        for _ in range(units):
-            *self.state, self.t = jax.block_until_ready(self.step(*self.state, self.t, self.g))
-
-
 def build(job: Job, mode: str) -> Case:
     if job.kind in ("fit", "step"):
         return Fit(job, mode, job.dropout)
@@ -162,7 +151,7 @@ def build(job: Job, mode: str) -> Case:
         return calls(jnp.matmul, normal(*job.sizes * 2), normal(*job.sizes * 2, seed=4))
     if job.kind == "gelu":
         return calls(functools.partial(jax.nn.gelu, approximate=False), normal(*job.sizes))
-    return {"predict": predict, "norm": norm, "adam": Adam}[job.kind](job)
+    return {"predict": predict, "norm": norm}[job.kind](job)
 
 UNROLL = {"jit": 1, "scan": 1, "scan unroll 2": 2, "scan unroll 4": 4}
 

@@ -9,7 +9,7 @@ import numpy as np
 from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Floats, Job, Labels, data, labels, normal, weights
 from workers.base import Calls, Case, serve
 
-KINDS = ("fit", "step", "predict", "matmul", "norm", "softmax", "adam")  # NumPy has no erf, hence no GELU
+KINDS = ("fit", "step", "predict", "matmul", "norm", "softmax")  # NumPy has no erf, hence no GELU
 
 
 def softmax(z: Floats, y: Labels) -> tuple[float, Floats]:
@@ -156,17 +156,14 @@ def build(job: Job, mode: str) -> Case:
         return Fit(job, mode, job.dropout)
     if job.kind == "predict":
         return predict(job)
-    x, y = normal(*job.sizes * (2 if job.kind == "matmul" else 1)), normal(*job.sizes, seed=4)
-    if job.kind == "matmul":
-        out = np.empty_like(x)
-        return Calls(lambda: np.matmul(x, x, out=out))
-    if job.kind == "softmax":
-        t = labels(*job.sizes)
-        return Calls(lambda: softmax(x, t))
     if job.kind == "norm":
         return norm_relu(job)
-    adam = Adam([x])
-    return Calls(lambda: adam.step([y]))
+    if job.kind == "softmax":
+        z, t = normal(*job.sizes), labels(*job.sizes)
+        return Calls(lambda: softmax(z, t))
+    n = job.sizes[0]
+    a, b, out = normal(n, n), normal(n, n, seed=4), np.empty((n, n), np.float32)
+    return Calls(lambda: np.matmul(a, b, out=out))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 
 import sklearn
 from jobs import BETA1, BETA2, EPS, RATE, Job, data
@@ -14,8 +15,8 @@ from workers.base import Calls, Case, serve
 
 def net(job: Job) -> MLPClassifier:
     return MLPClassifier(
-        job.sizes[1:-1], alpha=0.0, batch_size=job.batch, learning_rate_init=RATE, beta_1=BETA1, beta_2=BETA2, epsilon=EPS,
-        tol=0.0, n_iter_no_change=10**9, max_iter=1, warm_start=True, random_state=0,
+        job.sizes[1:-1], alpha=0.0, batch_size=job.batch, learning_rate_init=RATE, beta_1=BETA1, beta_2=BETA2,
+        epsilon=EPS, tol=0.0, n_iter_no_change=10**9, max_iter=1, warm_start=True, random_state=0,
     )  # fmt: skip
 
 
@@ -33,24 +34,16 @@ class Fit(Case):
         return float(self.model.loss_)
 
 
-class Step(Fit):
-    def run(self, units: int) -> None:
-        for _ in range(units):
-            self.model.partial_fit(self.x, self.y)
-
-
 def build(job: Job, mode: str) -> Case:
-    if job.kind == "step":
-        return Step(job)
-    case = Fit(job)
     if job.kind == "fit":
-        return case
+        return Fit(job)
+    case = Fit(replace(job, batch=32, batches=10))
     row = case.x[:1]
     return Calls(lambda: case.model.predict_proba(row))
 
 
 def modes(job: Job) -> list[str]:
-    return [""] if job.kind in ("fit", "step", "predict") and not job.norm else []
+    return [""] if job.kind in ("fit", "predict") and not job.norm else []
 
 
 if __name__ == "__main__":

@@ -106,13 +106,6 @@ def softmax(job: Job, mode: str) -> Case:
     return Calls(lambda: torch.autograd.grad(call(z, t), z))
 
 
-def adam(job: Job, mode: str) -> Case:
-    p = nn.Parameter(torch.from_numpy(normal(*job.sizes)))
-    p.grad = torch.from_numpy(normal(*job.sizes, seed=4))
-    kinds = {"eager foreach": {"foreach": True}, "eager fused": {"fused": True}}
-    return Calls(torch.optim.Adam([p], lr=RATE, eps=EPS, **kinds.get(mode, {})).step)
-
-
 def gelu(job: Job, mode: str) -> Case:
     x = torch.from_numpy(normal(*job.sizes))
     call = torch.compile(nn.functional.gelu) if mode in COMPILED else nn.functional.gelu
@@ -122,8 +115,6 @@ def gelu(job: Job, mode: str) -> Case:
 def modes(job: Job) -> list[str]:
     if job.kind in ("fit", "step"):
         return ["eager", "eager foreach", "eager fused", *COMPILED]
-    if job.kind == "adam":
-        return ["eager", "eager foreach", "eager fused"]
     return ["eager"] if job.kind == "matmul" else ["eager", "compile"]
 
 
@@ -134,7 +125,7 @@ def build(job: Job, mode: str) -> Case:
         return Fit(job, mode, job.dropout)
     if job.kind == "matmul":
         return matmul(job)
-    return {"predict": predict, "norm": norm, "softmax": softmax, "adam": adam, "gelu": gelu}[job.kind](job, mode)
+    return {"predict": predict, "norm": norm, "softmax": softmax, "gelu": gelu}[job.kind](job, mode)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
  * imm[same position]. Registers hold one block of elements:
  *   0..7 inputs (in[i]), 8..11 outputs (out[j]), 12..23 temporaries.
  * stream numbers the random mask of a dropout instruction.
+ * An output may share memory with an input of the same layout if it is written no earlier than that input's last read.
  */
 #ifndef HF_PROGRAM_H
 #define HF_PROGRAM_H

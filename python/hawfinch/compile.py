@@ -64,8 +64,14 @@ def fresh(graph: Graph, outputs: Sequence[Tensor]) -> list[Tensor]:
     out = []
     with tracing(graph):
         for t in outputs:
-            while (base := base_of(t)).node.op.name in LEAVES or id(base) in seen:  # equal copies are one node: copy the copy
-                t = apply(TRANSPOSE, t, axes=tuple(range(t.ndim))) if t.dtype == "int" else apply(COPY, t, shape=t.shape)
+            while (base := base_of(t)).node.op.name in LEAVES or id(
+                base
+            ) in seen:  # equal copies are one node: copy the copy
+                t = (
+                    apply(TRANSPOSE, t, axes=tuple(range(t.ndim)))
+                    if t.dtype == "int"
+                    else apply(COPY, t, shape=t.shape)
+                )
             seen.add(id(base_of(t)))
             out.append(t)
     return out
@@ -175,7 +181,8 @@ class Function:
 
 
 def check_out(out: Array, shape: tuple[int, ...], dtype: str, inputs: Sequence[Array]) -> None:
-    """``out`` must be a writable C-contiguous array of the result's shape and dtype that shares no memory with an input."""
+    """``out`` must be a writable C-contiguous array of the result's shape and dtype that shares no memory with an
+    input."""
     if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
         given = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ShapeError(f"out: expected a {dtype} array of shape {shape}, got {given}")
@@ -188,8 +195,8 @@ def check_out(out: Array, shape: tuple[int, ...], dtype: str, inputs: Sequence[A
 def compile(fn: Callable[..., Any], *, threads: int | None = None) -> Function:
     """A function on NumPy arrays, traced once per input shape and run as one C call.
 
-    fn takes arrays (or nested dicts, lists and tuples of them) and uses operators and ``hf.ops``; Python control flow is
-    unrolled while tracing. float64 inputs give a float64 plan, anything else float32. threads: None chooses by cost.
+    fn takes arrays (or nested dicts, lists and tuples of them) and uses operators and ``hf.ops``; Python control flow
+    is unrolled while tracing. float64 inputs give a float64 plan, anything else float32. threads: None chooses by cost.
 
     >>> import numpy as np, hawfinch as hf
     >>> f = hf.compile(lambda x, w: hf.ops.relu(x @ w))
@@ -199,13 +206,11 @@ def compile(fn: Callable[..., Any], *, threads: int | None = None) -> Function:
     return Function(fn, threads)
 
 
-def value_and_grad(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, threads: int | None = None
-) -> Function:
+def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, threads: int | None = None) -> Function:
     """A function that gives ``(fn(*args), gradients)``; fn must give a scalar.
 
-    argnums: position(s) of the arguments to differentiate by. An int gives that argument's gradient, a sequence a tuple of
-    them; a nested argument gives gradients nested in the same way. float64 inputs give a float64 plan.
+    argnums: position(s) of the arguments to differentiate by. An int gives that argument's gradient, a sequence a
+    tuple of them; a nested argument gives gradients nested in the same way. float64 inputs give a float64 plan.
 
     >>> import numpy as np, hawfinch as hf
     >>> f = hf.value_and_grad(lambda w, x: hf.ops.mean((x @ w) ** 2))
@@ -220,8 +225,12 @@ def value_and_grad(
             raise ArgumentError(f"argnums {argnums} is out of range for {len(args)} arguments")
         value = fn(*args)
         if not isinstance(value, Tensor):
-            raise TypeError(f"value_and_grad: the function gave {type(value).__name__}, expected a scalar of its inputs")
-        value = value if value.shape == () else apply(RESHAPE, value, shape=()) if value.shape in ((1,), (1, 1)) else value
+            raise TypeError(
+                f"value_and_grad: the function gave {type(value).__name__}, expected a scalar of its inputs"
+            )
+        value = (
+            value if value.shape == () else apply(RESHAPE, value, shape=()) if value.shape in ((1,), (1, 1)) else value
+        )
         graph = current_graph()
         assert graph is not None
         results = []
@@ -239,7 +248,7 @@ def value_and_grad(
 
 
 def _zeros(t: Tensor) -> Tensor:
-    return apply(COPY, 0.0, shape=t.shape)  # type: ignore[no-any-return]
+    return apply(COPY, 0.0, shape=t.shape)
 
 
 _eager: OrderedDict[Any, Function] = OrderedDict()

@@ -8,9 +8,9 @@ Design
       matmul + bias                      -> bias in the accumulators
       elementwise neighbours             -> one program
       matmul before a program            -> the program is its epilogue (activation; in backward, activation gradient)
-(b) A group of nodes runs at the place of its last node. Joining is legal when nothing outside the group that reads one of
-    its members stands before that place. That test is local and cheap; a search for the best cut is not worth it for
-    graphs of this size.
+(b) A group of nodes runs at the place of its last node. Joining is legal when nothing outside the group that reads
+    one of its members stands before that place. That test is local and cheap; a search for the best cut is not worth
+    it for graphs of this size.
 Rejected: fusing while tracing (the gradient of a fused op would need a rule of its own).
 """
 

@@ -1,10 +1,10 @@
 """Trace: calling a function with symbols records its primitive ops in a ``Graph``.
 
 Design
-(a) A graph is a list of nodes in the order of their creation, which is a topological order. Rejected: a pointer graph that
-    every stage has to sort again.
-(b) The batch size is a symbol in shapes (``Dim``), affine in one unknown, so a plan serves every batch size. Rejected: one
-    trace per batch size, as JAX does: the short last batch of every epoch would be a second compilation.
+(a) A graph is a list of nodes in the order of their creation, which is a topological order. Rejected: a pointer graph
+    that every stage has to sort again.
+(b) The batch size is a symbol in shapes (``Dim``), affine in one unknown, so a plan serves every batch size.
+    Rejected: one trace per batch size, as JAX does: the short last batch of every epoch would be a second compilation.
 (c) Equal nodes are recorded once (hash-consing): gradient rules may repeat themselves freely.
 """
 
@@ -53,8 +53,6 @@ class Dim:
         return self + (other * -1)
 
     def __mul__(self, other: int) -> Size:
-        if isinstance(other, Dim):
-            raise ShapeError("a shape can't hold the square of the batch size")
         return dim(self.per_row * other, self.fixed * other)
 
     __rmul__ = __mul__
@@ -78,10 +76,19 @@ def dim(per_row: int, fixed: int) -> Size:
     return Dim(per_row, fixed) if per_row else fixed
 
 
+def times(a: Size, b: Size) -> Size:
+    """a * b; at most one of them may depend on the batch size."""
+    if isinstance(a, int):
+        return b * a
+    if isinstance(b, int):
+        return a * b
+    raise ShapeError("a shape can't hold the square of the batch size")
+
+
 def numel(shape: Sequence[Size]) -> Size:
     n: Size = 1
     for s in shape:
-        n = s * n if isinstance(s, Dim) else n * s
+        n = times(n, s)
     return n
 
 
@@ -93,9 +100,9 @@ def size_at(size: Size, batch: int) -> int:
 class Op:
     """A primitive: the one place that says what it is.
 
-    ``infer(*inputs, **attrs)`` gives (shape, dtype) of each output and raises ShapeError on bad input; ``grad(node, *g)``
-    gives the gradient of each input (None: not differentiable there); ``lower`` turns a node into steps (see steps.py).
-    Elementwise ops have no ``lower``: fuse.py makes programs of them.
+    ``infer(*inputs, **attrs)`` gives (shape, dtype) of each output and raises ShapeError on bad input; ``grad(node,
+    *g)`` gives the gradient of each input (None: not differentiable there); ``lower`` turns a node into steps (see
+    steps.py). Elementwise ops have no ``lower``: fuse.py makes programs of them.
     """
 
     name: str
@@ -142,27 +149,50 @@ class Tensor:
             yield self[i]
 
     def __add__(self, o: Any) -> Tensor: return ops().add(self, o)  # fmt: skip
+
     def __radd__(self, o: Any) -> Tensor: return ops().add(o, self)  # fmt: skip
+
     def __sub__(self, o: Any) -> Tensor: return ops().sub(self, o)  # fmt: skip
+
     def __rsub__(self, o: Any) -> Tensor: return ops().sub(o, self)  # fmt: skip
+
     def __mul__(self, o: Any) -> Tensor: return ops().mul(self, o)  # fmt: skip
+
     def __rmul__(self, o: Any) -> Tensor: return ops().mul(o, self)  # fmt: skip
+
     def __truediv__(self, o: Any) -> Tensor: return ops().div(self, o)  # fmt: skip
+
     def __rtruediv__(self, o: Any) -> Tensor: return ops().div(o, self)  # fmt: skip
+
     def __pow__(self, o: Any) -> Tensor: return ops().pow(self, o)  # fmt: skip
+
     def __rpow__(self, o: Any) -> Tensor: return ops().pow(o, self)  # fmt: skip
+
     def __matmul__(self, o: Any) -> Tensor: return ops().matmul(self, o)  # fmt: skip
+
     def __rmatmul__(self, o: Any) -> Tensor: return ops().matmul(o, self)  # fmt: skip
+
     def __neg__(self) -> Tensor: return ops().neg(self)  # fmt: skip
+
     def __abs__(self) -> Tensor: return ops().abs(self)  # fmt: skip
+
     def __gt__(self, o: Any) -> Tensor: return ops().greater(self, o)  # fmt: skip
+
     def __ge__(self, o: Any) -> Tensor: return ops().greater_equal(self, o)  # fmt: skip
+
     def __lt__(self, o: Any) -> Tensor: return ops().less(self, o)  # fmt: skip
+
     def __le__(self, o: Any) -> Tensor: return ops().less_equal(self, o)  # fmt: skip
+
     def __getitem__(self, key: Any) -> Tensor: return ops().getitem(self, key)  # fmt: skip
+
     def reshape(self, *shape: Any) -> Tensor: return ops().reshape(self, *shape)  # fmt: skip
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops().sum(self, axis, keepdims)  # fmt: skip
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops().mean(self, axis, keepdims)  # fmt: skip
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops().sum(self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops().mean(self, axis, keepdims)
 
 
 def ops() -> Any:
@@ -183,7 +213,8 @@ class Node:
 
 
 class Graph:
-    """Nodes in topological order. ``training`` is what layers ask; ``updates`` are state tensors to write at the end."""
+    """Nodes in topological order. ``training`` is what layers ask; ``updates`` are state tensors to write at the
+    end."""
 
     def __init__(self, *, training: bool = False):
         self.nodes: list[Node] = []
@@ -247,8 +278,8 @@ class _ById:
         return id(self.value)
 
 
-# Leaves. ``input``: one array per run; ``param`` and ``state``: a view of the model's buffers; ``const``: a captured array;
-# ``scalar``: a number known while tracing.
+# Leaves. ``input``: one array per run; ``param`` and ``state``: a view of the model's buffers; ``const``: a captured
+# array; ``scalar``: a number known while tracing.
 INPUT = Op("input", lambda *, name, shape, dtype: [(shape, dtype)])
 PARAM = Op("param", lambda *, ref: [(ref.value.shape, "real")])
 STATE = Op("state", lambda *, ref: [(ref.value.shape, "real")])
@@ -281,7 +312,9 @@ FOLDED: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b if b else math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1, b),
+    "div": lambda a, b: (
+        a / b if b else math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1, b)
+    ),
     "neg": lambda a: -a,
     "square": lambda a: a * a,
 }
@@ -294,7 +327,9 @@ def as_tensor(graph: Graph, value: Any) -> Tensor:
         return scalar(graph, float(value))
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
-        raise DTypeError(f"hf.ops takes numbers and arrays of numbers, got {type(value).__name__} of dtype {array.dtype}")
+        raise DTypeError(
+            f"hf.ops takes numbers and arrays of numbers, got {type(value).__name__} of dtype {array.dtype}"
+        )
     if array.ndim == 0:
         return scalar(graph, float(array))
     kept = array.astype(np.int64) if array.dtype.kind in "iu" else array.astype(np.float64)

@@ -1,7 +1,7 @@
 """How parameters start. An initializer is a function (shape, fan_in, fan_out, draw) -> values; see ``Draw``.
 
-All numbers come from the counter-based generator, keyed by (seed, number of the parameter): the same net and seed give the
-same parameters on every machine.
+All numbers come from the counter-based generator, keyed by (seed, number of the parameter): the same net and seed
+give the same parameters on every machine.
 """
 
 from __future__ import annotations
@@ -70,8 +70,7 @@ def ones(shape: tuple[int, ...], fan_in: int, fan_out: int, draw: Draw) -> Array
 
 
 INITIALIZERS: dict[str, Initializer] = {
-    f.__name__: f
-    for f in (torch_default, kaiming_uniform, kaiming_normal, xavier_uniform, xavier_normal, zeros, ones)
+    f.__name__: f for f in (torch_default, kaiming_uniform, kaiming_normal, xavier_uniform, xavier_normal, zeros, ones)
 }
 
 

@@ -42,7 +42,8 @@ class Loss:
             elif expected == () and y.shape[1:] == (1,):
                 hint = "; pass y[:, 0]"
             raise ShapeError(
-                f"{type(self).__name__}: targets {_rows(y.shape[1:])} do not match the model's output {_rows(expected)}{hint}"
+                f"{type(self).__name__}: targets {_rows(y.shape[1:])} do not match "
+                f"the model's output {_rows(expected)}{hint}"
             )
         return y
 
@@ -63,7 +64,8 @@ def _rows(shape: Sequence[Any]) -> str:
 
 
 def weights_of_labels(class_weight: ClassWeight, labels: Array, classes: int) -> Array:
-    """Weight of each row from its class: a mapping (missing classes: 1), a sequence, or "balanced" (rows / classes / count)."""
+    """Weight of each row from its class: a mapping (missing classes: 1), a sequence, or "balanced" (rows / classes /
+    count)."""
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise unknown_name("class_weight", class_weight, ["balanced"])
@@ -85,7 +87,8 @@ def weights_of_labels(class_weight: ClassWeight, labels: Array, classes: int) ->
 
 
 class SoftmaxCrossEntropy(Loss):
-    """-sum_j t_j log softmax(logits)_j. Targets: integer labels (rows,) in [0, classes), or probabilities (rows, classes).
+    """-sum_j t_j log softmax(logits)_j. Targets: integer labels (rows,) in [0, classes), or probabilities (rows,
+    classes).
 
     label_smoothing s (default 0): t becomes (1 - s) t + s / classes. class_weight: per class, a mapping, a sequence or
     "balanced"; integer labels only. Raises LabelError for labels out of range, DTypeError for float labels.
@@ -106,7 +109,9 @@ class SoftmaxCrossEntropy(Loss):
         assert isinstance(classes, int)
         if y.ndim == 2 and y.shape[1] == classes and y.dtype.kind == "f":
             if y.size and (y.min() < 0 or not np.allclose(y.sum(1), 1, atol=1e-3)):
-                raise LabelError("SoftmaxCrossEntropy: rows of target probabilities must not be negative and must sum to 1")
+                raise LabelError(
+                    "SoftmaxCrossEntropy: rows of target probabilities must not be negative and must sum to 1"
+                )
             return y
         if y.ndim != 1:
             hint = "; pass y[:, 0]" if y.shape[1:] == (1,) else ""
@@ -116,12 +121,15 @@ class SoftmaxCrossEntropy(Loss):
             )
         if y.dtype.kind not in "iub":
             raise DTypeError(
-                f"SoftmaxCrossEntropy: labels must be integers, got {y.dtype}; pass y.astype(int), or another loss for numbers"
+                f"SoftmaxCrossEntropy: labels must be integers, got {y.dtype}; "
+                "pass y.astype(int), or use another loss for numbers"
             )
         y = y.astype(np.int64, copy=False)
         if y.size and (y.min() < 0 or y.max() >= classes):
             row = int(np.flatnonzero((y < 0) | (y >= classes))[0])
-            raise LabelError(f"label {int(y[row])} in row {row} is outside [0, {classes}): the model has {classes} outputs")
+            raise LabelError(
+                f"label {int(y[row])} in row {row} is outside [0, {classes}): the model has {classes} outputs"
+            )
         return y
 
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -211,5 +219,6 @@ def get_loss(loss: str | Loss | Callable[..., Any]) -> Loss:
             raise unknown_name("loss", loss, LOSSES)
         return LOSSES[loss]()
     if callable(loss):
-        return _FunctionLoss(loss)
+        function: Callable[..., Any] = loss
+        return _FunctionLoss(function)
     raise ArgumentError(f"loss: expected a name, a Loss or a function, got {type(loss).__name__}")

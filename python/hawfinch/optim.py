@@ -1,7 +1,7 @@
 """Optimisers: one sweep over the flat parameter buffer, in C (csrc/cpu/optim.c). Formulas and defaults are PyTorch's.
 
-All take ``lr`` (a number, or a function of the step number that gives one), ``clip_norm`` (scale the whole gradient down to
-this Euclidean norm) and ``clip_value`` (limit each element to +-value); clipping comes before weight decay.
+All take ``lr`` (a number, or a function of the step number that gives one), ``clip_norm`` (scale the whole gradient
+down to this Euclidean norm) and ``clip_value`` (limit each element to +-value); clipping comes before weight decay.
 """
 
 from __future__ import annotations
@@ -105,9 +105,7 @@ class RMSprop(Optimizer):
         self, lr: LearningRate = 0.01, *, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0,
         weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
     ):  # fmt: skip
-        super().__init__(
-            lr, clip_norm, clip_value, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay
-        )
+        super().__init__(lr, clip_norm, clip_value, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay)
 
     @property
     def slots(self) -> list[str]:
@@ -127,9 +125,7 @@ class Adam(Optimizer):
         self, lr: LearningRate = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
     ):  # fmt: skip
-        super().__init__(
-            lr, clip_norm, clip_value, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay
-        )
+        super().__init__(lr, clip_norm, clip_value, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
 
     @property
     def slots(self) -> list[str]:

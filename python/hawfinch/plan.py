@@ -1,18 +1,19 @@
 """Plan and lower: where every tensor lives, where threads must meet, and the records that C executes.
 
 Design
-(a) Memory: first fit over one arena by liveness, sizes at the plan's capacity; an output takes over the memory of an input
-    that dies in the same step where the op allows it. Rejected: one buffer per tensor (activations of a 100-layer net would
-    never leave memory) and exact colouring (no gain measured on nets of this size).
-(b) Barriers: two accesses of the same bytes need one between them unless both belong to the same thread by the split. The
-    split is by rows almost everywhere, so a multilayer perceptron's step needs barriers only around weight gradients.
-(c) Threads: a table of rates (FLOPS, BYTES, BARRIER below), not a fit at first use: a fit costs milliseconds in every process
-    and would make the team size, though never the result, vary from run to run.
+(a) Memory: first fit over one arena by liveness, sizes at the plan's capacity; an output takes over the memory of an
+    input that dies in the same step where the op allows it. Rejected: one buffer per tensor (activations of a
+    100-layer net would never leave memory) and exact colouring (no gain measured on nets of this size).
+(b) Barriers: two accesses of the same bytes need one between them unless both belong to the same thread by the split.
+    The split is by rows almost everywhere, so a multilayer perceptron's step needs barriers only around weight
+    gradients.
+(c) Threads: a table of rates (FLOPS, BYTES, BARRIER below), not a fit at first use: a fit costs milliseconds in every
+    process and would make the team size, though never the result, vary from run to run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +25,13 @@ from .ops.shape import RESHAPE
 from .steps import Step
 
 ALIGN = 64
-FLOPS = {"baseline": 1.5e10, "ref": 1e9, "neon": 4e10, "avx2": 6e10, "avx512": 1.2e11}  # per second and core, in small ops
+FLOPS = {
+    "baseline": 1.5e10,
+    "ref": 1e9,
+    "neon": 4e10,
+    "avx2": 6e10,
+    "avx512": 1.2e11,
+}  # per second and core, in small ops
 BYTES = 2.5e10  # per second and core, L2 to memory
 RECORD = 20e-9  # seconds of fixed cost per record
 BARRIER = 1e-6  # seconds, cores busy with other work now and then included
@@ -81,7 +88,7 @@ class Plan:
 
     def __init__(
         self, steps: Sequence[Step], keep: Sequence[Tensor], places: dict[int, Place], *, dtype: str, capacity: int,
-        buffers: dict[str, Sequence[Array]] | None = None, max_threads: int | None = None,
+        buffers: Mapping[str, Sequence[Array]] | None = None, max_threads: int | None = None,
     ):  # fmt: skip
         self.steps = list(steps)
         self.capacity, self.dtype = capacity, dtype
@@ -118,13 +125,14 @@ class Plan:
         top = 0
         block: dict[int, tuple[int, int]] = {}  # tensor -> (offset, bytes) it holds
         for i, step in enumerate(self.steps):
-            heirs = {}
+            heirs: dict[int, int] = {}
             for out, source in step.in_place:
                 a, b = id(base_of(out)), id(base_of(source))
-                once = sum(base_of(t) is base_of(source) for t in step.reads) == 1  # else the other view would be overwritten
-                if once and a not in self._places and a not in block and b in block and last[b] == i and a not in heirs:
-                    if self._bytes(out) == self._bytes(base_of(source)) and b not in heirs.values():
-                        heirs[a] = b
+                fresh = a not in self._places and a not in block and a not in heirs
+                dying = b in block and last[b] == i and b not in heirs.values()
+                views = sum(base_of(t) is base_of(source) for t in step.reads)  # another view would be overwritten
+                if fresh and dying and views == 1 and self._bytes(out) == self._bytes(base_of(source)):
+                    heirs[a] = b
             for t in step.writes:
                 key = id(base_of(t))
                 if key in self._places or key in block:
@@ -149,9 +157,9 @@ class Plan:
                         free[fit] = (offset + need, n - need)
                 block[key] = (offset, need)
                 self._offsets[key] = offset
-            for t in {id(base_of(t)): t for t in (*step.reads, *step.writes)}:
-                if last[t] == i and t in block:
-                    free = _release(free, block.pop(t))
+            for key in {id(base_of(t)) for t in (*step.reads, *step.writes)}:
+                if last[key] == i and key in block:
+                    free = _release(free, block.pop(key))
         return top
 
     def _place(self, t: Tensor) -> tuple[object, int]:
@@ -163,7 +171,8 @@ class Plan:
         return (("dynamic", place.number), place.offset) if isinstance(place, Dynamic) else (id(place[0]), place[1])
 
     def view(self, t: Tensor, batch: int) -> Array | None:
-        """The values of t in memory for a batch of this size: a real array, or None for integers and run-time addresses."""
+        """The values of t in memory for a batch of this size: a real array, or None for integers and run-time
+        addresses."""
         base = base_of(t)
         place = self._places.get(id(base))
         if t.dtype == "int" or isinstance(place, Dynamic):
@@ -180,7 +189,9 @@ class Plan:
         for step in self.steps:
             mine = []
             by_row = {id(t) for t in step.local}
-            whole = {id(base_of(t)) for t in (*step.reads, *step.writes) if id(t) not in by_row}  # another view of it may be local
+            whole = {
+                id(base_of(t)) for t in (*step.reads, *step.writes) if id(t) not in by_row
+            }  # another view of it may be local
             local = {id(base_of(t)) for t in step.local} - whole
             for t, write in [(t, False) for t in step.reads] + [(t, True) for t in step.writes]:
                 base = base_of(t)

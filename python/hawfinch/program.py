@@ -1,4 +1,5 @@
-"""Elementwise programs: a group of elementwise nodes as the code of one ``ewise`` record (csrc/ewise.def, runtime/program.h)."""
+"""Elementwise programs: a group of elementwise nodes as the code of one ``ewise`` record (csrc/ewise.def,
+runtime/program.h)."""
 
 from __future__ import annotations
 
@@ -67,7 +68,7 @@ class Program:
         ]
         name = node.op.name
         numbers = [i for i, v in enumerate(values) if v is not None]
-        if len(numbers) == 1 and (name + "_imm" in OPCODE and numbers == [1] or name in SWAPPED and numbers == [0]):
+        if len(numbers) == 1 and ((name + "_imm" in OPCODE and numbers == [1]) or (name in SWAPPED and numbers == [0])):
             return regs
         for i in numbers:  # no immediate form: a register full of the number
             dst = self._free.pop()

@@ -14,8 +14,8 @@ class Step:
     """One op record of csrc/ops.def.
 
     ``fields`` are the named fields of its argument struct; a Tensor stands for its address, a Dim for a size that is
-    affine in the batch. ``units`` is the amount of work that threads share (see ops.def); ``local`` are the tensors of which
-    unit i touches slice i alone, so that the next step with the same units needs no barrier.
+    affine in the batch. ``units`` is the amount of work that threads share (see ops.def); ``local`` are the tensors
+    of which unit i touches slice i alone, so that the next step with the same units needs no barrier.
     """
 
     op: str

@@ -1,8 +1,8 @@
 """A model in a file: safetensors, with the architecture as JSON in its metadata.
 
-Design: a model of hawfinch's own layers is rebuilt from class names and constructor arguments looked up in a fixed table;
-nothing in a file is ever executed. A model with layers of the user's own is saved too, and loaded into an instance that the
-user makes. Rejected: pickle, which runs code from the file.
+Design: a model of hawfinch's own layers is rebuilt from class names and constructor arguments looked up in a fixed
+table; nothing in a file is ever executed. A model with layers of the user's own is saved too, and loaded into an
+instance that the user makes. Rejected: pickle, which runs code from the file.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def describe(value: Any) -> Any:
         return value
     if isinstance(value, np.integer | np.floating):
         return value.item()
-    if callable(value) and INITIALIZERS.get(getattr(value, "__name__", "")) is value:
-        return value.__name__
+    name = getattr(value, "__name__", None)
+    if name is not None and INITIALIZERS.get(name) is value:
+        return name
     raise _CustomLayer(f"an argument of type {type(value).__name__}")
 
 
@@ -104,16 +105,21 @@ def save_model(model: Module, path: Any, metadata: dict[str, str] | None) -> Non
 def load(path: Any, model: Module | None = None) -> Module:
     """A model from a file that ``save`` wrote, ready to predict or to train on.
 
-    model: needed when the file's model holds layers of your own: a fresh instance, into which the arrays are put. Free text
-    given to ``save`` comes back as ``model.metadata``. Raises FormatError (naming what is wrong) for a damaged, truncated or
-    foreign file or one whose arrays do not fit; FileNotFoundError where there is none. Nothing in the file is executed.
+    model: needed when the file's model holds layers of your own: a fresh instance, into which the arrays are put.
+    Free text given to ``save`` comes back as ``model.metadata``. Raises FormatError (naming what is wrong) for a
+    damaged, truncated or foreign file or one whose arrays do not fit; FileNotFoundError where there is none. Nothing
+    in the file is executed.
     """
     tensors, metadata = load_file(path)
     version = metadata.get("hawfinch.format")
     if version is None:
-        raise FormatError(f"{path}: a safetensors file, but not a hawfinch model (no 'hawfinch.format' in its metadata)")
+        raise FormatError(
+            f"{path}: a safetensors file, but not a hawfinch model (no 'hawfinch.format' in its metadata)"
+        )
     if version != str(VERSION):
-        raise FormatError(f"{path}: written in format {version}, this hawfinch reads format {VERSION}; upgrade hawfinch")
+        raise FormatError(
+            f"{path}: written in format {version}, this hawfinch reads format {VERSION}; upgrade hawfinch"
+        )
     try:
         architecture = json.loads(metadata["hawfinch.model"])
         shapes = json.loads(metadata["hawfinch.input"])
@@ -129,7 +135,8 @@ def load(path: Any, model: Module | None = None) -> Module:
     if model is None:
         if isinstance(architecture, dict) and "custom" in architecture:
             raise ArgumentError(
-                f"{path} holds a model of your own layers ({architecture['custom']}): pass an instance, hf.load(path, model=...)"
+                f"{path} holds a model of your own layers ({architecture['custom']}): "
+                "pass an instance, hf.load(path, model=...)"
             )
         model = rebuild(architecture)
         if not isinstance(model, Module):
@@ -149,7 +156,9 @@ def _fill(path: Any, model: Module, tensors: dict[str, Array]) -> None:
     targets = {**model.parameters(), **model.buffers()}
     missing, extra = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())
     if missing or extra:
-        raise FormatError(f"{path}: arrays do not fit the model (missing: {missing or 'none'}; unknown: {extra or 'none'})")
+        raise FormatError(
+            f"{path}: arrays do not fit the model (missing: {missing or 'none'}; unknown: {extra or 'none'})"
+        )
     for name, target in targets.items():
         found = tensors[name]
         if found.shape != target.shape or found.dtype != target.dtype:

@@ -141,9 +141,9 @@ def load_file(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], di
 
     actual = {_HEADER_CRC: _header_crc(entries, metadata), _DATA_CRC: f"{crc:08x}"}
     found = {key: metadata.pop(key) for key in actual if key in metadata}
-    for key in actual:
-        if found and found.get(key) != actual[key]:
-            what = f"checksum {key!r} is {short(found.get(key))}, expected {actual[key]!r}"
+    for key, value in actual.items():
+        if found and found.get(key) != value:
+            what = f"checksum {key!r} is {short(found.get(key))}, expected {value!r}"
             raise FormatError(f"{path}: {what}: damaged, or changed by a program that kept the old metadata")
     for name, array in tensors.items():
         if array.dtype == np.bool_ and (top := array.view(np.uint8).max(initial=0)) > 1:

@@ -13,13 +13,15 @@ class BatchNorm(Module):
     """y = (x - mean) / sqrt(var + eps) * weight + bias for each feature of the last axis; x (rows, ..., C).
 
     In training: mean and (biased) variance of the batch; the running averages move by ``momentum`` (the variance with
-    n/(n - 1), as in PyTorch). In inference: the running averages. A batch of one row is not an error: its variance is 0.
-    eps: default 1e-5. momentum: default 0.1. Ioffe, Szegedy, ICML 2015.
+    n/(n - 1), as in PyTorch). In inference: the running averages. A batch of one row is not an error: its variance is
+    0. eps: default 1e-5. momentum: default 0.1. Ioffe, Szegedy, ICML 2015.
     """
 
     def __init__(self, *, eps: float = 1e-5, momentum: float = 0.1):
         if eps <= 0 or not 0 <= momentum <= 1:
-            raise ArgumentError(f"BatchNorm: eps must be > 0 and momentum in [0, 1], got eps={eps}, momentum={momentum}")
+            raise ArgumentError(
+                f"BatchNorm: eps must be > 0 and momentum in [0, 1], got eps={eps}, momentum={momentum}"
+            )
         self.eps, self.momentum = eps, momentum
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ class Linear(Module):
     """y = x @ weight + bias over the last axis; x (..., in), y (..., out).
 
     ``weight`` is (in, out), the layout that the kernel reads in place; ``in`` is taken from the first input.
-    out: number of outputs. bias: default True. init: initializer of the weight (default PyTorch's, uniform in +-1/sqrt(in));
-    the bias starts uniform in +-1/sqrt(in), as PyTorch's does, or at 0 when init is given.
+    out: number of outputs. bias: default True. init: initializer of the weight (default PyTorch's, uniform in
+    +-1/sqrt(in)); the bias starts uniform in +-1/sqrt(in), as PyTorch's does, or at 0 when init is given.
     """
 
     def __init__(self, out: int, *, bias: bool = True, init: str | Initializer = "torch_default"):

@@ -1,12 +1,13 @@
 """Module: a layer or a whole model. Its ``forward`` is traced; its parameters are views of one buffer.
 
 Design
-(a) Sizes are inferred: a layer asks for its parameters in ``forward``, where it sees the shape of its input. Parameters exist
-    after ``build`` (which ``fit`` and ``predict`` call). Rejected: input sizes in every constructor, the commonest shape
-    error of hand-written nets.
-(b) The root module owns one contiguous buffer for parameters and one for state (batch-norm statistics); ``Parameter.data``
-    is a view of it. Rejected: an array per parameter, which makes an optimiser a loop over arrays.
-(c) Constructor arguments are kept as given, so a model of built-in layers can describe itself in a file. Rejected: pickling.
+(a) Sizes are inferred: a layer asks for its parameters in ``forward``, where it sees the shape of its input.
+    Parameters exist after ``build`` (which ``fit`` and ``predict`` call). Rejected: input sizes in every constructor,
+    the commonest shape error of hand-written nets.
+(b) The root module owns one contiguous buffer for parameters and one for state (batch-norm statistics);
+    ``Parameter.data`` is a view of it. Rejected: an array per parameter, which makes an optimiser a loop over arrays.
+(c) Constructor arguments are kept as given, so a model of built-in layers can describe itself in a file. Rejected:
+    pickling.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError
+from ..errors import DTypeError, NotBuiltError, ShapeError
 from ..graph import BATCH, PARAM, STATE, Array, Graph, Shape, Tensor, current_graph, input_tensor, leaf, tracing
 from ..initializers import Draw, Initializer, get_initializer
 from ..plan import aligned_zeros
@@ -102,7 +103,9 @@ class Module:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Module:
         self = super().__new__(cls)
-        self.__dict__.update(_config=(args, kwargs), _own={}, _path="", _store=None, _input=None, _pools={}, _quick=None)
+        self.__dict__.update(
+            _config=(args, kwargs), _own={}, _path="", _store=None, _input=None, _pools={}, _quick=None
+        )
         self.__dict__["metadata"] = {}
         return self
 
@@ -217,7 +220,7 @@ class Module:
 
         Does nothing to a model that is built already; raises ShapeError where it was built for other shapes.
         """
-        shapes = tuple((BATCH, *shape) for shape in input_shapes)
+        shapes: tuple[Shape, ...] = tuple((BATCH, *shape) for shape in input_shapes)
         if self._input is not None and self._store is not None:
             if shapes != self._input:
                 raise ShapeError(f"the model was built for inputs {self._describe_input()}, got {_plain(shapes)}")
@@ -274,9 +277,10 @@ class Module:
     def predict(self, x: Any, *, out: Array | None = None, threads: int | None = None) -> Any:
         """The model's output for rows of x, in inference mode. A model that isn't built is built first.
 
-        x: array (rows, ...), or a tuple of them for several inputs; any real dtype and strides. Rows stream through the net
-        in chunks, so memory does not grow with their number, and a row's result does not depend on the other rows.
-        Gives an array (rows, ...) of the model's dtype, or a tuple of them. Raises ShapeError, DTypeError, NonFiniteError.
+        x: array (rows, ...), or a tuple of them for several inputs; any real dtype and strides. Rows stream through
+        the net in chunks, so memory does not grow with their number, and a row's result does not depend on the other
+        rows. Gives an array (rows, ...) of the model's dtype, or a tuple of them. Raises ShapeError, DTypeError,
+        NonFiniteError.
         """
         if self._quick is not None and out is None and threads is None:
             y = self._quick.predict(x)
@@ -295,8 +299,8 @@ class Module:
     def save(self, path: Any, metadata: dict[str, str] | None = None) -> None:
         """Writes the net to a safetensors file, with its architecture where all layers are hawfinch's own.
 
-        The file is written beside the old one and renamed: it is never half there. ``metadata``: text to keep in the file,
-        given back as ``model.metadata``.
+        The file is written beside the old one and renamed: it is never half there. ``metadata``: text to keep in the
+        file, given back as ``model.metadata``.
         """
         from ..interop.checkpoint import save_model
 

@@ -10,7 +10,8 @@ from .module import Module
 
 
 def summary(model: Module) -> str:
-    """Layer, output shape, parameters, bytes and FLOPs of one row (multiplications and additions of matrix products)."""
+    """Layer, output shape, parameters, bytes and FLOPs of one row (multiplications and additions of matrix
+    products)."""
     if model._input is None:
         raise NotBuiltError("summary needs the sizes: call build(input_shape), fit or predict first")
     store = model.store()

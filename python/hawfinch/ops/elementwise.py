@@ -1,7 +1,7 @@
 """Elementwise ops with NumPy broadcasting.
 
-Design: each op is one line: its instruction in csrc/ewise.def and its gradient rule here. There is no kernel per op: fuse.py
-joins neighbours into programs. Rejected: a kernel per op, which is a pass over memory per op.
+Design: each op is one line: its instruction in csrc/ewise.def and its gradient rule here. There is no kernel per op:
+fuse.py joins neighbours into programs. Rejected: a kernel per op, which is a pass over memory per op.
 """
 
 from __future__ import annotations
@@ -54,45 +54,45 @@ def _zero_where(mask: Any, g: Any) -> Tensor:
     return where(mask, g, 0.0)
 
 
-NEG = _define("neg", lambda g, y, x: (-g,))
-ABS = _define("abs", lambda g, y, x: (g * apply(SIGN, x),))
-SIGN = _define("sign", lambda g, y, x: (None,))
-SQRT = _define("sqrt", lambda g, y, x: (g * 0.5 / y,))
-SQUARE = _define("square", lambda g, y, x: (g * (x * 2.0),))
-RECIPROCAL = _define("reciprocal", lambda g, y, x: (-(g * apply(SQUARE, y)),))
-EXP = _define("exp", lambda g, y, x: (g * y,))
+NEG: Op = _define("neg", lambda g, y, x: (-g,))
+ABS: Op = _define("abs", lambda g, y, x: (g * apply(SIGN, x),))
+SIGN: Op = _define("sign", lambda g, y, x: (None,))
+SQRT: Op = _define("sqrt", lambda g, y, x: (g * 0.5 / y,))
+SQUARE: Op = _define("square", lambda g, y, x: (g * (x * 2.0),))
+RECIPROCAL: Op = _define("reciprocal", lambda g, y, x: (-(g * apply(SQUARE, y)),))
+EXP: Op = _define("exp", lambda g, y, x: (g * y,))
 EXPM1 = _define("expm1", lambda g, y, x: (g * (y + 1.0),))
-LOG = _define("log", lambda g, y, x: (g / x,))
+LOG: Op = _define("log", lambda g, y, x: (g / x,))
 LOG1P = _define("log1p", lambda g, y, x: (g / (x + 1.0),))
-TANH = _define("tanh", lambda g, y, x: (g * (1.0 - apply(SQUARE, y)),))
-SIGMOID = _define("sigmoid", lambda g, y, x: (g * (y * (1.0 - y)),))
-ERF = _define("erf", lambda g, y, x: (g * (apply(EXP, -apply(SQUARE, x)) * (2.0 / math.sqrt(math.pi))),))
-SOFTPLUS = _define("softplus", lambda g, y, x: (g * apply(SIGMOID, x),))
-RELU = _define("relu", lambda g, y, x: (apply(RELU_MASK, g, y),))
-RELU_MASK = _define("relu_mask", lambda g, y, a, b: (apply(RELU_MASK, g, b), None))
-LEAKY_RELU = _define("leaky_relu", lambda g, y, x, imm: (where(x < 0.0, g * imm, g),))
-ELU = _define("elu", lambda g, y, x, imm: (where(x < 0.0, g * (y + imm), g),))
-ADD = _define("add", lambda g, y, a, b: (g, g))
-SUB = _define("sub", lambda g, y, a, b: (g, -g))
-MUL = _define("mul", lambda g, y, a, b: (g * b, g * a))
-DIV = _define("div", lambda g, y, a, b: (g / b, -(g * y / b)))
-POW = _define("pow", lambda g, y, a, b: (g * (b * pow(a, b - 1.0)), g * (y * _log_of_base(a))))
-MAXIMUM = _define("maximum", lambda g, y, a, b: _split(g, a, b, y))
-MINIMUM = _define("minimum", lambda g, y, a, b: _split(g, a, b, y))
-GREATER = _define("greater", None, "mask")
-GREATER_EQUAL = _define("greater_equal", None, "mask")
-LESS = _define("less", None, "mask")
-LESS_EQUAL = _define("less_equal", None, "mask")
-EQUAL = _define("equal", None, "mask")
-NOT_EQUAL = _define("not_equal", None, "mask")
-WHERE = _define("where", lambda g, y, c, a, b: (None, _zero_where(c, g), where(c, 0.0, g)))
-COPY = Op(
+TANH: Op = _define("tanh", lambda g, y, x: (g * (1.0 - apply(SQUARE, y)),))
+SIGMOID: Op = _define("sigmoid", lambda g, y, x: (g * (y * (1.0 - y)),))
+ERF: Op = _define("erf", lambda g, y, x: (g * (apply(EXP, -apply(SQUARE, x)) * (2.0 / math.sqrt(math.pi))),))
+SOFTPLUS: Op = _define("softplus", lambda g, y, x: (g * apply(SIGMOID, x),))
+RELU: Op = _define("relu", lambda g, y, x: (apply(RELU_MASK, g, y),))
+RELU_MASK: Op = _define("relu_mask", lambda g, y, a, b: (apply(RELU_MASK, g, b), None))
+LEAKY_RELU: Op = _define("leaky_relu", lambda g, y, x, imm: (where(x < 0.0, g * imm, g),))
+ELU: Op = _define("elu", lambda g, y, x, imm: (where(x < 0.0, g * (y + imm), g),))
+ADD: Op = _define("add", lambda g, y, a, b: (g, g))
+SUB: Op = _define("sub", lambda g, y, a, b: (g, -g))
+MUL: Op = _define("mul", lambda g, y, a, b: (g * b, g * a))
+DIV: Op = _define("div", lambda g, y, a, b: (g / b, -(g * y / b)))
+POW: Op = _define("pow", lambda g, y, a, b: (g * (b * pow(a, b - 1.0)), g * (y * _log_of_base(a))))
+MAXIMUM: Op = _define("maximum", lambda g, y, a, b: _split(g, a, b, y))
+MINIMUM: Op = _define("minimum", lambda g, y, a, b: _split(g, a, b, y))
+GREATER: Op = _define("greater", None, "mask")
+GREATER_EQUAL: Op = _define("greater_equal", None, "mask")
+LESS: Op = _define("less", None, "mask")
+LESS_EQUAL: Op = _define("less_equal", None, "mask")
+EQUAL: Op = _define("equal", None, "mask")
+NOT_EQUAL: Op = _define("not_equal", None, "mask")
+WHERE: Op = _define("where", lambda g, y, c, a, b: (None, _zero_where(c, g), where(c, 0.0, g)))
+COPY: Op = Op(
     "copy",
     lambda x, *, shape: [(shape, x.dtype)],
     lambda node, g: [_sum_to(g, node.inputs[0].shape)],
     elementwise=True,
 )
-DROPOUT = Op(
+DROPOUT: Op = Op(
     "dropout",
     lambda x, *, p, stream: [(x.shape, "real")],
     lambda node, g: [apply(DROPOUT, g, **node.attrs)],
@@ -127,7 +127,7 @@ def _binary(op: Op, doc: str, name: str | None = None, neutral: float | None = N
                 commutes = op in (ADD, MUL) or x is a
                 if value == neutral and commutes and isinstance(x, Tensor) and x.dtype == "real":
                     return x
-        return apply(op, a, b)  # type: ignore[no-any-return]
+        return apply(op, a, b)
 
     function.__name__ = function.__qualname__ = name or op.name
     function.__doc__ = doc
@@ -136,7 +136,7 @@ def _binary(op: Op, doc: str, name: str | None = None, neutral: float | None = N
 
 def _unary(op: Op, doc: str) -> Callable[[Any], Tensor]:
     def function(x: Any) -> Tensor:
-        return apply(op, x)  # type: ignore[no-any-return]
+        return apply(op, x)
 
     function.__name__ = function.__qualname__ = op.name
     function.__doc__ = doc
@@ -186,29 +186,29 @@ def pow(a: Any, b: Any) -> Tensor:
             return sqrt(base)
         if special == -1:
             return reciprocal(base)
-    return apply(POW, a, b)  # type: ignore[no-any-return]
+    return apply(POW, a, b)
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where condition is true (not 0), else b; with NumPy broadcasting."""
-    return apply(WHERE, condition, a, b)  # type: ignore[no-any-return]
+    return apply(WHERE, condition, a, b)
 
 
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """x limited to [low, high]; gradient 1 inside, 0 outside, half at a bound."""
     if low is not None:
         x = maximum(x, low)
-    return minimum(x, high) if high is not None else x  # type: ignore[no-any-return]
+    return minimum(x, high) if high is not None else x
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """x where x >= 0, else negative_slope * x."""
-    return apply(LEAKY_RELU, x, imm=float(negative_slope))  # type: ignore[no-any-return]
+    return apply(LEAKY_RELU, x, imm=float(negative_slope))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """x where x >= 0, else alpha * (e**x - 1). Clevert, Unterthiner, Hochreiter, ICLR 2016."""
-    return apply(ELU, x, imm=float(alpha))  # type: ignore[no-any-return]
+    return apply(ELU, x, imm=float(alpha))
 
 
 def gelu(x: Any) -> Tensor:
@@ -232,4 +232,4 @@ def dropout(x: Any, p: float = 0.5) -> Tensor:
         raise TypeError("dropout needs a trace: call it inside a model's forward")
     if not 0 <= p <= 1:
         raise ArgumentError(f"dropout: p must be in [0, 1], got {p}")
-    return apply(DROPOUT, x, p=float(p), stream=graph.new_stream())  # type: ignore[no-any-return]
+    return apply(DROPOUT, x, p=float(p), stream=graph.new_stream())

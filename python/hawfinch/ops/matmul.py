@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..errors import ShapeError
-from ..graph import Dim, Op, Shape, Size, Tensor, apply, numel
+from ..graph import Dim, Op, Shape, Size, Tensor, apply, numel, size_at, times
 from ..steps import Step
 from .elementwise import mul
 from .reduction import sum as sum_
 from .shape import TRANSPOSE, reshape, transpose
 
 COL_BLOCK = 64  # HF_COL_BLOCK
+TYPICAL_BATCH = 128  # rows, where the split is chosen before the batch size is known
 WIDE_WORK = 1 << 24  # multiply-adds from which a product is shared by columns: threads then read w once, not each
 
 
@@ -38,38 +40,34 @@ def _lower(node: Any) -> list[Step]:
     y = node.outputs[0]
     (x, x_row, x_col), (w, w_row, w_col) = operand(node.inputs[0]), operand(node.inputs[1])
     (m, k), n = node.inputs[0].shape, y.shape[1]
-    work = numel([s for s in (m, k, n) if isinstance(s, int)])
-    wide = isinstance(work, int) and isinstance(n, int) and n >= 4 * COL_BLOCK
-    by_cols = wide and work * (128 if any(isinstance(s, Dim) for s in (m, k)) else 1) >= WIDE_WORK
+    work = size_at(m, TYPICAL_BATCH) * size_at(k, TYPICAL_BATCH) * size_at(n, TYPICAL_BATCH)
+    by_cols = isinstance(n, int) and n >= 4 * COL_BLOCK and work >= WIDE_WORK
     fields = {
         "y": y, "x": x, "w": w, "bias": None, "m": m, "n": n, "k": k,
         "x_row": x_row, "x_col": x_col, "w_row": w_row, "w_col": w_col, "by_cols": int(by_cols), "epilogue": None,
     }  # fmt: skip
     blocks = -(-n // COL_BLOCK) if isinstance(n, int) else 1
     local = () if by_cols else (x, y) if x_col == 1 and x is not w else (y,)
-    flops = 2 * (work if isinstance(work, int) else 1)
-    for s in (m, k, n):
-        if isinstance(s, Dim):
-            flops = s * flops if isinstance(flops, int) else flops
-    return [
-        Step("matmul", fields, (y,), (x, w), units=blocks if by_cols else m, local=local, flops=flops)
-    ]
+    varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)
+    flops = times(varying, 2 * math.prod(s for s in (m, k, n) if isinstance(s, int)))
+    return [Step("matmul", fields, (y,), (x, w), units=blocks if by_cols else m, local=local, flops=flops)]
 
 
-MATMUL = Op("matmul", _infer, _grad, _lower)
+MATMUL: Op = Op("matmul", _infer, _grad, _lower)
 
 
 def matmul(x: Any, w: Any) -> Tensor:
     """x @ w for x (..., k) and w (k, n) or (k,).
 
-    Each element is one chain of fused multiply-adds over k ascending, so a row's result does not depend on the other rows.
-    Products of two stacks of matrices (both operands with more than two axes) are not supported.
+    Each element is one chain of fused multiply-adds over k ascending, so a row's result does not depend on the other
+    rows. Products of two stacks of matrices (both operands with more than two axes) are not supported.
     """
     if len(x.shape) == 0 or len(w.shape) == 0 or len(w.shape) > 2:
         raise ShapeError(f"matmul: expected (..., k) and (k, n) or (k,), got {tuple(x.shape)} and {tuple(w.shape)}")
     if x.shape[-1] != w.shape[0]:
         raise ShapeError(
-            f"matmul: shapes {tuple(x.shape)} and {tuple(w.shape)} do not fit: {x.shape[-1]} columns against {w.shape[0]} rows"
+            f"matmul: shapes {tuple(x.shape)} and {tuple(w.shape)} do not fit: "
+            f"{x.shape[-1]} columns against {w.shape[0]} rows"
         )
     out = tuple(x.shape[:-1]) + tuple(w.shape[1:])
     if len(x.shape) == 1 and len(w.shape) == 1:
@@ -78,5 +76,3 @@ def matmul(x: Any, w: Any) -> Tensor:
     w2 = w if len(w.shape) == 2 else reshape(w, (w.shape[0], 1))
     y = apply(MATMUL, x2, w2)
     return y if tuple(y.shape) == out else reshape(y, out)
-
-

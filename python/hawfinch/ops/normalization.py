@@ -1,9 +1,9 @@
 """Batch and layer normalisation.
 
-Design: y = (x - mean) * rstd * gamma + beta is an elementwise program like any other, so it fuses with the activation and the
-dropout behind it; only the statistics (``moments``) and the gradients of gamma and beta (``norm_grad``) are kernels of
-their own. Memory passes over the activation: forward 1 read + 1 read and write, backward 2 reads + 2 reads and 1 write, the
-least that statistics over the batch allow. Rejected: one kernel per normalisation and activation.
+Design: y = (x - mean) * rstd * gamma + beta is an elementwise program like any other, so it fuses with the activation
+and the dropout behind it; only the statistics (``moments``) and the gradients of gamma and beta (``norm_grad``) are
+kernels of their own. Memory passes over the activation: forward 1 read + 1 read and write, backward 2 reads + 2 reads
+and 1 write, the least that statistics over the batch allow. Rejected: one kernel per normalisation and activation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _moments_lower(node: Any) -> list[Step]:
     return [Step("moments", fields, (mean, var), (x,), units=units, grain=grain, local=local, flops=numel(x.shape) * 4)]
 
 
-MOMENTS = Op("moments", _moments_infer, None, _moments_lower)
+MOMENTS: Op = Op("moments", _moments_infer, None, _moments_lower)
 
 
 def _norm_grad_lower(node: Any) -> list[Step]:
@@ -53,7 +53,7 @@ def _norm_grad_lower(node: Any) -> list[Step]:
     ]  # fmt: skip
 
 
-NORM_GRAD = Op(
+NORM_GRAD: Op = Op(
     "norm_grad",
     lambda dy, x, mean, rstd, *, per_row: [((x.shape[1],), "real")] * 2,
     None,
@@ -66,7 +66,9 @@ NORM_GRAD = Op(
 def _normalize_infer(x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor, **_: Any) -> Any:
     for name, t in (("gamma", gamma), ("beta", beta)):
         if t.shape != x.shape[1:] and t.node.op is not SCALAR:
-            raise ShapeError(f"normalisation of (rows, C) = {x.shape}: {name} must be a number or {x.shape[1:]}, got {t.shape}")
+            raise ShapeError(
+                f"normalisation of (rows, C) = {x.shape}: {name} must be a number or {x.shape[1:]}, got {t.shape}"
+            )
     return [(x.shape, "real")]
 
 
@@ -95,7 +97,7 @@ def _normalize_grad(node: Any, g: Tensor) -> list[Tensor | None]:
     return [dx, None, None, dgamma, dbeta]
 
 
-NORMALIZE = Op("normalize", _normalize_infer, _normalize_grad, None)
+NORMALIZE: Op = Op("normalize", _normalize_infer, _normalize_grad, None)
 
 
 def expand_normalize(node: Any) -> Tensor:

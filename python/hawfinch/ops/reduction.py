@@ -57,7 +57,7 @@ def _grad(node: Any, g: Tensor) -> list[Tensor | None]:
     return [broadcast_to(g, x.shape)]
 
 
-REDUCE = Op("reduce", _infer, _grad, _lower)
+REDUCE: Op = Op("reduce", _infer, _grad, _lower)
 
 
 def _reduce(kind: str, x: Any, axis: int | Sequence[int] | None, keepdims: bool) -> Tensor:
@@ -77,7 +77,9 @@ def _reduce(kind: str, x: Any, axis: int | Sequence[int] | None, keepdims: bool)
         x = transpose(x, rest + chosen)
         chosen = list(range(len(rest), n))
     y = x
-    while chosen:  # adjacent axes reduce together, last ones first; the leading axis alone, so that rows stay with threads
+    while (
+        chosen
+    ):  # adjacent axes reduce together, last ones first; the leading axis alone, so that rows stay with threads
         last = chosen[-1] + 1
         first = chosen[-1]
         while first - 1 in chosen and (first - 1 != 0 or kind in ("mean", "argmax")):

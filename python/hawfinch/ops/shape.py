@@ -1,7 +1,7 @@
 """Movement ops: they change where elements stand, never their values.
 
-reshape costs nothing (a view of the same memory); transpose, slice, concat and pad are one strided copy each, and a transpose
-in front of a matmul is absorbed into its strides (fuse.py).
+reshape costs nothing (a view of the same memory); transpose, slice, concat and pad are one strided copy each, and a
+transpose in front of a matmul is absorbed into its strides (fuse.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..graph import Dim, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, numel
+from ..graph import Dim, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, numel, times
 from ..program import fill_step
 from ..steps import Step, single
 from .elementwise import COPY, broadcast_shapes, mul
@@ -25,7 +25,7 @@ def contiguous_strides(shape: Sequence[Size]) -> list[Size]:
     n: Size = 1
     for s in reversed(shape):
         strides.append(n)
-        n = s * n if isinstance(s, Dim) else n * s
+        n = times(n, s)
     return strides[::-1]
 
 
@@ -55,7 +55,7 @@ def _reshape_infer(x: Tensor, *, shape: Shape) -> list[tuple[Shape, str]]:
     return [(shape, x.dtype)]
 
 
-RESHAPE = Op("reshape", _reshape_infer, lambda node, g: [apply(RESHAPE, g, shape=node.inputs[0].shape)])
+RESHAPE: Op = Op("reshape", _reshape_infer, lambda node, g: [apply(RESHAPE, g, shape=node.inputs[0].shape)])
 
 
 def reshape(x: Any, *shape: Any) -> Tensor:
@@ -81,7 +81,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
             sizes[at] = total // rest
     if isinstance(x, Tensor) and tuple(sizes) == x.shape:
         return x
-    return apply(RESHAPE, x, shape=tuple(sizes))  # type: ignore[no-any-return]
+    return apply(RESHAPE, x, shape=tuple(sizes))
 
 
 # ---- transpose ----
@@ -97,7 +97,7 @@ def _transpose_grad(node: Any, g: Tensor) -> list[Tensor]:
     return [apply(TRANSPOSE, g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))]
 
 
-TRANSPOSE = Op(
+TRANSPOSE: Op = Op(
     "transpose", lambda x, *, axes: [(tuple(x.shape[a] for a in axes), x.dtype)], _transpose_grad, _transpose_lower
 )
 
@@ -113,7 +113,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
         return transpose(x.node.inputs[0], [inner[a] for a in order])
     if order == tuple(range(n)) and isinstance(x, Tensor):
         return x
-    return apply(TRANSPOSE, x, axes=order)  # type: ignore[no-any-return]
+    return apply(TRANSPOSE, x, axes=order)
 
 
 # ---- slice and pad: each the other's gradient ----
@@ -126,8 +126,8 @@ def _slice_view(shape: Shape, bounds: Any) -> tuple[list[Size], Size]:
     strides = contiguous_strides(shape)
     offset: Size = 0
     for (start, _, _), s in zip(bounds, strides, strict=True):
-        offset = offset + (start * s if isinstance(start, Dim) else s * start)
-    return [s * step for (_, step, _), s in zip(bounds, strides, strict=True)], offset
+        offset = offset + times(start, s)
+    return [times(s, step) for (_, step, _), s in zip(bounds, strides, strict=True)], offset
 
 
 def _slice_lower(node: Any) -> list[Step]:
@@ -139,7 +139,10 @@ def _slice_lower(node: Any) -> list[Step]:
 def _pad_lower(node: Any) -> list[Step]:
     x, y = node.inputs[0], node.outputs[0]
     strides, offset = _slice_view(y.shape, node.attrs["bounds"])
-    return [fill_step(y, node.attrs["value"]), _copy_step(y, x, x.shape, strides, contiguous_strides(x.shape), y_offset=offset)]
+    return [
+        fill_step(y, node.attrs["value"]),
+        _copy_step(y, x, x.shape, strides, contiguous_strides(x.shape), y_offset=offset),
+    ]
 
 
 def _pad_infer(x: Tensor, *, full: Shape, bounds: Any, value: float) -> list[tuple[Shape, str]]:
@@ -148,13 +151,13 @@ def _pad_infer(x: Tensor, *, full: Shape, bounds: Any, value: float) -> list[tup
     return [(full, x.dtype)]
 
 
-SLICE = Op(
+SLICE: Op = Op(
     "slice",
     _slice_infer,
     lambda node, g: [apply(PAD, g, full=node.inputs[0].shape, bounds=node.attrs["bounds"], value=0.0)],
     _slice_lower,
 )
-PAD = Op("pad", _pad_infer, lambda node, g: [apply(SLICE, g, bounds=node.attrs["bounds"])], _pad_lower)
+PAD: Op = Op("pad", _pad_infer, lambda node, g: [apply(SLICE, g, bounds=node.attrs["bounds"])], _pad_lower)
 
 
 def getitem(x: Any, key: Any) -> Tensor:
@@ -208,7 +211,7 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor
         raise ShapeError(f"pad widths must not be negative, got {list(widths)}")
     full = tuple(s + (a + b) for s, (a, b) in zip(x.shape, widths, strict=True))
     bounds = tuple((a, 1, s) for s, (a, _) in zip(x.shape, widths, strict=True))
-    return apply(PAD, x, full=full, bounds=bounds, value=float(value))  # type: ignore[no-any-return]
+    return apply(PAD, x, full=full, bounds=bounds, value=float(value))
 
 
 # ---- concat ----
@@ -219,7 +222,9 @@ def _concat_infer(*xs: Tensor, axis: int) -> list[tuple[Shape, str]]:
         if t.dtype != first.dtype or t.ndim != first.ndim or any(
             a != b for i, (a, b) in enumerate(zip(t.shape, first.shape, strict=True)) if i != axis
         ):  # fmt: skip
-            raise ShapeError(f"concat along axis {axis}: {first.shape} and {t.shape} differ in another axis or in dtype")
+            raise ShapeError(
+                f"concat along axis {axis}: {first.shape} and {t.shape} differ in another axis or in dtype"
+            )
         total = t.shape[axis] + total
     return [((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)]
 
@@ -246,7 +251,7 @@ def _concat_grad(node: Any, g: Tensor) -> list[Tensor]:
     return [apply(SLICE, g, bounds=b) for b in _parts(g.shape, [t.shape[axis] for t in node.inputs], axis)]
 
 
-CONCAT = Op("concat", _concat_infer, _concat_grad, _concat_lower)
+CONCAT: Op = Op("concat", _concat_infer, _concat_grad, _concat_lower)
 
 
 def concat(xs: Sequence[Any], axis: int = 0) -> Tensor:
@@ -256,7 +261,7 @@ def concat(xs: Sequence[Any], axis: int = 0) -> Tensor:
     n = len(xs[0].shape)
     if not -n <= axis < n:
         raise ShapeError(f"concat: axis {axis} is out of bounds for shape {tuple(xs[0].shape)}")
-    return apply(CONCAT, *xs, axis=axis % n)  # type: ignore[no-any-return]
+    return apply(CONCAT, *xs, axis=axis % n)
 
 
 # ---- gather ----
@@ -288,13 +293,13 @@ def _scatter_lower(node: Any) -> list[Step]:
     return [Step("scatter_add", fields, (y,), (dy, index), units=y.shape[0])]
 
 
-GATHER = Op(
+GATHER: Op = Op(
     "gather",
     _gather_infer,
     lambda node, g: [apply(SCATTER_ADD, g, node.inputs[1], shape=node.inputs[0].shape), None],
     _gather_lower,
 )
-SCATTER_ADD = Op(
+SCATTER_ADD: Op = Op(
     "scatter_add",
     lambda dy, index, *, shape: [(shape, "real")],
     lambda node, g: [apply(GATHER, g, node.inputs[1]), None],
@@ -304,7 +309,7 @@ SCATTER_ADD = Op(
 
 def gather(table: Any, index: Any) -> Tensor:
     """Rows of a table: y[i] = table[index[i]]. index: integers in [0, rows); checked when the plan is run."""
-    return apply(GATHER, table, index)  # type: ignore[no-any-return]
+    return apply(GATHER, table, index)
 
 
 # ---- broadcasting ----
@@ -328,7 +333,7 @@ def sum_to(g: Tensor, shape: Shape) -> Tensor:
 
 
 # ---- sizes and integers ----
-DIM_VALUE = Op(
+DIM_VALUE: Op = Op(
     "dim_value",
     lambda *, n: [((), "real")],
     None,
@@ -348,7 +353,7 @@ def _to_real_lower(node: Any) -> list[Step]:
     return [Step("int_to_real", fields, (y,), (x,), units=rows, local=(y, x))]
 
 
-TO_REAL = Op("to_real", lambda x: [(x.shape, "real")], lambda node, g: [None], _to_real_lower)
+TO_REAL: Op = Op("to_real", lambda x: [(x.shape, "real")], lambda node, g: [None], _to_real_lower)
 
 
 def to_real(x: Any) -> Tensor:
@@ -357,9 +362,9 @@ def to_real(x: Any) -> Tensor:
     if graph is not None:
         x = as_tensor(graph, x)
         if x.dtype == "real":
-            return x  # type: ignore[no-any-return]
+            return x
         if x.dtype == "mask":
             return mul(x, 1.0)
     elif np.asarray(x).dtype.kind not in "iu":
         return mul(x, 1.0)
-    return apply(TO_REAL, x)  # type: ignore[no-any-return]
+    return apply(TO_REAL, x)

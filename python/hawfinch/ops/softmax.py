@@ -32,17 +32,17 @@ def _softmax_infer(x: Tensor, *, log: bool) -> list[tuple[Shape, str]]:
     return [(x.shape, "real")]
 
 
-SOFTMAX = Op("softmax", _softmax_infer, _softmax_grad, _softmax_lower)
+SOFTMAX: Op = Op("softmax", _softmax_infer, _softmax_grad, _softmax_lower)
 
 
 def softmax(x: Any) -> Tensor:
     """exp(x) / sum(exp(x)) over the last axis, without overflow."""
-    return apply(SOFTMAX, x, log=False)  # type: ignore[no-any-return]
+    return apply(SOFTMAX, x, log=False)
 
 
 def log_softmax(x: Any) -> Tensor:
     """x - log(sum(exp(x))) over the last axis, without overflow."""
-    return apply(SOFTMAX, x, log=True)  # type: ignore[no-any-return]
+    return apply(SOFTMAX, x, log=True)
 
 
 # ---- softmax cross-entropy: loss (rows,) of logits (rows, C) and labels (rows,) or target (rows, C) ----
@@ -76,10 +76,12 @@ def _xent_step(
     )  # fmt: skip
 
 
+def _lower_one(node: Any, loss: Tensor | None, dx: Tensor | None, dloss: Tensor | None) -> list[Step]:
+    return [_xent_step(node.inputs[0], node.inputs[1], node.attrs["smoothing"], loss, dx, dloss)]
+
+
 def _lower_pair(node: Any) -> list[Step]:
-    x, t, dloss = node.inputs
-    loss, dx = node.outputs
-    return [_xent_step(x, t, node.attrs["smoothing"], loss, dx, dloss)]
+    return _lower_one(node, *node.outputs, node.inputs[2])
 
 
 def _xent_grad(node: Any, g: Tensor) -> list[Tensor | None]:
@@ -90,20 +92,20 @@ def _xent_grad(node: Any, g: Tensor) -> list[Tensor | None]:
     return [dx, log_softmax(x) * (reshape(g, (x.shape[0], 1)) * (node.attrs["smoothing"] - 1.0))]
 
 
-CROSS_ENTROPY = Op(
+CROSS_ENTROPY: Op = Op(
     "softmax_cross_entropy",
     _xent_infer,
     _xent_grad,
-    lambda node: [_xent_step(*node.inputs, node.attrs["smoothing"], node.outputs[0], None, None)],
+    lambda node: _lower_one(node, node.outputs[0], None, None),
 )
-CROSS_ENTROPY_GRAD = Op(
+CROSS_ENTROPY_GRAD: Op = Op(
     "softmax_cross_entropy_grad",
     lambda x, t, dloss, *, smoothing: [(x.shape, "real")],
     None,
-    lambda node: [_xent_step(*node.inputs[:2], node.attrs["smoothing"], None, node.outputs[0], node.inputs[2])],
+    lambda node: _lower_one(node, None, node.outputs[0], node.inputs[2]),
 )
 # forward and gradient in one pass over the logits: made by fuse.py, never by a trace
-CROSS_ENTROPY_BOTH = Op(
+CROSS_ENTROPY_BOTH: Op = Op(
     "softmax_cross_entropy_both",
     lambda x, t, dloss, *, smoothing: [(x.shape[:1], "real"), (x.shape, "real")],
     None,
@@ -145,9 +147,9 @@ def _correct_infer(x: Tensor, labels: Tensor) -> list[tuple[Shape, str]]:
     return [(x.shape[:1], "real")]
 
 
-CORRECT = Op("correct", _correct_infer, None, _correct_lower)
+CORRECT: Op = Op("correct", _correct_infer, None, _correct_lower)
 
 
 def correct(logits: Any, labels: Any) -> Tensor:
     """1 where the largest logit of a row is at its label, else 0: (rows,)."""
-    return apply(CORRECT, logits, labels)  # type: ignore[no-any-return]
+    return apply(CORRECT, logits, labels)

@@ -54,7 +54,9 @@ def check_finite(array: Array, name: str) -> None:
     """Raises NonFiniteError naming the place of the first NaN or infinity."""
     at = _core.first_nonfinite(array)
     if at is not None:
-        where = f"row {at[0]}" + (f", column {at[1]}" if len(at) == 2 else f", position {at[1:]}" if len(at) > 2 else "")
+        where = f"row {at[0]}" + (
+            f", column {at[1]}" if len(at) == 2 else f", position {at[1:]}" if len(at) > 2 else ""
+        )
         raise NonFiniteError(f"{name} holds {array[at]} in {where}; remove or fill such values first", tensor=name)
 
 

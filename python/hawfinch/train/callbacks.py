@@ -2,8 +2,8 @@
 
 A callback is an object with any of ``on_fit_begin(trainer)``, ``on_epoch_end(trainer, epoch, logs)``,
 ``on_step_end(trainer, step, loss)``, ``on_fit_end(trainer)``; or a function, taken as ``on_epoch_end``. One that has
-``on_step_end`` makes the trainer come back to Python after every step. Setting ``trainer.stop = True`` ends the fit after
-the epoch.
+``on_step_end`` makes the trainer come back to Python after every step. Setting ``trainer.stop = True`` ends the fit
+after the epoch.
 """
 
 from __future__ import annotations
@@ -47,5 +47,7 @@ def collect(callbacks: Iterable[Any]) -> dict[str, list[Callable[..., Any]]]:
         elif callable(c):
             found["on_epoch_end"].append(c)
         else:
-            raise ArgumentError(f"a callback needs one of {', '.join(EVENTS)} or to be a function, got {type(c).__name__}")
+            raise ArgumentError(
+                f"a callback needs one of {', '.join(EVENTS)} or to be a function, got {type(c).__name__}"
+            )
     return found

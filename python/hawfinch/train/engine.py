@@ -1,9 +1,9 @@
 """From a model to plans: prediction, evaluation, and the training step.
 
 Design: all three go down the same road and differ only in what is wanted of the graph. A training step's records are
-load the batch, forward, loss, backward, check (clip), optimiser, state; its last part is marked ``update`` and runs only when
-loss and gradient are finite, so a failed step leaves the model as it was. Rejected: separate forward and backward plans,
-which would keep every activation.
+load the batch, forward, loss, backward, check (clip), optimiser, state; its last part is marked ``update`` and runs
+only when loss and gradient are finite, so a failed step leaves the model as it was. Rejected: separate forward and
+backward plans, which would keep every activation.
 """
 
 from __future__ import annotations
@@ -119,9 +119,7 @@ class BatchPlan:
         if training:
             found = gradients(graph, values["loss"], [leaf(graph, PARAM_OP, p) for p in trainable])
             with tracing(graph):
-                grads = [
-                    _zeros(p.shape) if g is None else g for p, g in zip(trainable, found, strict=True)
-                ]
+                grads = [_zeros(p.shape) if g is None else g for p, g in zip(trainable, found, strict=True)]
         new_state = [value for _, value in graph.updates] if training else []
         wanted = fresh(graph, [*wanted, *grads, *new_state])
         live = [leaf(graph, t.node.op, t.node.attrs["ref"].value) for t, _ in graph.updates] if training else []
@@ -138,7 +136,9 @@ class BatchPlan:
         for p, t in zip(trainable, grad_tensors, strict=False):
             assert gradient is not None
             places[id(base_of(t))] = (gradient, p.offset * itemsize)
-        self.grad_names = dict(zip(map(id, map(base_of, grad_tensors)), store.trainable, strict=True)) if training else {}
+        self.grad_names = (
+            dict(zip(map(id, map(base_of, grad_tensors)), store.trainable, strict=True)) if training else {}
+        )
 
         aux = _Aux(new, places)
         sources = [*xs, y] + ([w] if w is not None else [])
@@ -169,14 +169,15 @@ class BatchPlan:
     def set_data(self, x: Sequence[Array], y: Array, weight: Array | None) -> None:
         for i, a in enumerate((*x, y)):
             self.core.set_source(i, a)
-        if self.weighted:
+        if weight is not None:
             self.core.set_source(len(x) + 1, weight)
 
     def results(self) -> dict[str, float]:
         """Weighted means since the sums were last cleared."""
         sums = self.sums.tolist()
         return {
-            name: sums[2 * i] / sums[2 * i + 1] if sums[2 * i + 1] else float("nan") for i, name in enumerate(self.names)
+            name: sums[2 * i] / sums[2 * i + 1] if sums[2 * i + 1] else float("nan")
+            for i, name in enumerate(self.names)
         }
 
     def first_nonfinite(self, run: dict[str, Any], step: int) -> str | None:
@@ -215,7 +216,7 @@ class _Aux:
 
 
 def _zeros(shape: tuple[int, ...]) -> Tensor:
-    return apply(COPY, 0.0, shape=shape)  # type: ignore[no-any-return]
+    return apply(COPY, 0.0, shape=shape)
 
 
 def _rows_of(values: Tensor, what: str) -> Tensor:

@@ -35,7 +35,9 @@ class Pool:
             return prediction_plan(self.model, self.capacity, SCRATCH_THREADS)[0]
 
     def shapes(self, rows: int) -> list[tuple[tuple[int, ...], str]]:
-        return [(tuple(size_at(s, rows) for s in shape), _result_dtype(kind, self.model)) for shape, kind in self.outputs]
+        return [
+            (tuple(size_at(s, rows) for s in shape), _result_dtype(kind, self.model)) for shape, kind in self.outputs
+        ]
 
 
 def _result_dtype(kind: str, model: Module) -> str:
@@ -93,5 +95,3 @@ def _results(pool: Pool, rows: int, out: Array | None, arrays: tuple[Array, ...]
         check_out(out, *shapes[0], list(arrays))
         return [out]
     return [np.empty(shape, dtype) for shape, dtype in shapes]
-
-

@@ -24,10 +24,10 @@ from .history import History
 class Trainer:
     """Trains a model: one C call per epoch.
 
-    model: a Module. loss: a Loss, a name ("softmax_cross_entropy", "bce_with_logits", "mse", "mae", "huber") or a function.
-    optimizer: an Optimizer or its name; default Adam. metrics: names ("accuracy", "mse", "mae") or functions of traced
-    (prediction, target) that give (rows,). seed: initial parameters, row order and dropout follow from it alone.
-    threads: default None chooses by cost; the result is the same bits for any number. device: "cpu".
+    model: a Module. loss: a Loss, a name ("softmax_cross_entropy", "bce_with_logits", "mse", "mae", "huber") or a
+    function. optimizer: an Optimizer or its name; default Adam. metrics: names ("accuracy", "mse", "mae") or
+    functions of traced (prediction, target) that give (rows,). seed: initial parameters, row order and dropout follow
+    from it alone. threads: default None chooses by cost; the result is the same bits for any number. device: "cpu".
 
     >>> import numpy as np, hawfinch as hf
     >>> x = np.random.default_rng(0).normal(size=(256, 2)).astype(np.float32)
@@ -141,14 +141,15 @@ class Trainer:
     ) -> History:  # fmt: skip
         """Trains for ``epochs`` more epochs; gives the trainer's History.
 
-        x: array (rows, ...) or a tuple of arrays; float, int or bool of any strides, read-only or memory-mapped: batches
-        are gathered from it in place. y: as the loss wants it. validation_data: (x, y) or (x, y, sample_weight).
-        sample_weight: (rows,), class_weight: see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be
-        short. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``.
+        x: array (rows, ...) or a tuple of arrays; float, int or bool of any strides, read-only or memory-mapped:
+        batches are gathered from it in place. y: as the loss wants it. validation_data: (x, y) or (x, y,
+        sample_weight). sample_weight: (rows,), class_weight: see SoftmaxCrossEntropy. batch_size: default 32; the
+        last batch of an epoch may be short. shuffle: a new row order each epoch. callbacks: see
+        ``hawfinch.train.callbacks``.
 
-        Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is changed;
-        NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being finite: the
-        parameters are then those before that step. Ctrl-C stops within 100 ms and leaves the model usable.
+        Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
+        changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
+        finite: the parameters are then those before that step. Ctrl-C stops within 100 ms and leaves the model usable.
         """
         batch_size = _whole("batch_size", batch_size, 1)
         epochs = _whole("epochs", epochs, 0)
@@ -175,7 +176,8 @@ class Trainer:
                 self._epoch(engine, rows, batch, n_steps, shuffle, team, events["on_step_end"])
                 logs = engine.results()
                 if validation is not None:
-                    logs |= {f"val_{k}": v for k, v in self._evaluate(*validation, batch, team).items()}
+                    xv, yv, wv = validation
+                    logs |= {f"val_{k}": v for k, v in self._evaluate(xv, yv, wv, batch, team).items()}
                 self.epochs += 1
                 self.history.add(logs)
                 for call in events["on_epoch_end"]:
@@ -301,7 +303,9 @@ class Trainer:
         status, step = engine.core.run((), n_steps, batch, rows, None, None, self.seed, 0, team)
         engine.core.drop_sources()
         if status == _core.BAD_INDEX:
-            raise LabelError(f"rows {step * batch} to {min((step + 1) * batch, rows)}: an index or label is out of range")
+            raise LabelError(
+                f"rows {step * batch} to {min((step + 1) * batch, rows)}: an index or label is out of range"
+            )
         return engine.results()
 
     # ---- looking inside ----

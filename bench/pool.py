@@ -1,0 +1,88 @@
+"""The worker processes: one per peer, alive for the whole run, of which only one works at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import Any
+
+from machine import HERE, THREADS, Watch, cpus
+
+LIMIT = 300.0  # seconds for one answer
+PEERS = {
+    "hawfinch": ("on_hawfinch", {}),
+    "numpy": ("on_numpy", {}),
+    "numpy SkylakeX": ("on_numpy", {"OPENBLAS_CORETYPE": "SkylakeX"}),
+    "torch": ("on_torch", {}),
+    "jax": ("on_jax", {}),
+    "sklearn": ("on_sklearn", {}),
+}
+
+
+def environment(extra: dict[str, str]) -> dict[str, str]:
+    limits = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    return {**os.environ, **limits, "JAX_PLATFORMS": "cpu", **extra}
+
+
+def pin() -> None:
+    """XLA's pool has as many threads as the process has CPUs."""
+    if cpus():
+        os.sched_setaffinity(0, cpus())
+
+
+def python_of(peer: str, peer_python: str) -> str:
+    return sys.executable if peer == "hawfinch" else peer_python
+
+
+class Worker:
+    def __init__(self, peer: str, peer_python: str):
+        self.peer = peer
+        module, extra = PEERS[peer]
+        self.process = subprocess.Popen(
+            [python_of(peer, peer_python), "-m", f"workers.{module}"], cwd=HERE, env=environment(extra), preexec_fn=pin,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.about = self._answer()
+        self.error = self.about.get("error")
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], LIMIT)
+        line = self.process.stdout.readline() if ready else ""
+        if line:
+            return json.loads(line)  # type: ignore[no-any-return]
+        self.process.kill()
+        assert self.process.stderr is not None
+        last = self.process.stderr.read().strip().splitlines()[-1:]
+        return {"error": last[0][:300] if last else f"no answer in {LIMIT:g} s" if not ready else "the process ended"}
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        if self.process.poll() is not None:
+            return {"error": "the process has ended"}
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.communicate(timeout=60)
+
+
+def undisturbed(pid: int, measure: Any, tries: int, threshold: float = 0.05) -> tuple[Any, float]:
+    """measure(), again while other programs took more than ``threshold`` of the CPUs; the least disturbed of ``tries``."""
+    best: tuple[Any, float] = (None, float("inf"))
+    for _ in range(tries):
+        time.sleep(0.02)  # the threads of the worker before this one stop spinning
+        watch, start = Watch(pid), time.perf_counter()
+        result = measure()
+        share = watch.share(time.perf_counter() - start)
+        if share < best[1]:
+            best = result, share
+        if share <= threshold:
+            break
+    return best

@@ -1,0 +1,65 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+OK: int
+PAUSED: int
+NONFINITE: int
+BAD_INDEX: int
+OPS: dict[str, int]
+FIELDS: dict[str, dict[str, tuple[int, int, int]]]
+INSTRUCTIONS: list[str]
+ISAS: list[str]
+
+def kernel_isa() -> str: ...
+def max_threads() -> int: ...
+def openmp_runtime() -> str: ...
+def cuda_available() -> bool: ...
+def address(array: Array) -> int: ...
+def first_nonfinite(a: Array) -> tuple[int, ...] | None: ...
+def permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]: ...
+def random_uniform(n: int, seed: int, stream: int, lo: float, hi: float) -> npt.NDArray[np.float64]: ...
+def random_normal(n: int, seed: int, stream: int, mean: float, std: float) -> npt.NDArray[np.float64]: ...
+def new_version() -> None: ...
+def version() -> int: ...
+
+class Plan:
+    busy: bool
+    last_step: int
+    def __init__(
+        self, records: list[Any], isa: str, wide: bool, scratch_bytes: int, max_threads: int, keep: object
+    ) -> None: ...
+    def set_source(self, number: int, a: Array) -> None: ...
+    def drop_sources(self) -> None: ...
+    def run(
+        self,
+        dynamic: tuple[Array, ...] = ...,
+        n_steps: int = ...,
+        batch: int = ...,
+        rows: int = ...,
+        index: Array | None = ...,
+        lr: Array | None = ...,
+        seed: int = ...,
+        step0: int = ...,
+        threads: int = ...,
+        only_record: int = ...,
+        first_step: int = ...,
+    ) -> tuple[int, int]: ...
+
+class Quick:
+    def __init__(
+        self,
+        plans: list[Any],
+        templates: Sequence[Array],
+        least_rows: int,
+        most_rows: int,
+        threads: int,
+        out: Array | None = ...,
+        value: Array | None = ...,
+    ) -> None: ...
+    def predict(self, x: object) -> Array | None: ...
+    def step(self, x: object, y: object, lr: float, seed: int, step0: int) -> float | None: ...

@@ -1,0 +1,118 @@
+"""The hot kernels as plain functions on NumPy arrays, for embedding and for benchmarks.
+
+Design: each is a one-op plan from the same road as a model, cached per shape; there is no second way into C. float64
+arrays run in float64, anything else in float32. ``out``: a C-contiguous array of the result's shape and dtype, which
+is written and given back. ``threads``: default None chooses by cost; the bits are the same for any number.
+Rejected: a hand-written wrapper per kernel (they drift apart: a second place for every shape rule).
+
+>>> import numpy as np
+>>> from hawfinch import kernels
+>>> kernels.softmax(np.array([[0.0, 0.0]]))
+array([[0.5, 0.5]])
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from . import ops
+from .compile import Function
+from .graph import Array
+
+__all__ = [
+    "batch_norm", "gather", "layer_norm", "log_softmax", "matmul", "relu", "softmax", "softmax_cross_entropy",
+    "softmax_cross_entropy_grad",
+]  # fmt: skip
+
+
+@functools.lru_cache(maxsize=64)
+def _function(make: Callable[..., Any], *settings: float) -> Function:
+    return Function(functools.partial(make, *settings) if settings else make)
+
+
+def _matmul(x: Any, w: Any) -> Any:
+    return ops.matmul(x, w)
+
+
+def _matmul_bias(x: Any, w: Any, b: Any) -> Any:
+    return ops.matmul(x, w) + b
+
+
+def matmul(x: Any, w: Any, bias: Any = None, *, out: Array | None = None, threads: int | None = None) -> Array:
+    """x (..., k) @ w (k, n) + bias (n,). Raises ShapeError."""
+    if bias is None:
+        return _function(_matmul)(x, w, out=out, threads=threads)
+    return _function(_matmul_bias)(x, w, bias, out=out, threads=threads)
+
+
+def relu(x: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
+    """max(x, 0)."""
+    return _function(ops.relu)(x, out=out, threads=threads)
+
+
+def softmax(x: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
+    """exp(x) / sum(exp(x)) over the last axis."""
+    return _function(ops.softmax)(x, out=out, threads=threads)
+
+
+def log_softmax(x: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
+    """x - log(sum(exp(x))) over the last axis."""
+    return _function(ops.log_softmax)(x, out=out, threads=threads)
+
+
+def _batch_norm(eps: float, x: Any, gamma: Any, beta: Any) -> Any:
+    return ops.batch_norm(x, gamma, beta, eps)
+
+
+def batch_norm(
+    x: Any, gamma: Any, beta: Any, eps: float = 1e-5, *, threads: int | None = None
+) -> tuple[Array, Array, Array]:
+    """(y, mean (C,), biased variance (C,)) of x (..., C) normalised over all axes but the last."""
+    return _function(_batch_norm, float(eps))(x, gamma, beta, threads=threads)
+
+
+def _layer_norm(eps: float, x: Any, gamma: Any, beta: Any) -> Any:
+    return ops.layer_norm(x, gamma, beta, eps)
+
+
+def layer_norm(
+    x: Any, gamma: Any, beta: Any, eps: float = 1e-5, *, out: Array | None = None, threads: int | None = None
+) -> Array:
+    """x (..., C) normalised over its last axis, * gamma + beta."""
+    return _function(_layer_norm, float(eps))(x, gamma, beta, out=out, threads=threads)
+
+
+def _cross_entropy(smoothing: float, x: Any, t: Any) -> Any:
+    return ops.softmax_cross_entropy(x, t, smoothing)
+
+
+def softmax_cross_entropy(
+    logits: Any, target: Any, label_smoothing: float = 0.0, *, out: Array | None = None, threads: int | None = None
+) -> Array:
+    """Loss of each row (rows,): logits (rows, classes), integer labels (rows,) or probabilities. Raises LabelError."""
+    return _function(_cross_entropy, float(label_smoothing))(logits, target, out=out, threads=threads)
+
+
+def _cross_entropy_grad(smoothing: float, x: Any, t: Any) -> Any:
+    from .autodiff import gradients
+    from .graph import current_graph
+
+    graph = current_graph()
+    assert graph is not None
+    rows = ops.softmax_cross_entropy(x, t, smoothing)
+    loss = ops.mean(rows)
+    return loss, gradients(graph, loss, [x])[0]
+
+
+def softmax_cross_entropy_grad(
+    logits: Any, target: Any, label_smoothing: float = 0.0, *, threads: int | None = None
+) -> tuple[Any, Array]:
+    """(mean loss, its gradient by the logits), in one pass over them."""
+    return _function(_cross_entropy_grad, float(label_smoothing))(logits, target, threads=threads)
+
+
+def gather(table: Any, index: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
+    """table[index] for integer indices in [0, rows). Raises LabelError for others."""
+    return _function(ops.gather)(table, index, out=out, threads=threads)

@@ -1,0 +1,365 @@
+"""One row per public op of hf.ops: how to call it, its NumPy float64 reference, its inputs, tolerance and kinks.
+
+test_ops.py compares the forward pass, test_autodiff.py the gradients, test_kernels.py ISAs, threads and batches.
+
+Tolerance: |got - want| <= tol * eps * scale, eps of the dtype. ``tol`` is (float32, float64); ``scale`` is |want| unless
+the row gives the size of the terms that cancel in the result. The default, 3, is the worst error in ULP of the float32
+functions of csrc/cpu/vmath.h (2.41, sigmoid) rounded up; libm stays below 1 in float64.
+Inputs are float32 numbers in both dtypes, so the reference sees just what the op sees.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import hawfinch as hf
+
+Array = np.ndarray
+EXACT = (0.0, 0.0)  # no arithmetic, or arithmetic without rounding
+ROUNDED = (0.5, 0.5)  # one IEEE operation: half a unit in the last place
+MODES = ("float32", "float64")
+
+
+# ---- inputs: one draw per argument, a function (rng, shape) -> array ----
+def real(low: float, high: float) -> Callable[..., Array]:
+    return lambda rng, shape: np.asarray(rng.uniform(low, high, shape), np.float32).astype(np.float64)
+
+
+def ties(rng: np.random.Generator, shape: Sequence[int]) -> Array:
+    """Few different numbers, 0 and both signs among them."""
+    return np.asarray(rng.integers(-3, 4, shape) * 0.5)
+
+
+def distinct(offset: float) -> Callable[..., Array]:
+    """Numbers at least 1/8 apart, and 1/8 from those of the other offset: nothing ties, nothing changes order nearby."""
+    return lambda rng, shape: np.asarray(rng.permutation(int(np.prod(shape))).reshape(shape) * 0.25 - 1 + offset)
+
+
+def whole(high: int) -> Callable[..., Array]:
+    return lambda rng, shape: np.asarray(rng.integers(0, high, shape))
+
+
+def flags(rng: np.random.Generator, shape: Sequence[int]) -> Array:
+    return np.asarray(rng.integers(0, 2, shape).astype(bool))
+
+
+Variant = tuple[tuple[tuple[int, ...], ...], dict[str, Any]]  # input shapes, attributes
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    ref: Callable[..., Any]
+    variants: Sequence[Variant]
+    draws: Sequence[Callable[..., Array]]
+    tol: tuple[float, float] = (3.0, 3.0)
+    scale: Callable[..., Any] | None = None  # of (*inputs, **attributes), per output where there are several
+    grad: Sequence[int] = ()  # inputs to differentiate by
+    kinks: Sequence[float] = ()  # the gradient is not checked within 0.05 of these inputs
+    twice: bool = True  # second derivatives exist and are checked
+    eager: bool = True  # works outside of a trace
+    by_list: bool = False  # takes its arrays as one list
+    rows: bool = True  # a row of the result depends on that row of the first input alone, where all else is shared
+    function: Callable[..., Any] | None = field(default=None)
+
+    def call(self, *inputs: Any, **attrs: Any) -> Any:
+        op = getattr(hf.ops, self.name)
+        return op(list(inputs), **attrs) if self.by_list else op(*inputs, **attrs)
+
+    def inputs(self, shapes: Sequence[tuple[int, ...]], seed: int = 0) -> list[Array]:
+        rng = np.random.default_rng([seed, len(shapes), *itertools.chain(*shapes)])
+        return [draw(rng, shape) for draw, shape in zip(self.draws, shapes, strict=False)]
+
+
+def cast(inputs: Sequence[Array], dtype: str) -> list[Array]:
+    """Real inputs in dtype; integers and flags as they are."""
+    return [a.astype(dtype) if a.dtype.kind == "f" else a for a in inputs]
+
+
+def outputs(result: Any) -> tuple[Any, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def problems(case: Case, dtype: str, run: Callable[..., Any] | None = None) -> Iterator[str]:
+    """What is wrong with the forward pass; run(*inputs, **attrs) gives the result (default: compiled)."""
+    eps = np.finfo(dtype).eps
+    tol = case.tol[MODES.index(dtype)]
+    for shapes, attrs in case.variants:
+        inputs = case.inputs(shapes)
+        with np.errstate(all="ignore"):
+            want = outputs(case.ref(*inputs, **attrs))
+            scale = outputs(case.scale(*inputs, **attrs)) if case.scale else want
+        if run is None:
+            got = outputs(hf.compile(lambda *x, attrs=attrs: case.call(*x, **attrs))(*cast(inputs, dtype)))
+        else:
+            got = outputs(run(*cast(inputs, dtype), **attrs))
+        where = f"{case.name} {dtype} {shapes} {attrs}"
+        if len(got) != len(want):
+            yield f"{where}: {len(got)} results, expected {len(want)}"
+            continue
+        for g, w, s in zip(got, want, scale, strict=True):
+            g, w = np.asarray(g), np.asarray(w)
+            expected = w.dtype if w.dtype.kind in "ib" else np.dtype(dtype)
+            if g.shape != w.shape or g.dtype != expected:
+                yield f"{where}: got {g.dtype} {g.shape}, expected {expected} {w.shape}"
+            elif w.dtype.kind in "ib":
+                if not np.array_equal(g, w):
+                    yield f"{where}: {np.argwhere(g != w)[0]}"
+            else:
+                unknown = np.isnan(w)
+                off = np.abs(np.where(unknown, 0, g.astype(np.float64) - w)) / (np.finfo(dtype).tiny + eps * np.abs(s))
+                if not np.array_equal(np.isnan(g), unknown):
+                    yield f"{where}: NaN in {np.isnan(g).sum()} places, expected {unknown.sum()}"
+                elif off.size and off.max() > tol:
+                    at = np.unravel_index(off.argmax(), off.shape)
+                    yield f"{where}: at {at} got {g[at]!r}, expected {w[at]!r}: off by {off.max():.3g}, allowed {tol}"
+
+
+def variants(shapes: Sequence[Any], *attrs: dict[str, Any]) -> list[Variant]:
+    return [(s, a) for a in attrs or ({},) for s in shapes]
+
+
+# Sizes around the 16 (8) lanes and the blocks of 512 (256) elements of an elementwise program, empty and 0-d ones.
+ONE = [((n,),) for n in (0, 1, 7, 8, 9, 15, 16, 17, 255, 256, 257, 511, 512, 513)] + [
+    ((),), ((2, 3, 4, 5),), ((3, 0, 2),), ((7, 33),), ((5, 600),)
+]  # fmt: skip
+FEW = [((),), ((17,),), ((4, 5),), ((513,),), ((0, 3),)]
+TWO = [(a, a) for (a,) in ONE] + [
+    ((17,), ()), ((), (3, 4)), ((513,), (1,)), ((5, 1), (1, 7)), ((1, 7), (5, 1)), ((3, 4), (4,)), ((4,), (3, 4)),
+    ((2, 3, 4, 5), (3, 1, 5)), ((4, 1, 3, 1), (1, 2, 1, 5)), ((2, 1, 600), (3, 1)), ((1,), (3, 0)), ((40, 1), (1, 40)),
+    ((6, 5, 4), (6, 1, 1)), ((1, 5, 1, 2), (3, 1, 2, 1)),
+]  # fmt: skip
+THREE = [((n,),) * 3 for n in (0, 1, 16, 513)] + [
+    ((4, 5), (), (5,)), ((5, 1), (1, 7), ()), ((), (3, 1), (1, 4)), ((2, 3, 4), (4,), (3, 1))
+]  # fmt: skip
+# (.., C) around the 32 columns up to which softmax goes by tiles of rows, and the 16 lanes of wider rows
+LAST = [
+    ((1,),), ((5,),), ((1, 1),), ((5, 1),), ((17, 10),), ((16, 31),), ((15, 32),), ((3, 33),), ((2, 47),), ((2, 48),),
+    ((2, 3, 17),), ((4, 513),), ((0, 3),), ((33, 2),)
+]  # fmt: skip
+ROWS = [s for s in LAST if len(s[0]) == 2]
+MATRICES = [
+    ((m, k), (k, n))
+    for m, k, n in [
+        (1, 1, 1), (2, 3, 4), (0, 3, 2), (3, 0, 2), (3, 2, 0), (14, 16, 64), (15, 17, 65), (13, 15, 63), (31, 512, 33),
+        (33, 513, 31), (1, 40, 16), (5, 63, 2), (5, 64, 2), (7, 65, 1), (169, 20, 70), (12, 511, 128), (6, 9, 129),
+        (130, 512, 260),  # from 2**24 multiply-adds on by columns
+    ]
+] + [((3,), (3,)), ((3,), (3, 4)), ((3, 4), (4,)), ((2, 3, 4), (4, 5)), ((2, 1, 3, 4), (4,)), ((70,), (70,))]  # fmt: skip
+AXES = [
+    *variants([((n,),) for n in (1, 15, 16, 17, 63, 64, 65, 512, 513)], {"axis": None}, {"axis": 0, "keepdims": True}),
+    *variants(
+        [((3, 4),), ((17, 65),), ((65, 17),), ((130, 3),), ((1, 5),), ((5, 1),), ((2, 200),)],
+        {"axis": None}, {"axis": 0}, {"axis": -1}, {"axis": 1, "keepdims": True},
+    ),
+    *variants([((2, 3, 4, 5),)], {"axis": 2}, {"axis": 0}, {"axis": None, "keepdims": True}),
+]  # fmt: skip
+MANY_AXES = variants([((2, 3, 4, 5),), ((3, 1, 2, 7),)], *({"axis": a} for a in ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3)))) + [
+    (((2, 3, 4),), {"axis": (0, 2), "keepdims": True}), (((2, 3, 4),), {"axis": ()}), (((0, 3),), {"axis": 1}),
+    (((2, 3, 4),), {"axis": (-1, -2, -3)}),
+]  # fmt: skip
+
+
+# ---- references ----
+erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def sigmoid(x: Array) -> Array:
+    return np.where(x < 0, np.exp(-np.abs(x)), 1) / (1 + np.exp(-np.abs(x)))
+
+
+def softplus(x: Array) -> Array:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def log_softmax(x: Array) -> Array:
+    d = x - x.max(-1, keepdims=True)
+    return d - np.log(np.exp(d).sum(-1, keepdims=True))
+
+
+def layer_norm(x: Array, gamma: Array, beta: Array, eps: float = 1e-5) -> Array:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * gamma + beta
+
+
+def batch_norm(x: Array, gamma: Array, beta: Array, eps: float = 1e-5) -> tuple[Array, Array, Array]:
+    axes = tuple(range(x.ndim - 1))
+    mean, var = x.mean(axes), x.var(axes)
+    return (x - mean) / np.sqrt(var + eps) * gamma + beta, mean, var
+
+
+def norm_scale(x: Array, gamma: Array, beta: Array, axes: Any, eps: float = 1e-5) -> Array:
+    """A rounding of x, whatever is then subtracted from it, is divided by the deviation too."""
+    largest = np.abs(x).max(axes, keepdims=True) / np.sqrt(x.var(axes, keepdims=True) + eps)
+    return np.broadcast_to(largest * np.abs(gamma) + np.abs(beta), x.shape)
+
+
+def cross_entropy(x: Array, t: Array, label_smoothing: float = 0.0) -> Array:
+    if t.dtype.kind == "i":
+        t = np.eye(x.shape[-1])[t]
+    t = (1 - label_smoothing) * t + label_smoothing / x.shape[-1]
+    return -(t * log_softmax(x)).sum(-1)
+
+
+def philox(counter: Sequence[Array], key: tuple[int, int]) -> list[Array]:
+    """Philox4x32-10 (Salmon et al., SC11) on uint64 arrays that hold 32-bit words."""
+    c, (k0, k1), low = [np.asarray(v, np.uint64) for v in counter], key, np.uint64(0xFFFFFFFF)
+    for _ in range(10):
+        p0, p1 = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
+        shift = np.uint64(32)
+        c = [(p1 >> shift) ^ c[1] ^ np.uint64(k0), p1 & low, (p0 >> shift) ^ c[3] ^ np.uint64(k1), p0 & low]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return c
+
+
+def dropout(x: Array, p: float, seed: int = 0, step: int = 0, stream: int = 1) -> Array:
+    """The documented mask of csrc/runtime/rng.h."""
+    e = np.arange(x.size, dtype=np.uint64)
+    block = (e >> np.uint64(6)) * np.uint64(16) + (e & np.uint64(15))
+    zero = np.zeros_like(e)
+    words = np.stack(philox([block, zero, zero + np.uint64(stream), zero + np.uint64(step)], (seed, 0)), 0)
+    word = words[((e >> np.uint64(4)) & np.uint64(3)).astype(int), np.arange(x.size)] if x.size else e
+    keep = word >= np.uint64(p * 2.0**32)
+    return np.where(keep.reshape(x.shape), x / (1 - p) if p < 1 else 0, 0.0)
+
+
+def reduction(f: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda x, axis=None, keepdims=False: np.asarray(f(x, axis=axis, keepdims=keepdims))
+
+
+def unary(name: str, ref: Callable[..., Any], low: float = -3, high: float = 3, **more: Any) -> Case:
+    return Case(name, ref, variants(ONE), (real(low, high),), **{"grad": (0,), **more})
+
+
+def binary(name: str, ref: Callable[..., Any], a: Callable[..., Array], b: Callable[..., Array], **more: Any) -> Case:
+    return Case(name, ref, variants(TWO), (a, b), **{"grad": (0, 1), **more})
+
+
+ANY = real(-3, 3)
+POSITIVE = real(0.1, 3)
+
+CASES = [
+    # elementwise, one input
+    unary("neg", np.negative, tol=EXACT),
+    unary("abs", np.abs, tol=EXACT, kinks=(0.0,)),
+    unary("sign", np.sign, tol=EXACT, kinks=(0.0,)),
+    unary("sqrt", np.sqrt, 0.1, 9, tol=ROUNDED),
+    unary("square", np.square, tol=ROUNDED),
+    unary("reciprocal", np.reciprocal, 0.2, 3, tol=ROUNDED),
+    unary("exp", np.exp, -80, 3),
+    unary("expm1", np.expm1),
+    unary("log", np.log, 0.05, 9),
+    unary("log1p", np.log1p, -0.9, 9),
+    unary("tanh", np.tanh, -6, 6),
+    unary("sigmoid", sigmoid, -20, 6),
+    unary("erf", erf, -4, 4),
+    unary("relu", lambda x: np.maximum(x, 0), tol=EXACT, kinks=(0.0,)),
+    unary("softplus", softplus, -20, 20),
+    # x * (erf(..) / 2 + 1/2): the bracket cancels for negative x, so errors are relative to x
+    unary("gelu", lambda x: x * (erf(x * math.sqrt(0.5)) * 0.5 + 0.5), scale=np.abs),
+    # two roundings more than sigmoid
+    unary("silu", lambda x: x * sigmoid(x), tol=(4, 4)),
+    Case("leaky_relu", lambda x, negative_slope=0.01: np.where(x < 0, x * negative_slope, x),
+         variants(FEW, {}, {"negative_slope": 0.25}), (ANY,), grad=(0,), kinks=(0.0,)),
+    Case("elu", lambda x, alpha=1.0: np.where(x < 0, alpha * np.expm1(x), x),
+         variants(FEW, {}, {"alpha": 0.5}), (ANY,), grad=(0,), kinks=(0.0,)),
+    Case("clip", lambda x, low=None, high=None: np.clip(x, low, high),
+         variants(FEW, {"low": -1.0, "high": 0.5}, {"low": 0.5}, {"high": 1.0}, {}), (ANY,), tol=EXACT, grad=(0,),
+         kinks=(-1.0, 0.5, 1.0)),
+    Case("dropout", dropout, variants([*FEW, ((9, 65),)], {"p": 0.25}, {"p": 0.0}, {"p": 1.0}), (ANY,), grad=(0,),
+         eager=False, rows=False),
+    # elementwise, broadcasting
+    binary("add", np.add, ANY, ANY, tol=ROUNDED),
+    binary("sub", np.subtract, ANY, ANY, tol=ROUNDED),
+    binary("mul", np.multiply, ANY, ANY, tol=ROUNDED),
+    binary("div", np.divide, ANY, real(0.2, 3), tol=ROUNDED),
+    Case("pow", np.power, [
+        *variants(TWO), *variants(FEW, *({"b": b} for b in (2, 1, 0.5, -1, 3, 0, -1.5)))
+    ], (POSITIVE, ANY), grad=(0, 1)),
+    binary("maximum", np.maximum, distinct(0), distinct(0.125), tol=EXACT),
+    binary("minimum", np.minimum, distinct(0), distinct(0.125), tol=EXACT),
+    binary("greater", np.greater, ties, ties, grad=()),
+    binary("greater_equal", np.greater_equal, ties, ties, grad=()),
+    binary("less", np.less, ties, ties, grad=()),
+    binary("less_equal", np.less_equal, ties, ties, grad=()),
+    binary("equal", np.equal, ties, ties, grad=()),
+    binary("not_equal", np.not_equal, ties, ties, grad=()),
+    Case("where", np.where, variants(THREE), (flags, ANY, ANY), tol=EXACT, grad=(1, 2)),
+    # products and reductions: roundings of the terms add up like a random walk, relative to the sum of their sizes
+    Case("matmul", np.matmul, variants(MATRICES), (ANY, ANY), scale=lambda x, w: np.abs(x) @ np.abs(w), grad=(0, 1)),
+    Case("sum", reduction(np.sum), AXES + MANY_AXES, (ANY,), scale=lambda x, **k: np.sum(np.abs(x), **k), grad=(0,)),
+    Case("mean", reduction(np.mean), AXES + MANY_AXES, (ANY,), scale=lambda x, **k: np.mean(np.abs(x), **k), grad=(0,)),
+    Case("max", reduction(np.max), [*AXES, *MANY_AXES[:10]], (distinct(0),), tol=EXACT, grad=(0,)),
+    Case("min", reduction(np.min), [*AXES, *MANY_AXES[:10]], (distinct(0),), tol=EXACT, grad=(0,)),
+    Case("argmax", reduction(np.argmax), AXES, (ties,)),
+    # movement
+    Case("reshape", np.reshape, [
+        (((6,),), {"shape": (2, 3)}), (((2, 3),), {"shape": (-1,)}), (((4, 6),), {"shape": (3, -1, 2)}),
+        (((1,),), {"shape": ()}), (((),), {"shape": (1, 1)}), (((0, 3),), {"shape": (3, 0)}),
+    ], (ANY,), tol=EXACT, grad=(0,), rows=False, function=hf.ops.reshape),
+    Case("transpose", np.transpose, variants([((3, 4),), ((5,),), ((2, 3, 4),), ((17, 65),), ((0, 2),)])
+         + variants([((2, 3, 4),)], *({"axes": a} for a in itertools.permutations(range(3))))
+         + [(((2, 3, 4),), {"axes": (-1, 0, 1)}), (((2, 1, 3, 2, 2, 2),), {"axes": (5, 3, 0, 1, 4, 2)})],
+         (ANY,), tol=EXACT, grad=(0,), rows=False),
+    Case("getitem", lambda x, key: x[key], [
+        (((5, 6),), {"key": k})
+        for k in (0, -1, slice(1, 4), slice(None, None, -1), slice(4, 0, -2), (slice(None), 2), (..., -1), None, (1, 2),
+                  (slice(None), None, slice(1, 6, 3)), slice(3, 3), (slice(None, None, 2), slice(None, None, 3)), ...)
+    ] + [(((2, 3, 4),), {"key": (..., slice(None, None, -2))}), (((2, 3, 4),), {"key": (1, ..., 0)})],
+         (ANY,), tol=EXACT, grad=(0,), rows=False),
+    Case("pad", lambda x, widths, value=0.0: np.pad(x, widths, constant_values=value), [
+        (((3,),), {"widths": [(1, 2)]}), (((2, 3),), {"widths": [(0, 1), (2, 0)], "value": -1.5}),
+        (((2, 3),), {"widths": [(0, 0), (0, 0)]}), (((0, 2),), {"widths": [(1, 0), (0, 1)]}),
+        (((2, 1, 3),), {"widths": ((1, 1), (0, 2), (3, 0))}),
+    ], (ANY,), tol=EXACT, grad=(0,), rows=False),
+    Case("concat", lambda *xs, axis=0: np.concatenate(xs, axis), [
+        (((2,), (3,), (1,)), {}), (((2, 3), (2, 1), (2, 4)), {"axis": 1}), (((2, 3), (1, 3), (0, 3)), {"axis": -2}),
+        (((2, 3, 1), (2, 3, 17), (2, 3, 5)), {"axis": -1}), (((4, 2),), {}),
+    ], (ANY, ANY, ANY), tol=EXACT, grad=(0, 1, 2), by_list=True, rows=False),
+    Case("gather", lambda table, index: table[index], variants(
+        [((5, 3), (7,)), ((5,), (4,)), ((5, 2, 3), (2, 2)), ((5, 3), ()), ((5, 0), (3,)), ((5, 3), (0,)), ((6, 17), (40,))]
+    ), (ANY, whole(5)), tol=EXACT, grad=(0,), rows=False),
+    Case("broadcast_to", np.broadcast_to, [
+        (((3,),), {"shape": (2, 3)}), (((),), {"shape": (3, 2)}), (((4, 1),), {"shape": (4, 5)}), (((1, 3),), {"shape": (0, 3)}),
+        (((2, 1, 3),), {"shape": (2, 4, 3)}), (((3,),), {"shape": (3,)}), (((1, 17),), {"shape": (40, 17)}),
+    ], (ANY,), tol=EXACT, grad=(0,), rows=False),
+    Case("to_real", lambda x: x.astype(np.float64), variants(FEW), (whole(1000),), tol=EXACT),
+    # normalisation: the mean and the deviation carry the errors of two sums
+    Case("batch_norm", batch_norm, [
+        ((x, x[-1:], x[-1:]), a)
+        for x in ((1, 3), (2, 3), (63, 17), (64, 16), (65, 15), (129, 130), (4, 5, 3), (200, 1)) for a in ({}, {"eps": 0.1})
+    ], (ANY, ANY, ANY), tol=(6, 6), scale=lambda x, gamma, beta, eps=1e-5: (
+        norm_scale(x, gamma, beta, tuple(range(x.ndim - 1)), eps), np.abs(x).max(tuple(range(x.ndim - 1))),
+        np.square(x).max(tuple(range(x.ndim - 1))),
+    ), grad=(0, 1, 2), rows=False, twice=False),
+    Case("layer_norm", layer_norm, [
+        ((x, x[-1:], x[-1:]), a)
+        for x in ((3, 1), (3, 2), (5, 15), (5, 16), (5, 17), (33, 65), (4, 5, 3), (2, 513), (0, 4), (7,)) for a in ({}, {"eps": 0.1})
+    ], (ANY, ANY, ANY), tol=(6, 6), scale=lambda x, gamma, beta, eps=1e-5: norm_scale(x, gamma, beta, -1, eps),
+        grad=(0, 1, 2), twice=False),
+    # exp magnifies the rounding of x - max, a number up to 6
+    Case("softmax", lambda x: np.exp(log_softmax(x)), variants(LAST), (ANY,), tol=(6, 6), grad=(0,)),
+    # x - max - log(sum): errors are relative to x - max and the logarithm, both below the sum of 6 and |want|
+    Case("log_softmax", log_softmax, variants(LAST), (ANY,), scale=lambda x: 1 + np.abs(log_softmax(x)), grad=(0,)),
+    Case("softmax_cross_entropy", cross_entropy, [
+        *variants([(x, x[:-1]) for (x,) in LAST if x[-1] >= 3], {}, {"label_smoothing": 0.1}),
+    ], (ANY, whole(3)), scale=lambda x, t, **k: 1 + np.abs(cross_entropy(x, t, **k)), grad=(0,), twice=False),
+    Case("softmax_cross_entropy", cross_entropy, [
+        *variants([(x, x) for (x,) in LAST], {}, {"label_smoothing": 0.1}),
+    ], (ANY, real(0, 1)), tol=(4, 4), grad=(0, 1), twice=False,
+        scale=lambda x, t, **k: (1 + t) @ np.ones(x.shape[-1]) + np.abs(cross_entropy(x, t, **k))),
+    Case("correct", lambda x, labels: (x.argmax(-1) == labels).astype(np.float64),
+         variants([(x, x[:1]) for (x,) in ROWS if x[-1] >= 3]), (ties, whole(3)), tol=EXACT),
+]  # fmt: skip
+
+
+def labels_of(case: Case) -> str:
+    return f"{case.name}-{case.draws[1].__qualname__.split('.')[0]}" if case.name.endswith("entropy") else case.name
+
+
+IDS = [labels_of(c) for c in CASES]
