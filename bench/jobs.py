@@ -51,9 +51,11 @@ class Job:
         return 8.0 * self.sizes[0] if self.kind == "gelu" else 0.0
 
 
-def fit(name: str, sizes: tuple[int, ...], batch: int, batches: int, *bars: Bar) -> Job:
-    title = f"MLP {'-'.join(map(str, sizes))}, batch {batch}: a step inside fit"
-    return Job(name, title, "fit", sizes, batch, batches, bars=bars)
+def fit(name: str, sizes: tuple[int, ...], batch: int, batches: int, *bars: Bar, dropout: float = 0.0) -> Job:
+    """With dropout, each hidden layer has batch-norm too."""
+    extras = f", batch-norm and dropout {dropout:g}" if dropout else ""
+    title = f"MLP {'-'.join(map(str, sizes))}{extras}, batch {batch}: a step inside fit"
+    return Job(name, title, "fit", sizes, batch, batches, bool(dropout), dropout, bars)
 
 
 def matmul(n: int, *bars: Bar) -> Job:
@@ -64,19 +66,26 @@ SMALL = (64, 32, 10)
 JOBS = [
     fit("mlp-64", SMALL, 32, 200, Bar(30, "torch eager"), Bar(2.5, "jax scan"), Bar(5e-6, "s")),
     fit("mlp-784", (784, 256, 10), 32, 200, Bar(1.3, "jax scan"), Bar(3, "torch eager")),
-    Job("mlp-norm", "MLP 784-256-128-10, batch-norm and dropout 0.2, batch 128: a step inside fit", "fit",
-        (784, 256, 128, 10), 128, 50, True, 0.2, (Bar(3, "torch"),)),  # fmt: skip
+    fit("mlp-norm", (784, 256, 128, 10), 128, 50, Bar(3, "torch"), dropout=0.2),
     fit("mlp-1024", (784, 1024, 1024, 10), 256, 20, Bar(1.15, "jax scan"), Bar(2, "torch eager")),
-    Job("step-64", "MLP 64-32-10, batch 32: one step called from Python", "step", SMALL, 32, 1),
-    Job("predict-64", "MLP 64-32-10: predict one row, called from Python", "predict", SMALL, 1, 1, bars=(Bar(2e-6,
-    "s"),)), matmul(256),
+    Job("step-64", "MLP 64-32-10, batch 32: one step, from Python", "step", SMALL, 32, 1),
+    Job(
+        "predict-64",
+        "MLP 64-32-10: predict one row, called from Python",
+        "predict",
+        SMALL,
+        1,
+        1,
+        bars=(Bar(2e-6, "s"),),
+    ),
+    matmul(256),
     matmul(512),
     matmul(1024, Bar(85, "%")),
     matmul(2048),
     Job("norm-relu", "batch-norm + ReLU 128×256, forward and backward", "norm", (128, 256)),
     Job("softmax-10", "softmax cross-entropy 128×10, forward and backward", "softmax", (128, 10)),
     Job("softmax-1000", "softmax cross-entropy 128×1000, forward and backward", "softmax", (128, 1000)),
-    Job("adam", "Linear 1000-100, batch 1, called from Python: nearly all of it Adam", "step", (1000, 100), 1, 1),
+    Job("adam", "Linear 1000-100, batch 4, from Python: nearly all of it Adam", "step", (1000, 100), 4, 1),
     Job("gelu", "GELU (erf) of 1,000,000 numbers", "gelu", (1_000_000,)),
 ]
 BY_NAME = {job.name: job for job in JOBS}

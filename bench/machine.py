@@ -32,9 +32,11 @@ def cpu_model() -> str:
 
 def commit() -> str:
     def git(*args: str) -> str:
-        return subprocess.run(["git", "-C", HERE, *args], capture_output=True, text=True, check=False).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", HERE.parent, *args], capture_output=True, text=True, check=False
+        ).stdout.strip()
 
-    edited = any(line[3:].split("/")[0] in ("csrc", "python", "bench") for line in git("status", "--porcelain").split("\n"))
+    edited = git("status", "--porcelain", "--", "csrc", "python", "bench/*.*", "bench/workers")
     return git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if edited else "")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from machine import HERE, THREADS, Watch, cpus
 
 LIMIT = 300.0  # seconds for one answer
+DISTURBED = 0.05  # share of the CPUs that other programs may take during a sample
 PEERS = {
     "hawfinch": ("on_hawfinch", {}),
     "numpy": ("on_numpy", {}),
@@ -73,8 +74,8 @@ class Worker:
             self.process.communicate(timeout=60)
 
 
-def undisturbed(pid: int, measure: Any, tries: int, threshold: float = 0.05) -> tuple[Any, float]:
-    """measure(), again while other programs took more than ``threshold`` of the CPUs; the least disturbed of ``tries``."""
+def undisturbed(pid: int, measure: Any, tries: int) -> tuple[Any, float]:
+    """measure(), again while other programs disturbed it; the least disturbed result of ``tries``, and their share."""
     best: tuple[Any, float] = (None, float("inf"))
     for _ in range(tries):
         time.sleep(0.02)  # the threads of the worker before this one stop spinning
@@ -83,6 +84,6 @@ def undisturbed(pid: int, measure: Any, tries: int, threshold: float = 0.05) -> 
         share = watch.share(time.perf_counter() - start)
         if share < best[1]:
             best = result, share
-        if share <= threshold:
+        if share <= DISTURBED:
             break
     return best

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,13 +64,11 @@ class Case:
     kinks: Sequence[float] = ()  # the gradient is not checked within 0.05 of these inputs
     twice: bool = True  # second derivatives exist and are checked
     eager: bool = True  # works outside of a trace
-    by_list: bool = False  # takes its arrays as one list
-    rows: bool = True  # a row of the result depends on that row of the first input alone, where all else is shared
-    function: Callable[..., Any] | None = field(default=None)
+    form: Callable[..., Any] | None = None  # how to call the op where op(*inputs, **attrs) is not it
 
     def call(self, *inputs: Any, **attrs: Any) -> Any:
         op = getattr(hf.ops, self.name)
-        return op(list(inputs), **attrs) if self.by_list else op(*inputs, **attrs)
+        return self.form(op, *inputs, **attrs) if self.form else op(*inputs, **attrs)
 
     def inputs(self, shapes: Sequence[tuple[int, ...]], seed: int = 0) -> list[Array]:
         rng = np.random.default_rng([seed, len(shapes), *itertools.chain(*shapes)])
@@ -105,7 +103,8 @@ def problems(case: Case, dtype: str, run: Callable[..., Any] | None = None) -> I
             continue
         for g, w, s in zip(got, want, scale, strict=True):
             g, w = np.asarray(g), np.asarray(w)
-            expected = w.dtype if w.dtype.kind in "ib" else np.dtype(dtype)
+            only_whole = all(a.dtype.kind != "f" for a in inputs)  # then the plan is a float32 one
+            expected = w.dtype if w.dtype.kind in "ib" else np.dtype("float32" if only_whole else dtype)
             if g.shape != w.shape or g.dtype != expected:
                 yield f"{where}: got {g.dtype} {g.shape}, expected {expected} {w.shape}"
             elif w.dtype.kind in "ib":
@@ -272,13 +271,13 @@ CASES = [
          variants(FEW, {"low": -1.0, "high": 0.5}, {"low": 0.5}, {"high": 1.0}, {}), (ANY,), tol=EXACT, grad=(0,),
          kinks=(-1.0, 0.5, 1.0)),
     Case("dropout", dropout, variants([*FEW, ((9, 65),)], {"p": 0.25}, {"p": 0.0}, {"p": 1.0}), (ANY,), grad=(0,),
-         eager=False, rows=False),
+         eager=False),
     # elementwise, broadcasting
     binary("add", np.add, ANY, ANY, tol=ROUNDED),
     binary("sub", np.subtract, ANY, ANY, tol=ROUNDED),
     binary("mul", np.multiply, ANY, ANY, tol=ROUNDED),
     binary("div", np.divide, ANY, real(0.2, 3), tol=ROUNDED),
-    Case("pow", np.power, [
+    Case("pow", lambda a, b: a**b, [
         *variants(TWO), *variants(FEW, *({"b": b} for b in (2, 1, 0.5, -1, 3, 0, -1.5)))
     ], (POSITIVE, ANY), grad=(0, 1)),
     binary("maximum", np.maximum, distinct(0), distinct(0.125), tol=EXACT),
@@ -301,33 +300,33 @@ CASES = [
     Case("reshape", np.reshape, [
         (((6,),), {"shape": (2, 3)}), (((2, 3),), {"shape": (-1,)}), (((4, 6),), {"shape": (3, -1, 2)}),
         (((1,),), {"shape": ()}), (((),), {"shape": (1, 1)}), (((0, 3),), {"shape": (3, 0)}),
-    ], (ANY,), tol=EXACT, grad=(0,), rows=False, function=hf.ops.reshape),
+    ], (ANY,), tol=EXACT, grad=(0,), form=lambda op, x, shape: op(x, *shape)),
     Case("transpose", np.transpose, variants([((3, 4),), ((5,),), ((2, 3, 4),), ((17, 65),), ((0, 2),)])
          + variants([((2, 3, 4),)], *({"axes": a} for a in itertools.permutations(range(3))))
          + [(((2, 3, 4),), {"axes": (-1, 0, 1)}), (((2, 1, 3, 2, 2, 2),), {"axes": (5, 3, 0, 1, 4, 2)})],
-         (ANY,), tol=EXACT, grad=(0,), rows=False),
+         (ANY,), tol=EXACT, grad=(0,)),
     Case("getitem", lambda x, key: x[key], [
         (((5, 6),), {"key": k})
         for k in (0, -1, slice(1, 4), slice(None, None, -1), slice(4, 0, -2), (slice(None), 2), (..., -1), None, (1, 2),
                   (slice(None), None, slice(1, 6, 3)), slice(3, 3), (slice(None, None, 2), slice(None, None, 3)), ...)
     ] + [(((2, 3, 4),), {"key": (..., slice(None, None, -2))}), (((2, 3, 4),), {"key": (1, ..., 0)})],
-         (ANY,), tol=EXACT, grad=(0,), rows=False),
+         (ANY,), tol=EXACT, grad=(0,)),
     Case("pad", lambda x, widths, value=0.0: np.pad(x, widths, constant_values=value), [
         (((3,),), {"widths": [(1, 2)]}), (((2, 3),), {"widths": [(0, 1), (2, 0)], "value": -1.5}),
         (((2, 3),), {"widths": [(0, 0), (0, 0)]}), (((0, 2),), {"widths": [(1, 0), (0, 1)]}),
         (((2, 1, 3),), {"widths": ((1, 1), (0, 2), (3, 0))}),
-    ], (ANY,), tol=EXACT, grad=(0,), rows=False),
+    ], (ANY,), tol=EXACT, grad=(0,)),
     Case("concat", lambda *xs, axis=0: np.concatenate(xs, axis), [
         (((2,), (3,), (1,)), {}), (((2, 3), (2, 1), (2, 4)), {"axis": 1}), (((2, 3), (1, 3), (0, 3)), {"axis": -2}),
         (((2, 3, 1), (2, 3, 17), (2, 3, 5)), {"axis": -1}), (((4, 2),), {}),
-    ], (ANY, ANY, ANY), tol=EXACT, grad=(0, 1, 2), by_list=True, rows=False),
+    ], (ANY, ANY, ANY), tol=EXACT, grad=(0, 1, 2), form=lambda op, *xs, **attrs: op(list(xs), **attrs)),
     Case("gather", lambda table, index: table[index], variants(
         [((5, 3), (7,)), ((5,), (4,)), ((5, 2, 3), (2, 2)), ((5, 3), ()), ((5, 0), (3,)), ((5, 3), (0,)), ((6, 17), (40,))]
-    ), (ANY, whole(5)), tol=EXACT, grad=(0,), rows=False),
+    ), (ANY, whole(5)), tol=EXACT, grad=(0,)),
     Case("broadcast_to", np.broadcast_to, [
         (((3,),), {"shape": (2, 3)}), (((),), {"shape": (3, 2)}), (((4, 1),), {"shape": (4, 5)}), (((1, 3),), {"shape": (0, 3)}),
         (((2, 1, 3),), {"shape": (2, 4, 3)}), (((3,),), {"shape": (3,)}), (((1, 17),), {"shape": (40, 17)}),
-    ], (ANY,), tol=EXACT, grad=(0,), rows=False),
+    ], (ANY,), tol=EXACT, grad=(0,)),
     Case("to_real", lambda x: x.astype(np.float64), variants(FEW), (whole(1000),), tol=EXACT),
     # normalisation: the mean and the deviation carry the errors of two sums
     Case("batch_norm", batch_norm, [
@@ -336,7 +335,7 @@ CASES = [
     ], (ANY, ANY, ANY), tol=(6, 6), scale=lambda x, gamma, beta, eps=1e-5: (
         norm_scale(x, gamma, beta, tuple(range(x.ndim - 1)), eps), np.abs(x).max(tuple(range(x.ndim - 1))),
         np.square(x).max(tuple(range(x.ndim - 1))),
-    ), grad=(0, 1, 2), rows=False, twice=False),
+    ), grad=(0, 1, 2), twice=False),
     Case("layer_norm", layer_norm, [
         ((x, x[-1:], x[-1:]), a)
         for x in ((3, 1), (3, 2), (5, 15), (5, 16), (5, 17), (33, 65), (4, 5, 3), (2, 513), (0, 4), (7,)) for a in ({}, {"eps": 0.1})
@@ -348,7 +347,8 @@ CASES = [
     Case("log_softmax", log_softmax, variants(LAST), (ANY,), scale=lambda x: 1 + np.abs(log_softmax(x)), grad=(0,)),
     Case("softmax_cross_entropy", cross_entropy, [
         *variants([(x, x[:-1]) for (x,) in LAST if x[-1] >= 3], {}, {"label_smoothing": 0.1}),
-    ], (ANY, whole(3)), scale=lambda x, t, **k: 1 + np.abs(cross_entropy(x, t, **k)), grad=(0,), twice=False),
+    # with smoothing: loss = log(sum) * sum(t) - sum(t * (x - max)), each around 4
+    ], (ANY, whole(3)), tol=(5, 5), scale=lambda x, t, **k: 1 + np.abs(cross_entropy(x, t, **k)), grad=(0,), twice=False),
     Case("softmax_cross_entropy", cross_entropy, [
         *variants([(x, x) for (x,) in LAST], {}, {"label_smoothing": 0.1}),
     ], (ANY, real(0, 1)), tol=(4, 4), grad=(0, 1), twice=False,

@@ -6,11 +6,12 @@ import itertools
 import os
 from importlib.metadata import version
 
-import hawfinch as hf
 import numpy as np
-from hawfinch.graph import Tensor
 from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Job, data, labels, normal, weights
 from workers.base import Calls, Case, serve
+
+import hawfinch as hf
+from hawfinch.graph import Tensor
 
 
 def net(job: Job, dropout: float) -> hf.Sequential:

@@ -153,7 +153,9 @@ def build(job: Job, mode: str) -> Case:
         return calls(functools.partial(jax.nn.gelu, approximate=False), normal(*job.sizes))
     return {"predict": predict, "norm": norm}[job.kind](job)
 
+
 UNROLL = {"jit": 1, "scan": 1, "scan unroll 2": 2, "scan unroll 4": 4}
+
 
 def modes(job: Job) -> list[str]:
     return ["jit", "scan"] if job.kind == "fit" else ["jit"]

@@ -192,7 +192,7 @@ static void multiply_region(const hf_matmul_args *a, char *scratch, int64_t r0, 
       if (packed_x) pack_x(block, xb, a->x_row, a->x_col, ib, kc, n_tiles);
       for (int64_t j = c0; j < c1;) {
         const int64_t left = c1 - j;
-        const int shape = wide && left > 2 * VL ? 2 : left > VL ? 1 : 0, nv = 1 << shape;
+        const int shape = wide && left > 3 * VL ? 2 : left > VL ? 1 : 0, nv = 1 << shape;
         const int64_t width = nv * VL, cols = left < width ? left : width;
         const int last = (int)(cols - (nv - 1) * VL);
         const real *b = w + k0 * a->w_row + j * a->w_col;

@@ -119,15 +119,15 @@ static void ref_correct(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
   }
 }
 
-/* sums(2), double: sums[0] += value * weight, sums[1] += weight; value(1), weight(1) real, or weight absent: rows, for
- * a value that is a mean over them. Units: 1. Writes with +=. */
+/* sums(2), double: sums[0] += value, sums[1] += weight; value(1) a sum over the batch's rows, weight(1) real, or absent:
+ * rows. Units: 1. Writes with +=. */
 static void ref_accumulate(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_accumulate_args *p = args;
   const double weight = p->weight ? *(const real *)p->weight : (double)p->rows;
   double *sums = p->sums;
   for (int64_t i = lo; i < hi; i++) {
-    sums[0] += *(const real *)p->value * weight;
+    sums[0] += *(const real *)p->value;
     sums[1] += weight;
   }
 }

@@ -164,10 +164,8 @@ def getitem(x: Any, key: Any) -> Tensor:
     """x[key] for integers, slices, None and Ellipsis; the batch axis takes only ``:``."""
     keys = list(key) if isinstance(key, tuple) else [key]
     n_real = sum(k is not None and k is not Ellipsis for k in keys)
-    if Ellipsis in keys:
-        at = keys.index(Ellipsis)
-        keys[at : at + 1] = [slice(None)] * (len(x.shape) - n_real)
-    keys += [slice(None)] * (len(x.shape) - n_real)
+    at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
+    keys[at : at + 1] = [slice(None)] * (len(x.shape) - n_real)
     bounds: list[tuple[Size, int, Size]] = []
     out: list[Size] = []
     axis = 0
@@ -190,12 +188,12 @@ def getitem(x: Any, key: Any) -> Tensor:
             count = len(range(start, stop, step))
             bounds.append((start, step, count))
             out.append(count)
-        elif isinstance(k, int):
+        elif isinstance(k, int | np.integer):
             if isinstance(size, Dim):
                 raise ShapeError("the batch axis can't be indexed inside a trace")
             if not -size <= k < size:
                 raise ShapeError(f"index {k} is out of bounds for axis of size {size} in shape {x.shape}")
-            bounds.append((k % size, 1, 1))
+            bounds.append((int(k) % size, 1, 1))
         else:
             raise TypeError(f"an index must be an int, slice, None or ..., got {type(k).__name__}; see hf.ops.gather")
     whole = all(b == (0, 1, s) for b, s in zip(bounds, x.shape, strict=True))

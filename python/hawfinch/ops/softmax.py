@@ -81,7 +81,7 @@ def _lower_one(node: Any, loss: Tensor | None, dx: Tensor | None, dloss: Tensor 
 
 
 def _lower_pair(node: Any) -> list[Step]:
-    return _lower_one(node, *node.outputs, node.inputs[2])
+    return _lower_one(node, node.outputs[0], node.outputs[1], node.inputs[2])
 
 
 def _xent_grad(node: Any, g: Tensor) -> list[Tensor | None]:

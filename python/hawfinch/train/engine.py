@@ -24,11 +24,13 @@ from ..losses import Loss, per_row
 from ..metrics import Metric
 from ..nn.module import Module, Store
 from ..ops.elementwise import COPY
+from ..ops.shape import size
 from ..optim import Optimizer
 from ..plan import Dynamic, Place, Plan, Source, base_of
 from ..steps import Step, single
 
 NORM_CHUNK = 4096  # HF_NORM_CHUNK
+LINE = 16  # elements that fill a cache line of float32
 SCRATCH_THREADS = 16  # most threads that a plan can be asked to use
 
 
@@ -108,63 +110,70 @@ class BatchPlan:
         with tracing(graph):
             y = input_tensor(graph, "y", *target)
             w = input_tensor(graph, "weight", (BATCH,)) if weighted else None
-            total = ops.sum(w) if w is not None else None
-            values = {"loss": _mean(_rows_of(loss(prediction, y), "the loss"), w, total)}
+            weight = ops.sum(w) if w is not None else None
+            mean, sums = _totals(_rows_of(loss(prediction, y), "the loss"), w, weight)
+            totals = {"loss": sums}
             for name, metric in metrics.items():
-                values[name] = _mean(_rows_of(metric(prediction, y), f"metric {name!r}"), w, total)
-        self.names = list(values)
-        wanted = list(values.values()) + ([total] if total is not None else [])
+                totals[name] = _totals(_rows_of(metric(prediction, y), f"metric {name!r}"), w, weight)[1]
+        self.names = list(totals)
+        trainable = store.trainable if training else {}
         grads: list[Tensor] = []
-        trainable = list(store.trainable.values())
         if training:
-            found = gradients(graph, values["loss"], [leaf(graph, PARAM_OP, p) for p in trainable])
+            found = gradients(graph, mean, [leaf(graph, PARAM_OP, p) for p in trainable.values()])
             with tracing(graph):
-                grads = [_zeros(p.shape) if g is None else g for p, g in zip(trainable, found, strict=True)]
-        new_state = [value for _, value in graph.updates] if training else []
-        wanted = fresh(graph, [*wanted, *grads, *new_state])
-        live = [leaf(graph, t.node.op, t.node.attrs["ref"].value) for t, _ in graph.updates] if training else []
-        new, to = rewrite(graph, [*wanted, *live])
-        outputs = [to[id(t)] for t in wanted]
-        n_values, n_grads = len(values), len(grads)
+                grads = [_zeros(p.shape) if g is None else g for p, g in zip(trainable.values(), found, strict=True)]
+        updates = graph.updates if training else []
+        wanted = fresh(graph, [mean, *totals.values(), *filter(None, [weight]), *grads, *(v for _, v in updates)])
+        new, to = rewrite(graph, [*wanted, *(target_leaf for target_leaf, _ in updates)])
+        rest = iter([to[id(t)] for t in wanted])
+        values = [next(rest) for _ in range(1 + len(totals) + (weight is not None))]
+        gradient_of = {name: next(rest) for name in trainable}
+        new_state = [(to[id(target_leaf)], next(rest)) for target_leaf, _ in updates]
+
         places = model_places(new, store)
         itemsize = store.params.itemsize
-        self.value = np.zeros((n_values + 1) * 16, store.dtype)  # one cache line apart: threads write them
-        self.sums = np.zeros(2 * n_values)
-        for i, t in enumerate(outputs[: n_values + (total is not None)]):
-            places[id(base_of(t))] = (self.value, 16 * i * itemsize)
-        grad_tensors = outputs[len(outputs) - n_grads - len(new_state) : len(outputs) - len(new_state)]
-        for p, t in zip(trainable, grad_tensors, strict=False):
+        self.value = np.zeros(len(values) * LINE, store.dtype)  # the loss first; a cache line each
+        self.sums = np.zeros(2 * len(totals))
+        for i, t in enumerate(values):
+            places[id(base_of(t))] = (self.value, LINE * i * itemsize)
+        for name, t in gradient_of.items():
             assert gradient is not None
-            places[id(base_of(t))] = (gradient, p.offset * itemsize)
-        self.grad_names = (
-            dict(zip(map(id, map(base_of, grad_tensors)), store.trainable, strict=True)) if training else {}
-        )
+            places[id(base_of(t))] = (gradient, trainable[name].offset * itemsize)
+        self.grad_names = {id(base_of(t)): name for name, t in gradient_of.items()}
 
         aux = _Aux(new, places)
-        sources = [*xs, y] + ([w] if w is not None else [])
+        sources = [*xs, y, *filter(None, [w])]
         steps = [load_step(to[id(t)], i) for i, t in enumerate(sources) if id(t) in to]
-        steps += fuse(new, outputs)
+        steps += fuse(new, [to[id(t)] for t in wanted])
         self.n_compute = len(steps)
-        if training:
-            assert optimizer is not None and slots is not None and gradient is not None
-            steps += _update_steps(aux, store, optimizer, slots, gradient, outputs[0])
-            for (target_leaf, _), value in zip(graph.updates, outputs[len(outputs) - len(new_state) :], strict=True):
-                steps.append(_state_step(to[id(target_leaf)], value))
-        sums = aux.tensor(self.sums)
-        weight = outputs[n_values] if total is not None else None
-        for i, t in enumerate(outputs[:n_values]):
-            fields = {"sums": (sums, 2 * i * 8 // itemsize), "value": t, "weight": weight, "rows": BATCH}
-            reads = (t,) if weight is None else (t, weight)
-            steps.append(single("accumulate", fields, (sums,), reads, update=True, scope="epoch sums"))
+        if optimizer is not None and slots is not None and gradient is not None:
+            steps += _update_steps(aux, store, optimizer, slots, gradient, values[0])
+            steps += [_state_step(target_leaf, value) for target_leaf, value in new_state]
+        steps += self._sum_steps(aux, values[1 : 1 + len(totals)], values[-1] if weight is not None else None, itemsize)
         buffers = {
             "parameters": [store.params, store.buffers],
             "gradients": [gradient] if gradient is not None else [],
             "optimizer": list((slots or {}).values()),
         }
         self.plan = Plan(
-            steps, outputs, places, dtype=store.dtype, capacity=capacity, buffers=buffers, max_threads=SCRATCH_THREADS
+            steps,
+            [to[id(t)] for t in wanted],
+            places,
+            dtype=store.dtype,
+            capacity=capacity,
+            buffers=buffers,
+            max_threads=SCRATCH_THREADS,
         )
         self.core = self.plan.core
+
+    def _sum_steps(self, aux: _Aux, totals: Sequence[Tensor], weight: Tensor | None, itemsize: int) -> list[Step]:
+        sums = aux.tensor(self.sums)
+        steps = []
+        for i, t in enumerate(totals):
+            fields = {"sums": (sums, 2 * i * 8 // itemsize), "value": t, "weight": weight, "rows": BATCH}
+            reads = (t,) if weight is None else (t, weight)
+            steps.append(single("accumulate", fields, (sums,), reads, update=True, scope="epoch sums"))
+        return steps
 
     def set_data(self, x: Sequence[Array], y: Array, weight: Array | None) -> None:
         for i, a in enumerate((*x, y)):
@@ -229,13 +238,13 @@ def _rows_of(values: Tensor, what: str) -> Tensor:
     return per_row(values)
 
 
-def _mean(values: Tensor, w: Tensor | None, total: Tensor | None) -> Tensor:
-    """Weighted mean over rows; rows of weight 0 alone give 0, not NaN."""
-    if values.shape == ():
-        return values
-    if w is None or total is None:
-        return ops.mean(values)
-    return ops.sum(values * w) / ops.where(ops.equal(total, 0.0), 1.0, total)
+def _totals(values: Tensor, w: Tensor | None, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(mean, sum) of one value per row, weighted; rows that all weigh 0 have the mean 0, not NaN."""
+    rows: Any = size(BATCH) if weight is None else weight
+    if values.shape == ():  # a loss function that gave the mean itself
+        return values, values * rows
+    total = ops.sum(values if w is None else values * w)
+    return total / (rows if weight is None else ops.where(ops.equal(weight, 0.0), 1.0, weight)), total
 
 
 def _update_steps(
@@ -271,4 +280,4 @@ def _state_step(target: Tensor, value: Tensor) -> Step:
         "y": target, "x": value, "dim": [n, 1, 1, 1, 1, 1], "y_stride": [1, 0, 0, 0, 0, 0],
         "x_stride": [1, 0, 0, 0, 0, 0], "itemsize": "itemsize",
     }  # fmt: skip
-    return single("copy", fields, (target,), (value,), update=True, scope="state")
+    return single("copy", fields, (target,), (value,), units=n, update=True, scope="state")

@@ -1,0 +1,80 @@
+"""What is measured in fresh processes: imports, the first step of a deep net, and the size of the wheel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from jobs import Bar
+from machine import HERE
+from pool import environment, pin, python_of
+from report import Row, Stats, row
+
+# name of the column -> module, or peer
+IMPORTS = {"hawfinch": "hawfinch", "torch eager": "torch", "jax jit": "jax", "sklearn": "sklearn.neural_network"}
+FIRST_STEPS = {"hawfinch": "hawfinch", "torch eager fused": "torch", "jax jit": "jax"}
+
+
+def call(python: str, *args: str) -> str:
+    return subprocess.run(
+        [python, *args], cwd=HERE, env=environment({}), preexec_fn=pin, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def wall(python: str, code: str) -> float:
+    start = time.perf_counter()
+    call(python, "-c", code)
+    return time.perf_counter() - start
+
+
+def beyond_numpy(python: str, module: str) -> float:
+    with_it = wall(python, f"import numpy, {module}")
+    return with_it - wall(python, "import numpy")
+
+
+def interleave(what: dict[str, Callable[[], float]], rounds: int) -> dict[str, Stats]:
+    """Stats of each; the first round only warms the disk's and Python's caches. What fails is left out."""
+    found: dict[str, list[float]] = {name: [] for name in what}
+    for _ in range(rounds + 1):
+        for name, measure in what.items():
+            try:
+                found[name].append(measure())
+            except (subprocess.CalledProcessError, OSError):
+                pass
+    return {name: Stats.of(values[1:]) for name, values in found.items() if values[1:]}
+
+
+def imports(peer_python: str, rounds: int) -> Row:
+    def measure(name: str, module: str) -> Callable[[], float]:
+        return lambda: beyond_numpy(python_of(name, peer_python), module)
+
+    times = interleave({name: measure(name, module) for name, module in IMPORTS.items()}, rounds)
+    return row("import", "import, beyond the import of NumPy", times, bars=(Bar(0.030, "s"),))
+
+
+def first_step(peer_python: str, rounds: int) -> Row:
+    def measure(name: str) -> Callable[[], float]:
+        return lambda: float(call(python_of(name, peer_python), "-m", "workers.first_step", name))
+
+    times = interleave({mode: measure(name) for mode, name in FIRST_STEPS.items()}, rounds)
+    title = "MLP of 100 layers, 64 wide: from building the model to the end of its first step"
+    return row("first-step", title, times, bars=(Bar(0.050, "s"),))
+
+
+def wheel() -> Row:
+    """Builds the wheel in a folder of its own, so that the project's build is left alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder]
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        subprocess.run(
+            [*command, f"-Cbuild-dir={folder}/build", str(HERE.parent)], check=False, env={**os.environ, "PATH": path},
+            capture_output=True,
+        )  # fmt: skip
+        sizes = [file.stat().st_size / 1e6 for file in Path(folder).glob("*.whl")]
+    found = {"hawfinch": Stats.of(sizes)} if sizes else {}
+    return row("wheel", "size of the wheel", found, unit="MB", bars=(Bar(3, "MB"),))
