@@ -23,6 +23,7 @@ test:
 	@$(MAKE) venv EXTRAS=test
 	$(BIN)/pytest tests
 	$(BIN)/pytest --pyargs hawfinch --doctest-modules
+	$(BIN)/pytest docs --doctest-glob='*.md'
 
 test-c: $(BIN)/cmake
 	PATH="$$PWD/$(BIN):$$PATH" cmake -S . -B build/c -G Ninja \

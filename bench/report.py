@@ -147,8 +147,7 @@ def chart(facts: dict[str, Any], rows: Sequence[Row], path: Path) -> None:
         for k, (mode, times, color) in enumerate(bars):
             y = i - 0.4 + (k + 0.5) * height
             ax.barh(y, math.log10(times), height * 0.9, color=color)
-            ax.annotate(f"{mode} {times_text(times)}", (max(math.log10(times), 0), y), xytext=(4, 0), fontsize=7, va="center",
-                        textcoords="offset points")  # fmt: skip
+            ax.text(max(math.log10(times), 0), y, f" {mode} {times_text(times)}", fontsize=7, va="center")
     ax.axvline(0, color="black", linewidth=1)
     ax.set_yticks(range(len(shown)), [r.title for r in shown], fontsize=8)
     ax.set_ylim(len(shown) - 0.5, -0.5)

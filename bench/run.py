@@ -153,8 +153,8 @@ def facts_of(
             f"{triad / 1e9:.1f} GB/s (triad over 256 MiB, 2 threads)"
         )
         facts["of the machine's limit"] = (
-            "FLOP of hawfinch's matmuls over the FMA peak of 2 threads; for GELU bytes over the triad bandwidth, over 100 % "
-            "where data stays in cache. Both limits are measured again in each round"
+            "FLOP of hawfinch's matmuls over the FMA peak of 2 threads; for GELU bytes over the triad bandwidth, "
+            "over 100 % where data stays in cache. Both limits are measured again in each round"
         )
     else:
         facts["machine"] = "no limits measured: machine.c did not compile (is there a C compiler?)"

@@ -1,7 +1,7 @@
 """Kernels one by one, for work on one of them: pytest bench/test_kernels_bench.py [-k gelu] [--benchmark-compare].
 
-Each is called as a compiled function on arrays, in one group with NumPy's way, and the results are checked. `make bench`
-is what compares with other libraries.
+Each is called as a compiled function on arrays, in one group with NumPy's way, and the results are checked.
+`make bench` is what compares with other libraries.
 """
 
 from __future__ import annotations

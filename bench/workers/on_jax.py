@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Job, data, labels, normal, weights
+from machine import cpus
 from workers.base import Calls, Case, serve
 
 Tree = Any
+UNROLL = {"scan": 1, "scan unroll 4": 4}
 
 
 def start(job: Job) -> Tree:
@@ -80,8 +82,8 @@ class Fit(Case):
         def one(s: Tree, x: jax.Array, y: jax.Array) -> tuple[Tree, jax.Array]:
             return update(s, x, y, dropout)
 
-        def gathered(s: Tree, x: jax.Array, y: jax.Array, order: jax.Array, i: jax.Array) -> tuple[Tree, jax.Array]:
-            rows = lax.dynamic_slice(order, (i * job.batch,), (job.batch,))
+        def gathered(s: Tree, x: jax.Array, y: jax.Array, order: jax.Array) -> tuple[Tree, jax.Array]:
+            rows = lax.dynamic_slice(order, (s["t"] % job.batches * job.batch,), (job.batch,))
             return update(s, x[rows], y[rows], dropout)
 
         def epoch(s: Tree, x: jax.Array, y: jax.Array, order: jax.Array) -> tuple[Tree, jax.Array]:
@@ -100,8 +102,8 @@ class Fit(Case):
             order = self.rng.permutation(len(self.x)).astype(np.int32)
             if self.mode == "jit":
                 rows = jnp.array(order)
-                for i in range(self.steps):
-                    self.state, loss = self.gathered(self.state, self.x, self.y, rows, i)
+                for _ in range(self.steps):
+                    self.state, loss = self.gathered(self.state, self.x, self.y, rows)
                 self.last = float(loss)
             else:
                 self.state, losses = self.epoch(self.state, self.x, self.y, order.reshape(-1, b))
@@ -154,12 +156,9 @@ def build(job: Job, mode: str) -> Case:
     return {"predict": predict, "norm": norm}[job.kind](job)
 
 
-UNROLL = {"jit": 1, "scan": 1, "scan unroll 2": 2, "scan unroll 4": 4}
-
-
 def modes(job: Job) -> list[str]:
-    return ["jit", "scan"] if job.kind == "fit" else ["jit"]
+    return ["jit", *UNROLL] if job.kind == "fit" else ["jit"]
 
 
 if __name__ == "__main__":
-    serve({"jax": jax.__version__}, modes, build, threads=len(jax.devices()) and 2)
+    serve({"jax": jax.__version__}, modes, build, threads=len(cpus()))

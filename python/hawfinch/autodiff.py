@@ -18,6 +18,7 @@ def gradients(graph: Graph, y: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | N
         raise ShapeError(f"the gradient needs a scalar to start from, got shape {y.shape}; take a mean or sum first")
     needed = _reaching(graph, wrt)
     cotangent: dict[int, list[Tensor]] = {id(y): [scalar(graph, 1.0)]}
+    scope = graph.scope
     with tracing(graph):
         for node in reversed(graph.nodes[: y.node.index + 1]):
             if node not in needed or node.op.name in LEAVES:
@@ -29,14 +30,12 @@ def gradients(graph: Graph, y: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | N
                 if node.outputs[0].dtype == "real" and any(t.node in needed for t in node.inputs):
                     raise TypeError(f"{node.op.name} has no gradient rule: it can't be differentiated (again)")
                 continue
-            with graph.in_scope(node.scope):
-                if len(parts) > 1:
-                    gs = node.op.grad(node, *parts)
-                else:
-                    gs = node.op.grad(node, parts[0])
+            graph.scope = node.scope
+            gs = node.op.grad(node, *parts)
             for t, g in zip(node.inputs, gs, strict=True):
                 if g is not None and t.node in needed:
                     cotangent.setdefault(id(t), []).append(g)
+        graph.scope = scope
         return [_total(cotangent, t) for t in wrt]
 
 

@@ -34,6 +34,10 @@ class NotBuiltError(HawfinchError, RuntimeError):
     """The model has no parameters yet: call ``build``, ``fit`` or ``predict`` first."""
 
 
+class BusyError(HawfinchError, RuntimeError):
+    """A trainer is at work in another thread."""
+
+
 class NonFiniteError(HawfinchError, FloatingPointError):
     """A NaN or infinity, with the place where it was first seen.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -237,14 +238,6 @@ class Graph:
         self.n_streams += 1
         return self.n_streams
 
-    @contextlib.contextmanager
-    def in_scope(self, scope: str) -> Iterator[None]:
-        before, self.scope = self.scope, scope
-        try:
-            yield
-        finally:
-            self.scope = before
-
 
 _current: contextvars.ContextVar[Graph | None] = contextvars.ContextVar("hawfinch_graph", default=None)
 
@@ -257,6 +250,18 @@ def tracing(graph: Graph) -> Iterator[Graph]:
         yield graph
     finally:
         _current.reset(token)
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """No cyclic garbage collection inside: a graph of thousands of live objects would be scanned again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def current_graph() -> Graph | None:

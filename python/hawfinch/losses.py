@@ -5,7 +5,7 @@ A loss is also any function ``f(prediction, target)`` of traced values that give
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Loss:
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
         raise ArgumentError(f"the metric 'accuracy' needs a classification loss, not {type(self).__name__}")
 
-    def row_weights(self, y: Array) -> Array | None:
+    def row_weights(self, y: Array, output: Shape) -> Array | None:
         """Weights that follow from the targets (class weights), float (rows,), or None."""
         return None
 
@@ -61,6 +61,12 @@ class Loss:
 
 def _rows(shape: Sequence[Any]) -> str:
     return "(" + ", ".join(["rows", *map(str, shape)]) + ("," if not shape else "") + ")"
+
+
+def _weight(value: Any) -> float:
+    if not isinstance(value, int | float | np.integer | np.floating):
+        raise ArgumentError(f"class weights must be numbers, got {value!r}")
+    return float(value)
 
 
 def weights_of_labels(class_weight: ClassWeight, labels: Array, classes: int) -> Array:
@@ -74,11 +80,13 @@ def weights_of_labels(class_weight: ClassWeight, labels: Array, classes: int) ->
     elif isinstance(class_weight, Mapping):
         table = np.ones(classes)
         for k, v in class_weight.items():
-            if not 0 <= k < classes:
-                raise LabelError(f"class_weight names class {k}, but there are {classes} classes")
-            table[k] = v
+            if not isinstance(k, int | np.integer) or not 0 <= k < classes:
+                raise LabelError(f"class_weight names class {k!r}, but the model has classes 0 to {classes - 1}")
+            table[k] = _weight(v)
     else:
-        table = np.asarray(class_weight, np.float64)
+        table = np.array(
+            [_weight(v) for v in class_weight] if isinstance(class_weight, Iterable) else _weight(class_weight)
+        )
         if table.shape != (classes,):
             raise ShapeError(f"class_weight: expected {classes} numbers, got shape {table.shape}")
     if not np.isfinite(table).all() or (table < 0).any():
@@ -108,7 +116,7 @@ class SoftmaxCrossEntropy(Loss):
         classes = output[1]
         assert isinstance(classes, int)
         if y.ndim == 2 and y.shape[1] == classes and y.dtype.kind == "f":
-            if y.size and (y.min() < 0 or not np.allclose(y.sum(1), 1, atol=1e-3)):
+            if y.size and (y.min() < 0 or (np.abs(y.sum(1) - 1) > 1e-3).any()):
                 raise LabelError(
                     "SoftmaxCrossEntropy: rows of target probabilities must not be negative and must sum to 1"
                 )
@@ -124,27 +132,26 @@ class SoftmaxCrossEntropy(Loss):
                 f"SoftmaxCrossEntropy: labels must be integers, got {y.dtype}; "
                 "pass y.astype(int), or use another loss for numbers"
             )
-        y = y.astype(np.int64, copy=False)
         if y.size and (y.min() < 0 or y.max() >= classes):
             row = int(np.flatnonzero((y < 0) | (y >= classes))[0])
             raise LabelError(
                 f"label {int(y[row])} in row {row} is outside [0, {classes}): the model has {classes} outputs"
             )
-        return y
+        return y.astype(np.int64, copy=False)
 
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
         if target.dtype != "int":
             raise ArgumentError("the metric 'accuracy' needs integer labels, not probabilities")
         return ops.correct(prediction, target)
 
-    def row_weights(self, y: Array) -> Array | None:
+    def row_weights(self, y: Array, output: Shape) -> Array | None:
         if self.class_weight is None:
             return None
         if y.ndim != 1:
             raise ArgumentError("class_weight needs integer labels, not probabilities")
-        given = self.class_weight
-        classes = len(given) if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) else 0
-        return weights_of_labels(given, y, classes or int(y.max()) + 1)
+        classes = output[1]
+        assert isinstance(classes, int)
+        return weights_of_labels(self.class_weight, y, classes)
 
 
 class BCEWithLogits(Loss):
@@ -182,8 +189,8 @@ class Huber(Loss):
     """0.5 d**2 where abs(d) <= delta, else delta * (abs(d) - delta / 2); d = prediction - target. delta: default 1."""
 
     def __init__(self, delta: float = 1.0):
-        if delta <= 0:
-            raise ArgumentError(f"Huber: delta must be > 0, got {delta}")
+        if not 0 < delta < float("inf"):
+            raise ArgumentError(f"Huber: delta must be finite and > 0, got {delta}")
         self.delta = float(delta)
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:

@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
+
 from .errors import ArgumentError, unknown_name
 
 LearningRate = float | Callable[[int], float]
+
+
+def _number(what: str, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ArgumentError(f"{what}: {name} must be a number, got {value!r}")
+    return float(value)
 
 
 class Optimizer:
@@ -20,16 +28,17 @@ class Optimizer:
     op: ClassVar[str]
 
     def __init__(self, lr: LearningRate, clip_norm: float | None, clip_value: float | None, **options: float):
-        if not callable(lr) and not lr >= 0:
-            raise ArgumentError(f"{type(self).__name__}: lr must not be negative, got {lr}")
+        what = type(self).__name__
+        if not callable(lr) and not 0 <= _number(what, "lr", lr) < float("inf"):
+            raise ArgumentError(f"{what}: lr must be finite and not negative, got {lr}")
         for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None and not value > 0:
-                raise ArgumentError(f"{type(self).__name__}: {name} must be > 0, got {value}")
+            if value is not None and not _number(what, name, value) > 0:
+                raise ArgumentError(f"{what}: {name} must be > 0, got {value}")
         for name, value in options.items():
             below_one = name in ("momentum", "alpha", "beta1", "beta2")
-            if not value >= 0 or (below_one and value >= 1):
-                bound = "[0, 1)" if below_one else ">= 0"
-                raise ArgumentError(f"{type(self).__name__}: {name} must be {bound}, got {value}")
+            if not 0 <= _number(what, name, value) < (1 if below_one else float("inf")):
+                bound = "in [0, 1)" if below_one else "finite and >= 0"
+                raise ArgumentError(f"{what}: {name} must be {bound}, got {value}")
         self.lr, self.clip_norm, self.clip_value, self.options = lr, clip_norm, clip_value, options
 
     @property
@@ -125,6 +134,8 @@ class Adam(Optimizer):
         self, lr: LearningRate = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
     ):  # fmt: skip
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise ArgumentError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}")
         super().__init__(lr, clip_norm, clip_value, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
 
     @property
@@ -163,7 +174,8 @@ def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     if not isinstance(optimizer, str):
-        raise ArgumentError(f"optimizer: expected a name or an Optimizer, got {type(optimizer).__name__}")
+        given = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else type(optimizer).__name__
+        raise ArgumentError(f"optimizer: expected a name or an Optimizer such as Adam(lr=1e-3), got {given}")
     if optimizer not in OPTIMIZERS:
         raise unknown_name("optimizer", optimizer, OPTIMIZERS)
     return OPTIMIZERS[optimizer]()

@@ -34,7 +34,7 @@ FLOPS = {
 }  # per second and core, in small ops
 BYTES = 2.5e10  # per second and core, L2 to memory
 RECORD = 20e-9  # seconds of fixed cost per record
-BARRIER = 1e-6  # seconds, cores busy with other work now and then included
+BARRIER = 6e-6  # seconds: 0.3e-6 when every core is free, far more when one is late; a small gain is not worth that
 REGION = 1.5e-5  # seconds to start a team for a single step
 
 
@@ -185,7 +185,7 @@ class Plan:
     # ---- barriers ----
     def _find_barriers(self) -> list[bool]:
         flags = []
-        seen: dict[object, list[tuple[int, int, bool, object]]] = {}
+        seen: dict[object, list[Access]] = {}
         for step in self.steps:
             mine = []
             by_row = {id(t) for t in step.local}
@@ -203,11 +203,7 @@ class Plan:
                 elif id(base) in local:
                     part = (step.units, step.grain, start, n)
                 mine.append((buffer, (start, start + n, write, part)))
-            clash = any(
-                a < d and c < b and (w or v) and (p is None or p != q)
-                for buffer, (a, b, w, p) in mine
-                for c, d, v, q in seen.get(buffer, ())
-            )
+            clash = any(_clash(access, seen.get(buffer, ())) for buffer, access in mine)
             flags.append(clash)
             if clash:
                 seen = {}
@@ -303,6 +299,18 @@ class Plan:
             f"activations {memory.activations}, workspace {memory.workspace} per thread"
         )
         return "\n".join(lines)
+
+
+Access = tuple[int, int, bool, object]  # first byte, end, whether written, the split by which threads own it
+
+
+def _clash(mine: Access, others: Sequence[Access]) -> bool:
+    """Whether another thread may have touched these bytes, one of the two writing."""
+    start, end, write, part = mine
+    for a, b, wrote, split in others:
+        if a < end and start < b and (write or wrote) and (part is None or part != split):
+            return True
+    return False
 
 
 def _shape_text(shape: Sequence[Size]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib.metadata import version
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from . import _core
 
 def show_config() -> str:
     """ISA, threads and why, OpenMP runtime, CUDA and versions, as text of one fact per line."""
+    from importlib.metadata import version  # 20 ms that importing hawfinch need not cost
+
     reasons = [f"{os.cpu_count()} CPUs"]
     if hasattr(os, "sched_getaffinity"):
         reasons.append(f"affinity {len(os.sched_getaffinity(0))}")

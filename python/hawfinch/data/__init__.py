@@ -1,5 +1,6 @@
 """Data: the bundled digits, splits, scaling, and tables from files."""
 
+from .augment import shift_images as shift_images
 from .digits import load_digits as load_digits
 from .encoder import TableEncoder as TableEncoder
 from .scaling import StandardScaler as StandardScaler

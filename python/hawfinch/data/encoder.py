@@ -248,9 +248,18 @@ class TableEncoder:
         if a.ndim != 2 or a.shape[1] != expected:
             raise ShapeError(f"outputs of shape {a.shape}; (N, {expected}) is expected")
         if self.task == "classify":
-            return np.array(self.classes)[a.argmax(axis=1)]
+            names: NDArray[Any] = np.array(self.classes)[a.argmax(axis=1)]
+            return names
         values: NDArray[np.float64] = self._target_scaler.inverse(a)[:, 0]
         return values
+
+    def decode_target(self, table: Table) -> NDArray[Any]:
+        """The target column as ``decode`` would give it, for comparison: str (N,) or float64 (N,)."""
+        codes = self.transform_target(table)
+        if self.task == "classify":
+            names: NDArray[Any] = np.array(self.classes)[codes]
+            return names
+        return self._target_scaler.inverse(codes)[:, 0]
 
     # ------------------------------------------------------------------------------------------------------------ JSON
 

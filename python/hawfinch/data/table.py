@@ -122,7 +122,7 @@ class Table:
             guess = "a header line" if odd[0] == 0 and not self.named else "a typing error"
             raise FormatError(
                 f"{first} is not a number, but {len(filled) - len(odd)} of the column's {len(filled)} cells are: "
-                f"{guess}? If the column holds categories, list it as categorical (a target: say that the task is classify)"
+                f"{guess}? If the column holds categories, list it as categorical (a target: the task is classify)"
             )
         if all(DECIMAL_COMMA.fullmatch(cells[row]) for row in odd):
             raise FormatError(f"{first} has a decimal comma; write numbers with a decimal point")

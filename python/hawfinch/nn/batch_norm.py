@@ -18,7 +18,7 @@ class BatchNorm(Module):
     """
 
     def __init__(self, *, eps: float = 1e-5, momentum: float = 0.1):
-        if eps <= 0 or not 0 <= momentum <= 1:
+        if not eps > 0 or not 0 <= momentum <= 1:
             raise ArgumentError(
                 f"BatchNorm: eps must be > 0 and momentum in [0, 1], got eps={eps}, momentum={momentum}"
             )

@@ -15,7 +15,7 @@ class LayerNorm(Module):
     """
 
     def __init__(self, *, eps: float = 1e-5):
-        if eps <= 0:
+        if not eps > 0:
             raise ArgumentError(f"LayerNorm: eps must be > 0, got {eps}")
         self.eps = eps
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import ops
 from ..errors import ArgumentError, ShapeError
 from ..graph import Tensor
@@ -18,9 +20,9 @@ class Linear(Module):
     """
 
     def __init__(self, out: int, *, bias: bool = True, init: str | Initializer = "torch_default"):
-        if not isinstance(out, int) or out < 1:
+        if isinstance(out, bool) or not isinstance(out, int | np.integer) or out < 1:
             raise ArgumentError(f"Linear: the number of outputs must be a whole number >= 1, got {out!r}")
-        self.out, self.bias, self.init = out, bias, get_initializer(init)
+        self.out, self.bias, self.init = int(out), bias, get_initializer(init)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or not isinstance(x.shape[-1], int):

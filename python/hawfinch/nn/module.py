@@ -19,12 +19,26 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..errors import DTypeError, NotBuiltError, ShapeError
-from ..graph import BATCH, PARAM, STATE, Array, Graph, Shape, Tensor, current_graph, input_tensor, leaf, tracing
+from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError
+from ..graph import (
+    BATCH,
+    PARAM,
+    STATE,
+    Array,
+    Graph,
+    Shape,
+    Tensor,
+    collector_paused,
+    current_graph,
+    input_tensor,
+    leaf,
+    tracing,
+)
 from ..initializers import Draw, Initializer, get_initializer
 from ..plan import aligned_zeros
 
 DTYPES = ("float32", "float64")
+MOST_ELEMENTS = 1 << 46
 PAD = 16  # elements: every parameter starts on a cache line
 
 
@@ -104,17 +118,31 @@ class Module:
     def __new__(cls, *args: Any, **kwargs: Any) -> Module:
         self = super().__new__(cls)
         self.__dict__.update(
-            _config=(args, kwargs), _own={}, _path="", _store=None, _input=None, _pools={}, _quick=None
+            _config=(args, kwargs),
+            _own={},
+            _path="",
+            _store=None,
+            _input=None,
+            _output=(),
+            _pools={},
+            _quick=None,
+            _version=-1,
         )
         self.__dict__["metadata"] = {}
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: all but the plans, which are made anew."""
+        return {**self.__dict__, "_pools": {}, "_quick": None}
 
     metadata: dict[str, str]  # free text kept in the model's file
     _own: dict[str, Parameter]
     _path: str
     _store: Store | None
     _input: tuple[Shape, ...] | None
+    _output: tuple[Shape, ...]
     _pools: dict[Any, Any]
+    _version: int
     _quick: _core.Quick | None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -133,14 +161,16 @@ class Module:
         for x in inputs:
             if not isinstance(x, Tensor):
                 raise TypeError(f"{type(self).__name__}: expected traced values, got {type(x).__name__}")
-        with graph.in_scope(self._path or graph.scope):
-            try:
-                return self.forward(*inputs)
-            except ShapeError as error:
-                if self._path and not getattr(error, "placed", False):
-                    error.args = (f"layer {self._path!r} ({type(self).__name__}): {error}",)
-                    error.placed = True  # type: ignore[attr-defined]
-                raise
+        outer, graph.scope = graph.scope, self._path or graph.scope
+        try:
+            return self.forward(*inputs)
+        except ShapeError as error:
+            if self._path and not getattr(error, "placed", False):
+                error.args = (f"layer {self._path!r} ({type(self).__name__}): {error}",)
+                error.placed = True  # type: ignore[attr-defined]
+            raise
+        finally:
+            graph.scope = outer
 
     # ---- what forward may use ----
     @property
@@ -160,6 +190,8 @@ class Module:
         if known is None:
             if any(not isinstance(s, int) for s in shape):
                 raise ShapeError(f"parameter {name!r} can't have the batch size in its shape {tuple(shape)}")
+            if math.prod(shape) > MOST_ELEMENTS:
+                raise ShapeError(f"parameter {name!r} of shape {tuple(shape)} is larger than any memory")
             known = self._own[name] = Parameter(name, tuple(shape), get_initializer(init), fan, trainable)
         elif known.shape != tuple(shape):
             raise ShapeError(f"parameter {name!r} has shape {known.shape}, but this input needs {tuple(shape)}")
@@ -220,7 +252,14 @@ class Module:
 
         Does nothing to a model that is built already; raises ShapeError where it was built for other shapes.
         """
-        shapes: tuple[Shape, ...] = tuple((BATCH, *shape) for shape in input_shapes)
+        for shape in input_shapes:
+            if not isinstance(shape, tuple | list) or any(
+                isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0 for n in shape
+            ):
+                raise ShapeError(f"build takes one shape per input, without the batch axis: build((4,)); got {shape!r}")
+        if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
+            raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+        shapes: tuple[Shape, ...] = tuple((BATCH, *map(int, shape)) for shape in input_shapes)
         if self._input is not None and self._store is not None:
             if shapes != self._input:
                 raise ShapeError(f"the model was built for inputs {self._describe_input()}, got {_plain(shapes)}")
@@ -228,12 +267,23 @@ class Module:
             return self
         if self.dtype not in DTYPES:
             raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
-        self.trace(Graph(training=True), shapes)
-        named = self._named()
-        for i, p in enumerate(named.values()):
-            if p.data is None:
-                p.data = p.value(Draw(seed, i)).astype(self.dtype)
-        self._input = shapes
+        try:
+            with collector_paused():
+                outputs = self.trace(Graph(training=True), shapes)[1]
+            for y in outputs:
+                if y.shape[:1] != (BATCH,):
+                    raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
+            named = self._named()
+            values = {
+                k: p.value(Draw(seed, i)).astype(self.dtype) for i, (k, p) in enumerate(named.items()) if p.data is None
+            }
+        except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
+            for _, m in self.modules():
+                m._own = {k: p for k, p in m._own.items() if p.data is not None}
+            raise
+        for k, value in values.items():
+            named[k].data = value
+        self._input, self._output = shapes, tuple(y.shape for y in outputs)
         self._store = Store(named, self.dtype)
         return self
 
@@ -241,10 +291,12 @@ class Module:
         """The buffers; made anew when a parameter has moved to another model's buffer since."""
         if self._store is None:
             raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
-        named = self._named()
-        if not self._store.owns(named):
-            self._store = Store(named, self.dtype)
-            self._pools.clear()
+        if self._version != _core.version():
+            named = self._named()
+            if not self._store.owns(named):
+                self._store = Store(named, self.dtype)
+                self._pools.clear()
+            self.__dict__["_version"] = _core.version()
         return self._store
 
     def _describe_input(self) -> str:

@@ -76,7 +76,7 @@ ADD: Op = _define("add", lambda g, y, a, b: (g, g))
 SUB: Op = _define("sub", lambda g, y, a, b: (g, -g))
 MUL: Op = _define("mul", lambda g, y, a, b: (g * b, g * a))
 DIV: Op = _define("div", lambda g, y, a, b: (g / b, -(g * y / b)))
-POW: Op = _define("pow", lambda g, y, a, b: (g * (b * pow(a, b - 1.0)), g * (y * _log_of_base(a))))
+POW: Op = _define("pow", lambda g, y, a, b: (g * _pow_by_base(a, b), g * (y * _log_of_base(a))))
 MAXIMUM: Op = _define("maximum", lambda g, y, a, b: _split(g, a, b, y))
 MINIMUM: Op = _define("minimum", lambda g, y, a, b: _split(g, a, b, y))
 GREATER: Op = _define("greater", None, "mask")
@@ -109,6 +109,12 @@ def _sum_to(g: Tensor, shape: Shape) -> Tensor:
 def _log_of_base(a: Tensor) -> Tensor:
     """log(a) with 0 where a <= 0: the gradient of a**b by b is 0 at a = 0, as in PyTorch."""
     return where(a > 0.0, apply(LOG, where(a > 0.0, a, 1.0)), 0.0)
+
+
+def _pow_by_base(a: Tensor, b: Tensor) -> Tensor:
+    """b * a**(b - 1), and 0 where b = 0, where at a = 0 it would be 0 * inf."""
+    slope = b * pow(a, b - 1.0)
+    return where(equal(b, 0.0), 0.0, slope) if scalar_value(b) in (None, 0) else slope
 
 
 def _split(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

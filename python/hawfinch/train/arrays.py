@@ -17,6 +17,8 @@ def as_data(value: Any, name: str) -> Array:
 
     float16 and extended floats are converted (a copy), so are byte-swapped arrays. Raises DTypeError, ShapeError.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(f"{name}: masked arrays are not supported; fill the gaps first, with x.filled(value)")
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -26,7 +28,8 @@ def as_data(value: Any, name: str) -> Array:
         what = "object (a ragged list, or text?)" if kind == "O" else str(array.dtype)
         raise DTypeError(f"{name}: dtype {what} is not supported; expected float, int or bool numbers")
     if kind == "f" and size not in (4, 8):
-        array = array.astype(np.float32 if size == 2 else np.float64)
+        with np.errstate(over="ignore"):  # an infinity is reported with its place
+            array = array.astype(np.float32 if size == 2 else np.float64)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.ndim == 0 or array.ndim > 7:

@@ -38,6 +38,8 @@ class Progress:
 
 def collect(callbacks: Iterable[Any]) -> dict[str, list[Callable[..., Any]]]:
     """Event -> functions to call."""
+    if not isinstance(callbacks, Iterable):
+        raise ArgumentError(f"callbacks: expected a list of them, got {type(callbacks).__name__}")
     found: dict[str, list[Callable[..., Any]]] = {e: [] for e in EVENTS}
     for c in callbacks:
         methods = [e for e in EVENTS if callable(getattr(c, e, None))]

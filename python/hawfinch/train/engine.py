@@ -68,9 +68,6 @@ def prediction_plan(model: Module, capacity: int, max_threads: int) -> tuple[Pla
     assert model._input is not None
     graph = Graph()
     xs, ys = model.trace(graph, model._input)
-    for y in ys:
-        if y.shape[:1] != (BATCH,):
-            raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
     wanted = fresh(graph, ys)
     new, to = rewrite(graph, wanted)
     outputs = [to[id(y)] for y in wanted]
@@ -123,7 +120,9 @@ class BatchPlan:
             with tracing(graph):
                 grads = [_zeros(p.shape) if g is None else g for p, g in zip(trainable.values(), found, strict=True)]
         updates = graph.updates if training else []
-        wanted = fresh(graph, [mean, *totals.values(), *filter(None, [weight]), *grads, *(v for _, v in updates)])
+        wanted = fresh(
+            graph, [mean, *totals.values(), *([] if weight is None else [weight]), *grads, *(v for _, v in updates)]
+        )
         new, to = rewrite(graph, [*wanted, *(target_leaf for target_leaf, _ in updates)])
         rest = iter([to[id(t)] for t in wanted])
         values = [next(rest) for _ in range(1 + len(totals) + (weight is not None))]
@@ -142,7 +141,7 @@ class BatchPlan:
         self.grad_names = {id(base_of(t)): name for name, t in gradient_of.items()}
 
         aux = _Aux(new, places)
-        sources = [*xs, y, *filter(None, [w])]
+        sources = [*xs, y, *([] if w is None else [w])]
         steps = [load_step(to[id(t)], i) for i, t in enumerate(sources) if id(t) in to]
         steps += fuse(new, [to[id(t)] for t in wanted])
         self.n_compute = len(steps)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _core
-from ..errors import ArgumentError, LabelError, NonFiniteError, ShapeError
-from ..graph import BATCH, Array, Shape
+from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError, ShapeError
+from ..graph import BATCH, Array, Shape, collector_paused
 from ..losses import ClassWeight, Loss, get_loss, weights_of_labels
 from ..metrics import get_metrics
 from ..nn.module import Module
@@ -17,8 +19,16 @@ from ..optim import Optimizer, get_optimizer
 from ..plan import Memory, Plan, aligned_zeros
 from .arrays import as_data, as_inputs, check_features, check_finite, check_lengths
 from .callbacks import collect
-from .engine import SCRATCH_THREADS, BatchPlan, prediction_plan
+from .engine import SCRATCH_THREADS, BatchPlan
 from .history import History
+
+
+class _Data(NamedTuple):
+    """Checked arrays, as a plan reads them."""
+
+    x: tuple[Array, ...]
+    y: Array
+    weight: Array | None
 
 
 class Trainer:
@@ -64,6 +74,8 @@ class Trainer:
         self._params: Array | None = None
         self._output: Shape = ()
         self._quick: _core.Quick | None = None
+        self._training = threading.RLock()  # whoever trains; a callback may call step
+        self._evaluating = threading.RLock()
 
     # ---- preparation ----
     def _inputs(self, x: Any) -> tuple[Array, ...]:
@@ -90,8 +102,7 @@ class Trainer:
         self._plans.clear()
         self._quick = None
         self._params = params
-        outputs = prediction_plan(self.model, 1, 1)[1]
-        self._output = outputs[0][0]
+        self._output = self.model._output[0]
 
     def _targets(self, y: Any, x: Array) -> Array:
         array = as_data(y, "y")
@@ -99,7 +110,7 @@ class Trainer:
         return self.loss.check(array, self._output)
 
     def _weights(self, y: Array, sample_weight: Any, class_weight: ClassWeight) -> Array | None:
-        weights = self.loss.row_weights(y)
+        weights = self.loss.row_weights(y, self._output)
         if class_weight is not None:
             if y.ndim != 1 or y.dtype.kind not in "iu":
                 raise ArgumentError("class_weight needs integer labels")
@@ -122,10 +133,11 @@ class Trainer:
         found = self._plans.get(key)
         if found is None or found.capacity < batch:
             slots = self.slots if training else None
-            found = self._plans[key] = BatchPlan(
-                self.model, self.loss, self.metrics, target, weighted, batch,
-                self.optimizer if training else None, slots, self.gradient if training else None,
-            )  # fmt: skip
+            with collector_paused():
+                found = self._plans[key] = BatchPlan(
+                    self.model, self.loss, self.metrics, target, weighted, batch,
+                    self.optimizer if training else None, slots, self.gradient if training else None,
+                )  # fmt: skip
         return found
 
     def _check(self, x: tuple[Array, ...], y: Array) -> None:
@@ -154,17 +166,39 @@ class Trainer:
         batch_size = _whole("batch_size", batch_size, 1)
         epochs = _whole("epochs", epochs, 0)
         events = collect(callbacks)
+        with self._alone():
+            return self._fit(
+                x, y, epochs, batch_size, validation_data, sample_weight, class_weight, shuffle, events, threads
+            )
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two threads in one plan would read each other's arrays."""
+        if not self._training.acquire(blocking=False):
+            raise BusyError(
+                "this trainer is at work in another thread; give each thread a Trainer and a model of its own"
+            )
+        try:
+            self._quick = None  # so that no short step of another thread slips in between
+            yield
+        finally:
+            self._training.release()
+
+    def _fit(
+        self, x: Any, y: Any, epochs: int, batch_size: int, validation_data: Any, sample_weight: Any,
+        class_weight: ClassWeight, shuffle: bool, events: dict[str, list[Callable[..., Any]]], threads: int | None,
+    ) -> History:  # fmt: skip
         arrays = self._inputs(x)
         rows = len(arrays[0])
         if rows == 0:
             raise ShapeError("x has no rows: there is nothing to fit")
         self._home()
         target = self._targets(y, arrays[0])
-        weight = self._weights(target, sample_weight, class_weight)
+        data = _Data(arrays, target, self._weights(target, sample_weight, class_weight))
         self._check(arrays, target)
         validation = self._validation(validation_data)
         batch = min(batch_size, rows)
-        engine = self._plan(target, weight is not None, batch, True)
+        engine = self._plan(target, data.weight is not None, batch, True)
         n_steps = -(-rows // batch)
         team = _check_threads(threads) or self.threads or engine.plan.threads_for(batch, n_steps)
         self.stop, self.epochs_planned = False, epochs
@@ -172,38 +206,43 @@ class Trainer:
             call(self)
         try:
             for _ in range(epochs):
-                engine.set_data(arrays, target, weight)
-                self._epoch(engine, rows, batch, n_steps, shuffle, team, events["on_step_end"])
+                self._epoch(engine, data, batch, n_steps, shuffle, team, events["on_step_end"])
                 logs = engine.results()
                 if validation is not None:
-                    xv, yv, wv = validation
-                    logs |= {f"val_{k}": v for k, v in self._evaluate(xv, yv, wv, batch, team).items()}
+                    logs |= {f"val_{k}": v for k, v in self._evaluate(validation, batch, team).items()}
                 self.epochs += 1
                 self.history.add(logs)
                 for call in events["on_epoch_end"]:
                     call(self, self.epochs - 1, logs)
                 if self.stop:
                     break
+                if any(
+                    events.values()
+                ):  # a callback may have moved the parameters: predicting with a part of the model does
+                    self._home()
+                    engine = self._plan(target, data.weight is not None, batch, True)
         finally:
-            engine.core.drop_sources()
             for call in events["on_fit_end"]:
                 call(self)
         return self.history
 
-    def _validation(self, data: Any) -> Any:
+    def _validation(self, data: Any) -> _Data | None:
         if data is None:
             return None
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
             raise ArgumentError("validation_data: expected (x, y) or (x, y, sample_weight)")
         arrays = self._inputs(data[0])
+        if len(arrays[0]) == 0:
+            raise ShapeError("validation_data has no rows")
         target = self._targets(data[1], arrays[0])
         self._check(arrays, target)
-        return arrays, target, self._weights(target, data[2] if len(data) == 3 else None, None)
+        return _Data(arrays, target, self._weights(target, data[2] if len(data) == 3 else None, None))
 
     def _epoch(
-        self, engine: BatchPlan, rows: int, batch: int, n_steps: int, shuffle: bool, team: int,
+        self, engine: BatchPlan, data: _Data, batch: int, n_steps: int, shuffle: bool, team: int,
         on_step_end: Sequence[Callable[..., Any]],
     ) -> None:  # fmt: skip
+        rows = len(data.y)
         index = _core.permutation(rows, self.seed, self.epochs) if shuffle else None
         lr = self.optimizer.lr
         rates = (
@@ -215,15 +254,20 @@ class Trainer:
         first = 0
         while first < n_steps:
             stop = first + 1 if on_step_end else n_steps
-            self._run(engine, rows, batch, stop, index, rates, team, first)
+            self._run(engine, data, batch, stop, index, rates, team, first)
             for call in on_step_end:
                 call(self, self.steps - 1, float(engine.value[0]))
             first = stop
 
     def _run(
-        self, engine: BatchPlan, rows: int, batch: int, n_steps: int, index: Array | None, rates: Array, team: int,
+        self, engine: BatchPlan, data: _Data, batch: int, n_steps: int, index: Array | None, rates: Array, team: int,
         first: int = 0,
     ) -> None:  # fmt: skip
+        """Steps [first, n_steps) of an epoch over data."""
+        if engine.core.busy:  # a short step in another thread
+            raise BusyError("this trainer is at work in another thread")
+        rows = len(data.y)
+        engine.set_data(*data)
         step0 = self.steps - first
         done = first
         try:
@@ -236,6 +280,7 @@ class Trainer:
         if status != _core.OK:
             run = dict(batch=batch, rows=rows, index=index, lr=rates, seed=self.seed, step0=step0)
             self._fail(engine, status, run, done)
+        engine.core.drop_sources()
 
     def _fail(self, engine: BatchPlan, status: int, run: dict[str, Any], step: int) -> None:
         if status == _core.BAD_INDEX:
@@ -260,6 +305,10 @@ class Trainer:
             if loss is not None:
                 self.steps += 1
                 return loss
+        with self._alone():
+            return self._step(x, y, lr, sample_weight, threads)
+
+    def _step(self, x: Any, y: Any, lr: float, sample_weight: Any, threads: int | None) -> float:
         arrays = self._inputs(x)
         rows = len(arrays[0])
         if rows == 0:
@@ -269,9 +318,8 @@ class Trainer:
         weight = self._weights(target, sample_weight, None)
         self._check(arrays, target)
         engine = self._plan(target, weight is not None, rows, True)
-        engine.set_data(arrays, target, weight)
         team = _check_threads(threads) or self.threads or engine.plan.threads_for(rows)
-        self._run(engine, rows, rows, 1, None, np.array([lr]), team)
+        self._run(engine, _Data(arrays, target, weight), rows, 1, None, np.array([lr]), team)
         if weight is None and len(arrays) == 1 and isinstance(y, np.ndarray):
             self._quick = _core.Quick([engine], (arrays[0], y), rows, rows, team, engine.value, engine.value)
         return float(engine.value[0])
@@ -288,25 +336,24 @@ class Trainer:
         target = self._targets(y, arrays[0])
         self._check(arrays, target)
         weight = self._weights(target, sample_weight, None)
-        return self._evaluate(arrays, target, weight, _whole("batch_size", batch_size, 1), _check_threads(threads))
+        data = _Data(arrays, target, weight)
+        return self._evaluate(data, _whole("batch_size", batch_size, 1), _check_threads(threads))
 
-    def _evaluate(
-        self, x: tuple[Array, ...], y: Array, weight: Array | None, batch: int, threads: int | None
-    ) -> dict[str, float]:
-        rows = len(y)
+    def _evaluate(self, data: _Data, batch: int, threads: int | None) -> dict[str, float]:
+        rows = len(data.y)
         batch = min(batch, rows)
-        engine = self._plan(y, weight is not None, batch, False)
-        engine.set_data(x, y, weight)
-        engine.sums[:] = 0
-        n_steps = -(-rows // batch)
-        team = threads or self.threads or engine.plan.threads_for(batch, n_steps)
-        status, step = engine.core.run((), n_steps, batch, rows, None, None, self.seed, 0, team)
-        engine.core.drop_sources()
-        if status == _core.BAD_INDEX:
-            raise LabelError(
-                f"rows {step * batch} to {min((step + 1) * batch, rows)}: an index or label is out of range"
-            )
-        return engine.results()
+        with self._evaluating:
+            engine = self._plan(data.y, data.weight is not None, batch, False)
+            engine.set_data(*data)
+            engine.sums[:] = 0
+            n_steps = -(-rows // batch)
+            team = threads or self.threads or engine.plan.threads_for(batch, n_steps)
+            status, step = engine.core.run((), n_steps, batch, rows, None, None, self.seed, 0, team)
+            engine.core.drop_sources()
+            if status == _core.BAD_INDEX:
+                last = min((step + 1) * batch, rows)
+                raise LabelError(f"rows {step * batch} to {last}: an index or label is out of range")
+            return engine.results()
 
     # ---- looking inside ----
     def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
