@@ -6,11 +6,16 @@ import os
 import platform
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 HERE = Path(__file__).parent
 THREADS = 2
+DISTURBED = 0.05  # share of the CPUs that other programs may take during a sample
+T = TypeVar("T")
 
 
 def cpus() -> list[int]:
@@ -62,27 +67,58 @@ class Probe:
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _ticks(pid: int) -> tuple[float, float] | None:
-    """Seconds of CPU time: of the whole machine but for idling, and of one process and the children it has reaped."""
+def _ticks(pid: int | None) -> float | None:
+    """Seconds of CPU time that everything but this process has used; None where /proc does not tell."""
     try:
         user, nice, system, _, _, irq, soft, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
-        own = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        own = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13] if pid else []
     except OSError:
         return None
-    hz = os.sysconf("SC_CLK_TCK")
-    return (user + nice + system + irq + soft + steal) / hz, sum(map(int, own[11:15])) / hz
+    return (user + nice + system + irq + soft + steal - sum(map(int, own))) / os.sysconf("SC_CLK_TCK")
 
 
 class Watch:
-    """How much of the machine went elsewhere while one process worked: ``share`` of the time of all CPUs."""
+    """How much of the machine goes elsewhere while one process works (None: while none of ours does)."""
 
-    def __init__(self, pid: int):
-        self.pid = pid
-        self.before = _ticks(pid)
+    def __init__(self, pid: int | None = None):
+        self.pid, self.start, self.before = pid, time.perf_counter(), _ticks(pid)
 
-    def share(self, seconds: float) -> float:
-        after = _ticks(self.pid)
+    def share(self) -> float:
+        """Of the time of all CPUs since the beginning."""
+        after, seconds = _ticks(self.pid), time.perf_counter() - self.start
         if self.before is None or after is None:
             return 0.0
-        foreign = (after[0] - self.before[0]) - (after[1] - self.before[1])
-        return max(0.0, foreign / seconds / (os.cpu_count() or 1))
+        return max(0.0, (after - self.before) / seconds / (os.cpu_count() or 1))
+
+
+class Calm:
+    """Takes samples while nothing else runs, as far as patience (seconds for the whole run) can bring that about."""
+
+    def __init__(self, patience: float):
+        self.patience, self.samples, self.disturbed = patience, 0, 0
+
+    def _wait(self) -> None:
+        time.sleep(0.02)  # the threads of the worker before this one stop spinning
+        while True:
+            watch = Watch()
+            time.sleep(0.08)
+            if self.patience <= 0 or watch.share() <= DISTURBED:
+                return
+            self.patience -= 0.08
+
+    def sample(self, pid: int, measure: Callable[[], T]) -> T:
+        """measure(), taken again while other programs disturbed it."""
+        while True:
+            self._wait()
+            watch = Watch(pid)
+            result = measure()
+            disturbed = watch.share() > DISTURBED
+            if not disturbed or self.patience <= 0:
+                self.samples += 1
+                self.disturbed += disturbed
+                return result
+            self.patience -= time.perf_counter() - watch.start
+
+    def text(self) -> str:
+        text = f"other programs took over {DISTURBED:.0%} of the CPUs in {self.disturbed} of {self.samples} samples"
+        return f"**{text}: do not trust this run**" if self.disturbed > 0.2 * self.samples else text

@@ -7,13 +7,11 @@ import os
 import select
 import subprocess
 import sys
-import time
 from typing import Any
 
-from machine import HERE, THREADS, Watch, cpus
+from machine import HERE, THREADS, cpus
 
 LIMIT = 300.0  # seconds for one answer
-DISTURBED = 0.05  # share of the CPUs that other programs may take during a sample
 PEERS = {
     "hawfinch": ("on_hawfinch", {}),
     "numpy": ("on_numpy", {}),
@@ -72,18 +70,3 @@ class Worker:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.communicate(timeout=60)
-
-
-def undisturbed(pid: int, measure: Any, tries: int) -> tuple[Any, float]:
-    """measure(), again while other programs disturbed it; the least disturbed result of ``tries``, and their share."""
-    best: tuple[Any, float] = (None, float("inf"))
-    for _ in range(tries):
-        time.sleep(0.02)  # the threads of the worker before this one stop spinning
-        watch, start = Watch(pid), time.perf_counter()
-        result = measure()
-        share = watch.share(time.perf_counter() - start)
-        if share < best[1]:
-            best = result, share
-        if share <= DISTURBED:
-            break
-    return best

@@ -14,7 +14,7 @@ from typing import Any
 import fresh
 import machine
 from jobs import BY_NAME, Bar, Job
-from pool import DISTURBED, PEERS, Worker, undisturbed
+from pool import PEERS, Worker
 from report import OURS, Row, Stats, row, write
 
 ALL = [*BY_NAME, "import", "first-step", "wheel"]
@@ -26,7 +26,7 @@ DERIVED = "step-overhead"
 class Settings:
     rounds: int
     seconds: float
-    tries: int
+    patience: float
     compiled: bool
     peer_python: str
 
@@ -41,20 +41,6 @@ class Cell:
     @property
     def name(self) -> str:
         return f"{self.worker.peer} {self.mode}".strip()
-
-
-@dataclass
-class Load:
-    """How often other programs were in the way."""
-
-    samples: int = 0
-    disturbed: int = 0
-
-    def text(self, tries: int) -> str:
-        text = f"in {self.disturbed} of {self.samples} samples other programs took over {DISTURBED:.0%} of the CPUs"
-        if self.disturbed > 0.2 * self.samples:
-            return f"**{text}, in each of {tries} tries: do not trust this run**"
-        return text
 
 
 def prepare(job: Job, workers: list[Worker], how: Settings, notes: list[str]) -> list[Cell]:
@@ -89,7 +75,7 @@ def finish(cells: list[Cell], notes: list[str]) -> None:
                 notes.append(f"**{cell.name} does not learn**: loss {cell.first_loss} at first, {loss} at last")
 
 
-def run(job: Job, workers: list[Worker], probe: machine.Probe, how: Settings, load: Load) -> Row:
+def run(job: Job, workers: list[Worker], probe: machine.Probe, how: Settings, calm: machine.Calm) -> Row:
     notes: list[str] = []
     cells = prepare(job, workers, how, notes)
     what = "fma" if job.flops else "triad" if job.bytes else ""
@@ -97,9 +83,7 @@ def run(job: Job, workers: list[Worker], probe: machine.Probe, how: Settings, lo
     for i in range(how.rounds):
         for cell in cells if i % 2 == 0 else cells[::-1]:
             sample = functools.partial(cell.worker.ask, do="run", mode=cell.mode, seconds=how.seconds)
-            answer, share = undisturbed(cell.worker.process.pid, sample, how.tries)
-            load.samples += 1
-            load.disturbed += share > DISTURBED
+            answer = calm.sample(cell.worker.process.pid, sample)
             if "error" in answer:
                 notes.append(f"{cell.name}: {answer['error']}")
             else:
@@ -136,7 +120,7 @@ def start(peer_python: str) -> tuple[list[Worker], dict[str, str]]:
 
 
 def facts_of(
-    workers: list[Worker], absent: dict[str, str], probe: machine.Probe, how: Settings, load: Load
+    workers: list[Worker], absent: dict[str, str], probe: machine.Probe, how: Settings, calm: machine.Calm
 ) -> dict[str, Any]:
     facts = machine.facts()
     versions = {k: v for w in workers for k, v in w.about["versions"].items()}
@@ -144,7 +128,7 @@ def facts_of(
     facts["threads"] = ", ".join(f"{w.peer} {w.about['threads']}" for w in workers) + " at most"
     facts["hawfinch's own words"] = "; ".join(w.about["config"].replace("\n", "; ") for w in workers if w.peer == OURS)
     facts["rounds"] = f"{how.rounds} of {how.seconds:g} s per cell, interleaved; medians ± half the interquartile range"
-    facts["disturbed"] = load.text(how.tries)
+    facts["disturbed"] = calm.text()
     if probe.works:
         peak = {n: max(probe.rate("fma", n) for _ in range(5)) for n in (1, 2)}
         triad = max(probe.rate("triad", seconds=0.3) for _ in range(3))
@@ -165,7 +149,7 @@ def facts_of(
 
 def measure(names: list[str], how: Settings) -> tuple[dict[str, Any], list[Row], list[str]]:
     rows: dict[str, Row] = {}
-    load = Load()
+    calm = machine.Calm(how.patience)
     workers, absent = start(how.peer_python)
     with tempfile.TemporaryDirectory() as folder:
         probe = machine.Probe(Path(folder))
@@ -178,10 +162,10 @@ def measure(names: list[str], how: Settings) -> tuple[dict[str, Any], list[Row],
             elif name == "wheel":
                 rows[name] = fresh.wheel()
             else:
-                rows[name] = run(BY_NAME[name], workers, probe, how, load)
+                rows[name] = run(BY_NAME[name], workers, probe, how, calm)
             if name == "step-64" and "mlp-64" in rows:
                 rows[DERIVED] = overhead(rows[name], rows["mlp-64"])
-        facts = facts_of(workers, absent, probe, how, load)
+        facts = facts_of(workers, absent, probe, how, calm)
     for worker in workers:
         worker.close()
     peers = dict.fromkeys(name for r in rows.values() for name in r.times if name != OURS)
@@ -195,16 +179,16 @@ def main() -> None:
     parser.add_argument("--job", action="append", choices=ALL, help="only this job; may be repeated")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of all peers per job (default 9)")
     parser.add_argument("--seconds", type=float, default=0.3, help="time of one sample (default 0.3)")
-    parser.add_argument("--tries", type=int, default=3, help="tries per sample while others disturb it (default 3)")
+    parser.add_argument("--patience", type=float, default=600, help="seconds to lose to other programs (default 600)")
     parser.add_argument(
         "--peer-python", default=sys.executable, help="the Python that has the peers (default this one)"
     )
     parser.add_argument("--out", type=Path, help="folder for results (default bench/results; build/bench for a part)")
     args = parser.parse_args()
     names = args.job or (QUICK if args.quick else ALL)
-    how = Settings(args.rounds, args.seconds, args.tries, not args.quick, args.peer_python)
+    how = Settings(args.rounds, args.seconds, args.patience, not args.quick, args.peer_python)
     if args.quick:
-        how = Settings(2, 0.05, 1, False, args.peer_python)
+        how = Settings(2, 0.05, 0, False, args.peer_python)
     part = machine.HERE.parent / "build" / "bench" if args.quick or args.job else machine.HERE / "results"
     facts, rows, peers = measure(names, how)
     print(write(args.out or part, facts, rows, peers))

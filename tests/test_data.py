@@ -77,11 +77,8 @@ def test_split_keeps_rows_together_and_loses_none():
 
 def test_split_is_the_same_with_every_numpy():
     train, test = split_rows(10, seed=0, test_size=0.3)
-    assert [train.tolist(), test.tolist()] == SPLIT_OF_10
+    assert train.tolist() == [3, 7, 5, 1, 2, 6, 4] and test.tolist() == [0, 8, 9]
     assert split_rows(10, seed=1, test_size=0.3)[1].tolist() != test.tolist()
-
-
-SPLIT_OF_10: list[list[int]] = []
 
 
 @pytest.mark.parametrize("test_size", [0.1, 0.2, 0.5, 37])
@@ -384,13 +381,13 @@ def test_npz_that_is_no_table(tmp_path, write):
         read_table(save(tmp_path / "t.npz", a=np.zeros(2), b=np.zeros(3)))
     with pytest.raises(DTypeError, match="holds Python objects, which are not loaded"):
         read_table(save(tmp_path / "t.npz", a=np.array([{}, []], object)))
-    with pytest.raises(FormatError, match="t.npz is empty"):
+    with pytest.raises(FormatError, match=r"t.npz is empty"):
         read_table(save(tmp_path / "t.npz"))
     for text in (b"", b"nonsense", b"PK\x03\x04broken"):
-        with pytest.raises(FormatError, match="t.npz is (empty|damaged)"):
+        with pytest.raises(FormatError, match=r"t.npz is (empty|damaged)"):
             read_table(write(text, "t.npz"))
     whole = save(tmp_path / "t.npy", np.zeros((4, 4))).read_bytes()
-    with pytest.raises(FormatError, match="t.npy is"):
+    with pytest.raises(FormatError, match=r"t.npy is"):
         read_table(write(whole[:-9], "t.npy"))
 
 
@@ -401,7 +398,7 @@ def test_encoder_scales_numbers_and_one_hot_encodes_texts(write):
     table = read_table(write(PETS))
     encoder = TableEncoder().fit(table, "pet")
     assert (encoder.task, encoder.classes, encoder.width) == ("classify", ("cat", "dog"), 3)
-    assert encoder.reason == "column 'pet' holds 2 different texts"
+    assert encoder.reason == "it holds 2 different texts"
     x = encoder.transform(table)
     assert x.dtype == np.float32 and x[:, 1:].tolist() == [[0, 1], [1, 0], [1, 0], [0, 1]]
     np.testing.assert_allclose(x[:, 0], StandardScaler().fit(table.numbers(0)).transform(table.numbers(0)), rtol=1e-6)
@@ -425,9 +422,9 @@ def numbers(values) -> Table:
 @pytest.mark.parametrize(
     ("values", "task", "reason"),
     [
-        (np.arange(40) % 20, "classify", "column 'y' holds 20 different whole numbers"),
-        (np.arange(42) % 21, "regress", "column 'y' holds 21 different whole numbers"),
-        (np.arange(40) % 2 / 2, "regress", "column 'y' holds 2 distinct numbers, not all whole"),
+        (np.arange(40) % 20, "classify", "it holds 20 different whole numbers"),
+        (np.arange(42) % 21, "regress", "it holds 21 different whole numbers"),
+        (np.arange(40) % 2 / 2, "regress", "it holds 2 distinct numbers, not all whole"),
     ],
 )
 def test_task_is_inferred(values, task, reason):
@@ -517,7 +514,7 @@ def test_columns_are_matched_by_name(write):
     other = read_table(write("extra,colour,weight\nz,red,4.5\nz,black,30\n"))
     assert (encoder.transform(other) == encoder.transform(table)[:2]).all()
     assert encoder.target_position(other) is None
-    with pytest.raises(ArgumentError, match="t.csv has no target column 'pet'"):
+    with pytest.raises(ArgumentError, match=r"t.csv has no target column 'pet'"):
         encoder.transform_target(other)
 
 
@@ -531,7 +528,7 @@ def test_columns_without_names_are_matched_by_position(write):
         assert (encoder.transform(without) == encoder.transform(table)).all()
         assert encoder.target_position(table) == target and encoder.target_position(without) is None
     with pytest.raises(
-        ShapeError, match="t.csv has 1 columns, but the training data had 3; expected are all of them, or"
+        ShapeError, match=r"t.csv has 1 columns, but the training data had 3; expected are all of them, or"
     ):
         encoder.transform(read_table(write("4.5\n"), header=False))
 
@@ -550,7 +547,11 @@ def test_columns_without_names_are_matched_by_position(write):
             r"line 3, column 'colour': category 'blak' was not in the training data. Did you mean 'black'\? "
             "Known: 'black', 'red'",
         ),
-        ("weight,colour\n1e60,red\n", NonFiniteError, r"row 0, column \(0,\) .* overflows when it is scaled"),
+        (
+            "weight,colour\n1e60,red\n",
+            NonFiniteError,
+            r"line 2, column 'weight': 1e60 is too far from the values of the training",
+        ),
     ],
 )
 def test_tables_that_do_not_fit(write, text, error, message):
@@ -561,7 +562,7 @@ def test_tables_that_do_not_fit(write, text, error, message):
 
 def test_named_and_unnamed_tables_do_not_mix(write, tmp_path):
     encoder = TableEncoder().fit(read_table(write(PETS)), "pet")
-    with pytest.raises(ShapeError, match="the training data's columns had names, but t.npy has none"):
+    with pytest.raises(ShapeError, match=r"the training data's columns had names, but t.npy has none"):
         encoder.transform(read_table(save(tmp_path / "t.npy", np.zeros((2, 2)))))
 
 
@@ -577,6 +578,6 @@ def test_whole_numbers_are_one_class_however_written(write):
     encoder = TableEncoder().fit(read_table(write("a,y\n1,0\n2,1\n3,0\n")), "y")
     assert encoder.transform_target(read_table(write("a,y\n1,1.0\n2,0\n"))).tolist() == [1, 0]
     with pytest.raises(
-        FormatError, match="line 2, column 'y': class '2' was not in the training data. Known: '0', '1'"
+        FormatError, match=r"line 2, column 'y': class '2' was not in the training data. Known: '0', '1'"
     ):
         encoder.transform_target(read_table(write("a,y\n1,2\n")))

@@ -251,12 +251,13 @@ def _train(args: argparse.Namespace) -> None:
     names = ", ".join(f.name + (f" ({len(f.categories)} categories)" if f.categories else "") for f in encoder.features)
     inputs = f"{len(encoder.features)} input columns" + (f": {names}" if encoder.named and len(names) < 400 else "")
     say(f"{table.source}: {table.rows} rows, {inputs}")
-    why = "as asked" if args.task else f"{encoder.reason}; --task changes it"
-    say(f"task: {encoder.task} {table.label(table.find(target))} ({why})")
+    why = "as asked" if args.task else f"since {encoder.reason} (--task changes it)"
+    say(f"task: {encoder.task} {table.label(table.find(target))}, {why}")
     say(f"{len(rows)} rows to train on, {len(held)} to validate")
 
     steps = args.epochs * -(-len(rows) // min(args.batch_size, len(rows)))
-    model = _mlp(args.hidden, args.dropout, len(encoder.classes) if classify else 1)
+    dropout = args.dropout if args.dropout is not None else 0.1 if classify else 0.0
+    model = _mlp(args.hidden, dropout, len(encoder.classes) if classify else 1)
     loss = hf.SoftmaxCrossEntropy() if classify else hf.MSE()
     best, every = _KeepBest(), max(args.epochs // 10, 1)
 
@@ -320,7 +321,10 @@ def _check_out(out: str | None, data: str) -> None:
 def _predict(args: argparse.Namespace) -> None:
     _check_out(args.out, args.data)
     _check_out(args.out, args.net)
-    model = hf.load(args.net)
+    try:
+        model = hf.load(args.net)
+    except FormatError as e:
+        raise FormatError(f"{args.net} is no usable net (the net comes first, then the data): {e}") from e
     if TABLE_KEY not in model.metadata:
         raise FormatError(
             f"{args.net} was not written by 'hawfinch train', so it does not say how to encode a table; "
@@ -418,9 +422,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--dropout",
         type=_Parsed.number("from 0 to below 1", lambda v: 0 <= v < 1),
-        default=0.1,
         metavar="P",
-        help="share of hidden units",
+        help="share of hidden units; if not given, 0.1 to classify and 0 to regress",
     )
     train.add_argument(
         "--test-size", type=_Parsed.number("between 0 and 1", lambda v: 0 < v < 1), default=0.2, metavar="SHARE",

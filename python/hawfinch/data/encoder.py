@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ArgumentError, FormatError, LabelError, NotBuiltError, ShapeError
+from ..errors import ArgumentError, FormatError, LabelError, NonFiniteError, NotBuiltError, ShapeError
 from .scaling import StandardScaler
 from .table import Table, format_number, listed, parse_number
 
@@ -123,7 +123,7 @@ class TableEncoder:
         whole = not text and bool((values == np.rint(values)).all())
         self.task = task or ("classify" if text or (whole and len(names) <= FEW) else "regress")
         kind = "texts" if text else "whole numbers" if whole else "distinct numbers, not all whole"
-        self.reason = f"column {self.target!r} holds {len(names)} {'different ' if text or whole else ''}{kind}"
+        self.reason = f"it holds {len(names)} {'different ' if text or whole else ''}{kind}"
         if len(names) == 1:
             raise LabelError(f"{label} is {names[0]!r} in every row: there is nothing to learn")
         self.classes = ()
@@ -169,7 +169,16 @@ class TableEncoder:
         absent. Raises ``FormatError``, ``NonFiniteError`` or ``ShapeError`` for what does not fit, naming the place.
         """
         positions = self._positions(table)
-        scaled = iter(self._scaler.transform(self._numeric(table, positions)).astype(np.float32).T)
+        with np.errstate(over="ignore"):
+            values = self._scaler.transform(self._numeric(table, positions)).astype(np.float32)
+        if not np.isfinite(values).all():
+            row, column = np.argwhere(~np.isfinite(values))[0].tolist()
+            position = [p for f, p in zip(self.features, positions, strict=True) if f.categories is None][column]
+            cell = table.columns[position][row]
+            raise NonFiniteError(
+                f"{table.place(row, position)}: {cell} is too far from the values of the training data"
+            )
+        scaled = iter(values.T)
         blocks: list[NDArray[np.float32]] = []
         for feature, position in zip(self.features, positions, strict=True):
             if feature.categories is None:
@@ -181,9 +190,7 @@ class TableEncoder:
 
     def transform_target(self, table: Table) -> NDArray[np.int64] | NDArray[np.float32]:
         """The target: int64 (N,) class numbers, or float32 (N, 1) at mean 0 and standard deviation 1."""
-        position = self.target_position(table)
-        if position is None:
-            raise ArgumentError(f"{table.source} has no target column {self.target!r}")
+        position = self._need_target(table)
         if self.task == "classify":
             return self._codes(table, position, self.classes, "class")
         return self._target_scaler.transform(table.numbers(position)[:, None]).astype(np.float32)
@@ -205,6 +212,12 @@ class TableEncoder:
                     f"Known: {listed(known)}"
                 )
         return np.array([code[cell] for cell in cells], np.int64)
+
+    def _need_target(self, table: Table) -> int:
+        position = self.target_position(table)
+        if position is None:
+            raise ArgumentError(f"{table.source} has no target column {self.target!r}")
+        return position
 
     def target_position(self, table: Table) -> int | None:
         """Where ``table`` has the target column, or None where it has none."""
@@ -255,11 +268,11 @@ class TableEncoder:
 
     def decode_target(self, table: Table) -> NDArray[Any]:
         """The target column as ``decode`` would give it, for comparison: str (N,) or float64 (N,)."""
-        codes = self.transform_target(table)
-        if self.task == "classify":
-            names: NDArray[Any] = np.array(self.classes)[codes]
-            return names
-        return self._target_scaler.inverse(codes)[:, 0]
+        position = self._need_target(table)
+        if self.task == "regress":
+            return table.numbers(position)
+        names: NDArray[Any] = np.array(self.classes)[self._codes(table, position, self.classes, "class")]
+        return names
 
     # ------------------------------------------------------------------------------------------------------------ JSON
 

@@ -235,10 +235,14 @@ def _find_delimiter(source: str, text: str) -> str:
 
 def _has_header(rows: Sequence[list[str]]) -> bool:
     """No number in the first row and numbers below it; in a table of texts, a first row that does not come again."""
+
+    def number(cell: str) -> bool:
+        return parse_number(cell) is not None or DECIMAL_COMMA.fullmatch(cell) is not None
+
     first, rest = rows[0], rows[1:200]
-    if any(parse_number(cell) is not None for cell in first):
+    if any(map(number, first)):
         return False
-    if any(parse_number(cell) is not None for row in rest for cell in row):
+    if any(number(cell) for row in rest for cell in row):
         return True
     return all(cell not in {row[i] for row in rest} for i, cell in enumerate(first))
 
@@ -286,11 +290,11 @@ def _check_names(source: str, names: Sequence[str]) -> None:
 def _read_arrays(path: Path) -> Table:
     source = path.name
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return _from_array(source, loaded)
-        with loaded as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
+        with open(path, "rb") as stream:  # np.load(path) leaves the file open when it is damaged
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return _from_array(source, loaded)
+            arrays = {name: np.asarray(loaded[name]) for name in loaded.files}
     except (EOFError, zipfile.BadZipFile) as e:
         raise FormatError(f"{source} is empty, cut short or damaged") from e
     except (FormatError, ShapeError, DTypeError):

@@ -206,6 +206,9 @@ class Trainer:
             call(self)
         try:
             for _ in range(epochs):
+                if any(events.values()):  # a callback that predicts with a part of the model moves the parameters
+                    self._home()
+                    engine = self._plan(target, data.weight is not None, batch, True)
                 self._epoch(engine, data, batch, n_steps, shuffle, team, events["on_step_end"])
                 logs = engine.results()
                 if validation is not None:
@@ -216,11 +219,6 @@ class Trainer:
                     call(self, self.epochs - 1, logs)
                 if self.stop:
                     break
-                if any(
-                    events.values()
-                ):  # a callback may have moved the parameters: predicting with a part of the model does
-                    self._home()
-                    engine = self._plan(target, data.weight is not None, batch, True)
         finally:
             for call in events["on_fit_end"]:
                 call(self)
@@ -271,16 +269,20 @@ class Trainer:
         step0 = self.steps - first
         done = first
         try:
-            status, done = engine.core.run((), n_steps, batch, rows, index, rates, self.seed, step0, team, -1, first)
-        except KeyboardInterrupt:
-            done = engine.core.last_step
-            raise
+            try:
+                status, done = engine.core.run(
+                    (), n_steps, batch, rows, index, rates, self.seed, step0, team, -1, first
+                )
+            except BaseException:  # Ctrl-C, or what another signal's handler raised
+                done = engine.core.last_step
+                raise
+            finally:
+                self.steps = step0 + done
+            if status != _core.OK:
+                run = dict(batch=batch, rows=rows, index=index, lr=rates, seed=self.seed, step0=step0)
+                self._fail(engine, status, run, done)
         finally:
-            self.steps = step0 + done
-        if status != _core.OK:
-            run = dict(batch=batch, rows=rows, index=index, lr=rates, seed=self.seed, step0=step0)
-            self._fail(engine, status, run, done)
-        engine.core.drop_sources()
+            engine.core.drop_sources()
 
     def _fail(self, engine: BatchPlan, status: int, run: dict[str, Any], step: int) -> None:
         if status == _core.BAD_INDEX:

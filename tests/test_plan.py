@@ -1,0 +1,550 @@
+"""Memory, barriers, threads and the listing of a plan, each against an independent account of what the records touch."""
+
+import itertools
+
+import numpy as np
+import pytest
+from cases import log_softmax
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hawfinch as hf
+from hawfinch import _core
+from hawfinch.autodiff import gradients
+from hawfinch.errors import LabelError
+from hawfinch.fuse import fuse, rewrite
+from hawfinch.graph import BATCH, CONST, Dim, Graph, input_tensor, leaf, numel, size_at, tracing
+from hawfinch.plan import ALIGN, Dynamic, Plan, base_of
+
+O = hf.ops
+rng = np.random.default_rng(31)
+
+
+# ---- what a record touches, from its fields and the heads of csrc/ref/*.c ----
+def touched(step, lo, hi, batch):
+    """(tensor, element numbers, is written) for units [lo, hi) of a step."""
+    f = step.fields
+
+    def size(value):
+        return [size(v) for v in value] if isinstance(value, list) else size_at(value, batch)
+
+    def program(fields, rows, cols=None):
+        dims = size(fields["dim"])
+        shape = (len(rows), *dims)
+        if cols is None:
+            cols = np.arange(dims[2])
+        grid = np.ix_(rows, np.arange(dims[0]), np.arange(dims[1]), cols)
+        whole = ((grid[0] * dims[0] + grid[1]) * dims[1] + grid[2]) * dims[2] + grid[3]
+        assert len(shape) == 4
+        for t in fields["out"]:
+            yield t, whole, True
+        stride, row = size(fields["in_stride"]), size(fields["in_row"])
+        for i, t in enumerate(fields["in"]):
+            s = stride[3 * i : 3 * i + 3]
+            yield t, grid[0] * row[i] + grid[1] * s[0] + grid[2] * s[1] + grid[3] * s[2], False
+
+    def matrix(rows, cols, row, col=1):
+        return np.add.outer(np.asarray(rows) * row, np.asarray(cols) * col)
+
+    units = np.arange(lo, hi)
+    if step.op == "ewise":
+        yield from program(f, units)
+    elif step.op == "matmul":
+        m, n, k, x_row, x_col, w_row, w_col = size([f[v] for v in ("m", "n", "k", "x_row", "x_col", "w_row", "w_col")])
+        rows, cols = (np.arange(m), np.arange(lo * 64, min(hi * 64, n))) if f["by_cols"] else (units, np.arange(n))
+        yield f["y"], matrix(rows, cols, n), True
+        yield f["x"], matrix(rows, np.arange(k), x_row, x_col), False
+        yield f["w"], matrix(np.arange(k), cols, w_row, w_col), False
+        if f["bias"] is not None:
+            yield f["bias"], cols, False
+        if f["epilogue"]:
+            yield from program(f["epilogue"], rows, cols)
+    elif step.op == "reduce":
+        outer, red, inner = size([f["outer"], f["red"], f["inner"]])
+        o, i = (np.arange(outer), units) if f["by_inner"] else (units, np.arange(inner))
+        yield f["y"], matrix(o, i, inner), True
+        yield f["x"], np.add.outer(np.add.outer(o * red * inner, np.arange(red) * inner), i), False
+    elif step.op in ("moments", "norm_grad"):
+        rows, cols = size([f["rows"], f["cols"]])
+        vectors = np.arange(rows) if f["per_row"] else units
+        if step.op == "moments":
+            yield f["mean"], units, True
+            yield f["var"], units, True
+            yield f["x"], matrix(units, np.arange(cols), cols) if f["per_row"] else matrix(np.arange(rows), units, cols), False
+        else:
+            for name in ("dgamma", "dbeta"):
+                yield f[name], units, True
+            for name in ("dy", "x"):
+                yield f[name], matrix(np.arange(rows), units, cols), False
+            for name in ("mean", "rstd"):
+                yield f[name], vectors, False
+    elif step.op == "softmax":
+        whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
+        yield f["y"], whole, True
+        yield f["x"], whole, False
+    elif step.op == "softmax_cross_entropy":
+        whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
+        for name, where, written in (("loss", units, True), ("dx", whole, True), ("x", whole, False), ("labels", units, False),
+                                     ("target", whole, False), ("dloss", units * f["dloss_row"], False)):  # fmt: skip
+            if f[name] is not None:
+                yield f[name], where, written
+    elif step.op == "copy":
+        dims = size(f["dim"])
+        grid = np.ix_(units, *(np.arange(d) for d in dims[1:]))
+        for name in ("y", "x"):
+            t, offset = f[name]
+            yield t, size(offset) + sum(g * s for g, s in zip(grid, size(f[f"{name}_stride"]), strict=True)), name == "y"
+    elif step.op == "gather":
+        cols = size(f["cols"])
+        yield f["y"], matrix(units, np.arange(cols), cols), True
+        yield f["index"], units, False
+        yield f["table"], np.arange(size(f["table_rows"]) * cols), False
+    elif step.op == "scatter_add":
+        rows, cols = size([f["rows"], f["cols"]])
+        yield f["dtable"], matrix(units, np.arange(cols), cols), True
+        yield f["dy"], np.arange(rows * cols), False
+        yield f["index"], np.arange(rows), False
+    elif step.op == "int_to_real":
+        whole = matrix(units, np.arange(size(f["elems"])), size(f["elems"]))
+        yield f["y"], whole, True
+        yield f["x"], whole, False
+    elif step.op == "correct":
+        yield f["y"], units, True
+        yield f["x"], matrix(units, np.arange(size(f["cols"])), size(f["cols"])), False
+        yield f["labels"], units, False
+    elif step.op == "dim_value":
+        yield f["y"], units, True
+    else:
+        raise AssertionError(f"no account of {step.op}: add one")
+
+
+def share(step, thread, team, batch):
+    """Units of one thread: csrc/runtime/plan.c."""
+    units = size_at(step.units, batch)
+    if step.single:
+        return (0, units) if thread == 0 else (0, 0)
+    grains = -(-units // step.grain)
+    return tuple(min(grains * t // team * step.grain, units) for t in (thread, thread + 1))
+
+
+def cells(plan, t, elements):
+    """The 4-byte cells that elements of a tensor lie in: (buffer, cell numbers)."""
+    buffer, start = plan._place(t)
+    width = (8 if t.dtype == "int" else plan.itemsize) // 4
+    elements = np.unique(np.asarray(elements).ravel())
+    return buffer, (start // 4 + elements[:, None] * width + np.arange(width)).ravel()
+
+
+def races(plan, batch=1, teams=(2, 3, 5)):
+    """Pairs of steps of which one writes what another thread reads or writes, with no barrier between them."""
+    found = []
+    for team in teams:
+        since = []  # (step number, thread, buffer, cells, written) from the last barrier on
+        for number, (step, barrier) in enumerate(zip(plan.steps, plan.barriers, strict=True)):
+            if barrier:
+                since = []
+            mine = []
+            for thread in range(team):
+                lo, hi = share(step, thread, team, batch)
+                if lo < hi:
+                    for t, elements, written in touched(step, lo, hi, batch):
+                        mine.append((number, thread, *cells(plan, t, elements), written))
+            for (n, a, buffer, where, w), (n2, b, other, there, v) in itertools.product([*since, *mine], mine):
+                if (n, a) != (n2, b) and a != b and buffer == other and (w or v) and np.intersect1d(where, there).size:
+                    found.append((team, plan.steps[n].op, n, plan.steps[n2].op, n2))
+            since += mine
+    return found
+
+
+def tensors_of(step):
+    return {id(base_of(t)): base_of(t) for t in (*step.reads, *step.writes)}
+
+
+def check_accounts(plan, batch=1):
+    """reads and writes name every tensor that the record touches, within its bounds."""
+    for step in plan.steps:
+        named = {id(base_of(t)) for t in step.reads}, {id(base_of(t)) for t in step.writes}
+        for t, elements, written in touched(step, 0, size_at(step.units, batch), batch):
+            base = id(base_of(t))
+            assert base in named[written] or (not written and base in named[1]), f"{step.op}: {t} is not named"
+            elements = np.asarray(elements)
+            if elements.size:
+                assert elements.min() >= 0 and elements.max() < size_at(numel(base_of(t).shape), batch), (step.op, t)
+
+
+def check_memory(plan, keep=(), batch=None):
+    """No two live tensors overlap in the arena, except an output that takes over an input in that input's last step."""
+    batch = plan.capacity if batch is None else batch
+    born, dies, tensors = {}, {}, {}
+    for number, step in enumerate(plan.steps):
+        for key, t in tensors_of(step).items():
+            if key not in plan._places:
+                born.setdefault(key, number)
+                dies[key] = number
+                tensors[key] = t
+    for t in keep:
+        if id(base_of(t)) in dies:
+            dies[id(base_of(t))] = len(plan.steps)
+    span = {}
+    for key, t in tensors.items():
+        start = plan._offsets[key]
+        n = size_at(numel(t.shape), batch) * (8 if t.dtype == "int" else plan.itemsize)
+        assert start % ALIGN == 0 and start + n <= plan.arena.nbytes
+        span[key] = (start, start + n)
+    taken_over = 0
+    for a, b in itertools.combinations(tensors, 2):
+        if span[a][0] < span[b][1] and span[b][0] < span[a][1]:
+            first, second = (a, b) if born[a] < born[b] else (b, a)
+            assert born[first] != born[second]
+            assert dies[first] <= born[second], f"{tensors[first]} and {tensors[second]} live at once in the same place"
+            if dies[first] == born[second]:
+                step = plan.steps[born[second]]
+                assert (second, first) in [(id(base_of(o)), id(base_of(i))) for o, i in step.in_place], step.op
+                assert span[first] == span[second]
+                taken_over += 1
+    live = [sum(span[k][1] - span[k][0] for k in tensors if born[k] <= n <= dies[k]) for n in range(len(plan.steps))]
+    assert plan.arena.nbytes >= max(live, default=0) - sum(span[k][1] - span[k][0] for k in tensors) * (taken_over > 0)
+    return taken_over, sum(-(-(b - a) // ALIGN) * ALIGN for a, b in span.values())
+
+
+def check(plan, batch=1):
+    check_accounts(plan, batch)
+    check_memory(plan)
+    assert not races(plan, batch)
+
+
+# ---- functions to plan ----
+def net(w1, b1, w2, b2, x, y):
+    return O.mean(O.softmax_cross_entropy(O.relu(x @ w1 + b1) @ w2 + b2, y))
+
+
+def norms(x, w, g):
+    h, _, _ = O.batch_norm(x @ w, g, g)
+    return O.sum(O.square(O.layer_norm(O.tanh(h), g, g)))
+
+
+def attention(x, w):
+    h = O.tanh(x @ w)
+    return O.sum(O.softmax(h @ h.T) @ h)
+
+
+def distances(x):
+    """Two views of one tensor: by row, and as a whole."""
+    v = O.exp(O.sum(x, 1))
+    d = v[:, None] - v[None, :]
+    return O.sum(O.exp(-d * d))
+
+
+def squares(x):
+    h = O.tanh(x[:5, :5] * 2.0)
+    return O.sum((h @ h) * h + h)
+
+
+def moves(x):
+    h = O.concat([O.tanh(x), x * x], 1)
+    return O.sum(O.pad(h, [(1, 0), (0, 2)])[1:, ::2] * O.transpose(O.transpose(h)[:6:-1])[:, :1])
+
+
+def rows_of(table, index):
+    return O.sum(O.square(O.gather(O.tanh(table), index) - O.gather(O.exp(table), index[::-1])))
+
+
+def twice_seen(x, w):
+    h = O.relu(x @ w)
+    return O.sum(O.max(h, 1) * O.sum(h, 1)) + O.mean(O.min(h, 0) * O.sum(h, 0)) * O.sum(h)
+
+
+X, Y = rng.normal(size=(12, 7)), np.arange(12) % 3
+FUNCTIONS = {
+    "net": (net, (rng.normal(size=(7, 9)), rng.normal(size=9), rng.normal(size=(9, 3)), np.zeros(3), X, Y), (0, 1, 2, 3)),
+    "norms": (norms, (X, rng.normal(size=(7, 9)), np.ones(9)), (0, 1, 2)),
+    "attention": (attention, (X, rng.normal(size=(7, 5))), (0, 1)),
+    "distances": (distances, (X,), (0,)),
+    "squares": (squares, (X,), (0,)),
+    "moves": (moves, (X,), (0,)),
+    "rows_of": (rows_of, (X, np.array([3, 3, 0, 11])), (0,)),
+    "twice_seen": (twice_seen, (X, rng.normal(size=(7, 20))), (0, 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_overlap_and_no_race(name, dtype):
+    fn, args, argnums = FUNCTIONS[name]
+    args = [a.astype(dtype) if a.dtype.kind == "f" else a for a in args]
+    for f in (hf.compile(fn), hf.value_and_grad(fn, argnums)):
+        check(f.plan(*args))
+        results = [np.concatenate([np.ravel(r) for r in hf_leaves(f(*args, threads=n))]) for n in (1, 2, 3, 4)]
+        assert np.isfinite(results[0]).all()
+        for r in results[1:]:
+            np.testing.assert_array_equal(r, results[0])
+
+
+def hf_leaves(result):
+    return itertools.chain(*(hf_leaves(r) for r in result)) if isinstance(result, tuple | list) else [result]
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20),
+       st.sets(st.integers(0, 21), max_size=3), st.sampled_from([1, 2, 7]))  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_no_overlap_and_no_race_in_random_programs(program, wanted, rows):
+    def fn(x, w, v):
+        values = [x, x @ w]
+        for kind, i, j in program:
+            a, b = values[-1 - i % len(values)], values[-1 - j % len(values)]
+            values.append([
+                lambda: a + b, lambda: O.tanh(a), lambda: a @ w, lambda: O.relu(a @ w + v) - b, lambda: O.mean(a, 0, True) * b,
+                lambda: (a @ b.T) @ b, lambda: O.softmax(a), lambda: O.layer_norm(a, v, v), lambda: O.sum(a, 1, True) + b,
+                lambda: O.batch_norm(a, v, v)[0], lambda: O.reshape(O.reshape(a, (1, rows, 3)) * b, (rows, 3)),
+                lambda: O.transpose(O.reshape(O.concat([a, b], 1), (rows, 2, 3)), (1, 0, 2))[1],
+                lambda: O.max(O.reshape(a, (rows, 1, 3)) - O.reshape(b, (rows, 3, 1)), 1),
+            ][kind]())  # fmt: skip
+        return (*(values[i % len(values)] for i in sorted(wanted)), values[-1])
+
+    args = (X[:rows, :3], X[:3, :3], X[0, :3])
+    check(hf.compile(fn).plan(*args))
+    check(hf.value_and_grad(lambda *a: O.sum(fn(*a)[-1]), (0, 1, 2)).plan(*args))
+
+
+# ---- the checks themselves notice what they look for ----
+def test_a_missing_barrier_is_a_race():
+    fn, args, argnums = FUNCTIONS["net"]
+    plan = hf.value_and_grad(fn, argnums).plan(*args)
+    assert sum(plan.barriers) > 0
+    for i in [i for i, b in enumerate(plan.barriers) if b]:
+        plan.barriers[i] = False
+        assert races(plan), f"the barrier before record {i}, {plan.steps[i].op}, is not needed"
+        plan.barriers[i] = True
+
+
+def test_overlapping_memory_is_noticed():
+    plan = hf.compile(attention).plan(*FUNCTIONS["attention"][1])
+    check_memory(plan)
+    a, b = sorted(plan._offsets, key=plan._offsets.__getitem__)[:2]
+    plan._offsets[b] = plan._offsets[a]
+    with pytest.raises(AssertionError):
+        check_memory(plan)
+
+
+# ---- barriers ----
+def test_rows_need_no_barrier_until_data_crosses_them():
+    w = rng.normal(size=(7, 7))
+    deep = hf.compile(lambda x: O.softmax(O.layer_norm(O.relu(O.relu(O.relu(x @ w) @ w) @ w), w[0], w[1]))).plan(X)
+    assert len(deep.steps) > 5 and not any(deep.barriers)
+    plan = hf.compile(lambda x: O.relu(x @ w) - O.mean(O.relu(x @ w), 0)).plan(X)
+    assert [s.op for s, b in zip(plan.steps, plan.barriers, strict=True) if b] == ["reduce", "ewise"]
+
+
+def test_a_product_of_a_tensor_with_itself_waits_for_all_of_its_rows():
+    for fn in (lambda x: O.tanh(x) @ O.tanh(x), lambda x: O.tanh(x) @ O.tanh(x).T, lambda x: (O.tanh(x) @ X[:7]) * O.tanh(x),
+               lambda x: (x @ O.tanh(x)) * O.tanh(x)):  # fmt: skip
+        plan = hf.compile(fn).plan(X[:7])
+        needed = any(t.node.op.name == "tanh" and t not in s.local for s in plan.steps for t in s.reads)
+        assert any(plan.barriers) == needed
+        assert not races(plan)
+
+
+# ---- memory ----
+def test_memory_is_used_again():
+    def deep(x, w):
+        for _ in range(50):
+            x = O.softmax(x @ w)
+        return x
+
+    plan = hf.compile(deep).plan(X[:7], X[:7])
+    _, total = check_memory(plan)
+    tensor = -(-49 * 8 // ALIGN) * ALIGN
+    assert plan.arena.nbytes <= 3 * tensor < total / 10
+
+
+def test_an_output_takes_the_place_of_an_input_that_dies():
+    def fn(x):
+        y = O.sum(x, 2)  # (12, 7), in the arena
+        z = O.exp(y)
+        return O.sum(z, 0)
+
+    wide = rng.normal(size=(12, 7, 2))
+    taken_over, _ = check_memory(hf.compile(fn).plan(wide))
+    assert taken_over == 1
+    np.testing.assert_allclose(hf.compile(fn)(wide), np.exp(wide.sum(2)).sum(0), rtol=1e-13)
+
+
+def test_an_input_that_is_read_later_is_not_overwritten():
+    def fn(x):
+        y = O.sum(x, 2)
+        return O.sum(O.exp(y), 0) + O.max(y, 0)
+
+    wide = rng.normal(size=(12, 7, 2))
+    taken_over, _ = check_memory(hf.compile(fn).plan(wide))
+    assert taken_over == 0
+    y = wide.sum(2)
+    np.testing.assert_allclose(hf.compile(fn)(wide), np.exp(y).sum(0) + y.max(0), rtol=1e-13)
+
+
+def test_an_input_seen_under_two_shapes_is_not_overwritten():
+    def fn(x):
+        y = O.sum(x, 2)
+        a = O.exp(O.reshape(y, (1, 12, 7)))
+        return O.sum(a, 1), O.sum(a * y, 1)
+
+    wide = rng.normal(size=(12, 7, 2))
+    plan = hf.compile(fn).plan(wide)
+    check(plan)
+    assert any(len({id(base_of(t)) for t in s.reads}) < len(s.reads) for s in plan.steps)
+    y = wide.sum(2)[None]
+    for got, want in zip(hf.compile(fn)(wide), (np.exp(y).sum(1), (np.exp(y) * y).sum(1)), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
+def test_inputs_are_never_written():
+    for name, (fn, args, argnums) in FUNCTIONS.items():
+        plan = hf.value_and_grad(fn, argnums).plan(*args)
+        written = {plan._places[id(base_of(t))].number for s in plan.steps for t in s.writes
+                   if isinstance(plan._places.get(id(base_of(t))), Dynamic)}  # fmt: skip
+        assert written == set(range(len(args), len(args) + 1 + len(argnums))), name
+
+
+def test_the_numbers_of_memory_add_up():
+    plan = hf.value_and_grad(net).plan(*FUNCTIONS["net"][1])
+    m = plan.memory
+    assert m.total == m.parameters + m.gradients + m.optimizer + m.activations + m.workspace
+    assert m.activations == plan.arena.nbytes > 0 and m.workspace == plan.scratch_bytes > 0
+    assert m.parameters == m.gradients == m.optimizer == 0  # a function has none of its own
+    assert _core.address(plan.arena) % ALIGN == 0
+    buffers = {"parameters": [np.zeros(3)], "gradients": [np.zeros(5, np.float32)], "optimizer": [np.zeros(2), np.zeros(4)]}
+    m = Plan([], [], {}, dtype="float32", capacity=1, buffers=buffers).memory
+    assert (m.parameters, m.gradients, m.optimizer, m.activations) == (24, 20, 48, 0)
+
+
+# ---- the batch ----
+def batch_plan(capacity, dtype="float64"):
+    """loss, gradient and predictions of a net over (BATCH, 7) rows, as a plan of this capacity."""
+    w1, w2, g = rng.normal(size=(7, 9)), rng.normal(size=(9, 3)), np.ones(9)
+    with tracing(Graph()) as graph:
+        x, y = input_tensor(graph, "x", (BATCH, 7)), input_tensor(graph, "y", (BATCH,), "int")
+        p1, p2, p3 = (leaf(graph, CONST, a) for a in (w1, w2, g))
+        h, _, _ = O.batch_norm(O.relu(x @ p1), p3, p3)
+        z = O.concat([h, O.reshape(h, (BATCH, 3, 3))[:, ::-1, 0]], 1)[:, :9] @ p2
+        loss = O.mean(O.softmax_cross_entropy(z, y)) + O.sum(O.mean(O.square(z), 0))
+        dw = gradients(graph, loss, [p1])[0]
+        wanted = [loss, dw, O.softmax(z)]
+    new, to = rewrite(graph, wanted)
+    outputs = [to[id(t)] for t in wanted]
+    arrays = {id(p.node.attrs["ref"].value): p.node.attrs["ref"].value for p in (p1, p2, p3)}
+    places = {}
+    for node in new.nodes:
+        t = node.outputs[0]
+        if node.op.name == "input":
+            places[id(t)] = Dynamic("xy".index(node.attrs["name"]))
+        elif node.op.name == "const":
+            places[id(t)] = (np.ascontiguousarray(arrays[id(node.attrs["ref"].value)], dtype), 0)
+        elif node.op.name == "scalar":
+            places[id(t)] = (np.full(1, node.attrs["value"], dtype), 0)
+    for i, t in enumerate(outputs):
+        places[id(base_of(t))] = Dynamic(2 + i)
+    return Plan(fuse(new, outputs), outputs, places, dtype=dtype, capacity=capacity), (w1, w2, g)
+
+
+def numpys(x, y, w1, w2, g):
+    a = x @ w1
+    r = np.maximum(a, 0)
+    h = (r - r.mean(0)) / np.sqrt(r.var(0) + 1e-5) * g + g
+    z = h @ w2
+    log_p = log_softmax(z)
+    return -log_p[np.arange(len(x)), y].mean() + np.square(z).mean(0).sum(), np.exp(log_p)
+
+
+def test_one_plan_serves_every_batch_up_to_its_capacity():
+    plan, weights = batch_plan(40)
+    for batch in (40, 1, 17, 39, 2, 40):
+        x, y = rng.normal(size=(batch, 7)), rng.integers(0, 3, batch)
+        loss, dw, p = np.zeros(1), np.zeros((7, 9)), np.full((40, 3), np.nan)
+        for threads in range(1, _core.max_threads() + 1):
+            status, _ = plan.core.run((x, y, loss, dw, p), batch=batch, rows=batch, threads=threads)
+            assert status == _core.OK
+            want_loss, want_p = numpys(x, y, *weights)
+            np.testing.assert_allclose(loss[0], want_loss, rtol=1e-12)
+            np.testing.assert_allclose(p[:batch], want_p, rtol=1e-10, atol=1e-13)
+            assert np.isnan(p[batch:]).all()  # rows beyond the batch are nobody's
+        if batch > 2:  # with two rows the normalised values are +-1 whatever the weights
+            direction, step = rng.normal(size=(7, 9)), 1e-4
+            w1, w2, g = weights
+            sides = [numpys(x, y, w1 + s * step * direction, w2, g)[0] for s in (-2, -1, 1, 2)]
+            slope = (sides[0] - 8 * sides[1] + 8 * sides[2] - sides[3]) / (12 * step)
+            np.testing.assert_allclose((dw * direction).sum(), slope, rtol=1e-4, atol=1e-6)
+
+
+def test_memory_and_barriers_of_a_batch_plan_hold_for_every_batch():
+    plan, _ = batch_plan(13, "float32")
+    for batch in (1, 2, 5, 13):
+        check_accounts(plan, batch)
+        check_memory(plan, batch=batch)
+        assert not races(plan, batch)
+    assert any(isinstance(s.units, Dim) for s in plan.steps)
+
+
+def test_the_arena_grows_with_the_capacity_and_holds_it():
+    small, large = batch_plan(8)[0], batch_plan(80)[0]
+    assert small.arena.nbytes < large.arena.nbytes <= 10 * small.arena.nbytes + 64 * len(large.steps)
+
+
+def test_view_shows_a_tensor_after_a_run():
+    plan, (w1, _, _) = batch_plan(10)
+    x, y = rng.normal(size=(6, 7)), np.zeros(6, np.int64)
+    plan.core.run((x, y, np.zeros(1), np.zeros((7, 9)), np.zeros((10, 3))), batch=6, rows=6, only_record=0)
+    assert plan.steps[0].op == "matmul"
+    np.testing.assert_allclose(plan.view(plan.steps[0].writes[0], 6).reshape(6, 9), np.maximum(x @ w1, 0), rtol=1e-12, atol=1e-14)
+
+
+def test_a_label_out_of_range_stops_a_run_and_the_next_one_works():
+    plan, _ = batch_plan(5)
+    x, out = rng.normal(size=(5, 7)), (np.zeros(1), np.zeros((7, 9)), np.zeros((5, 3)))
+    assert plan.core.run((x, np.array([0, 1, 3, 0, 0]), *out), batch=5, rows=5)[0] == _core.BAD_INDEX
+    assert plan.core.run((x, np.array([0, 1, 2, 0, 0]), *out), batch=5, rows=5)[0] == _core.OK
+    with pytest.raises(LabelError):
+        hf.value_and_grad(net)(*FUNCTIONS["net"][1][:5], Y + 1)
+
+
+# ---- threads ----
+def test_tiny_work_runs_on_one_thread_and_more_work_never_on_fewer():
+    tiny = hf.compile(lambda x: O.tanh(x @ X.T)).plan(X)
+    assert tiny.threads_for(1) == 1
+    plan, _ = batch_plan(4096)
+    teams = [plan.threads_for(b, 100) for b in (1, 16, 256, 4096)]
+    assert teams[0] == 1 and teams == sorted(teams) and max(teams) <= _core.max_threads()
+    big = rng.normal(size=(800, 800)).astype(np.float32)
+    plan = hf.compile(lambda x: x @ x).plan(big)
+    assert 1 <= plan.threads_for(1) <= _core.max_threads() <= plan.max_threads
+
+
+def test_each_plan_refuses_more_threads_than_it_has_scratch_for():
+    plan, _ = batch_plan(5)
+    for n in (0, -1, plan.max_threads + 1):
+        with pytest.raises(ValueError, match="threads"):
+            plan.core.run((X[:5], Y[:5], np.zeros(1), np.zeros((7, 9)), np.zeros((5, 3))), batch=5, rows=5, threads=n)
+
+
+# ---- the listing ----
+def test_describe_names_every_record():
+    plan = hf.value_and_grad(norms, (0, 1, 2)).plan(*FUNCTIONS["norms"][1])
+    text = plan.describe()
+    head, columns, *lines, last = text.splitlines()
+    assert f"{len(plan.steps)} records" in head and f"{sum(plan.barriers)} barriers" in head and "float64" in head
+    assert _core.kernel_isa() in head and columns.startswith("op")
+    assert len(lines) == len(plan.steps)
+    for line, step, barrier in zip(lines, plan.steps, plan.barriers, strict=True):
+        assert line.startswith("| " if barrier else "  ") and line[2:].startswith(step.op)
+        assert all(name in line for name in step.code)
+        assert all("x".join(map(str, t.shape)) or "1" in line for t in step.writes)
+    assert f"activations {plan.memory.activations}" in last and f"workspace {plan.memory.workspace}" in last
+
+
+def test_describe_of_a_batch_shows_the_symbol_and_scales_the_bytes():
+    plan, _ = batch_plan(32)
+    one, full = plan.describe(1), plan.describe()
+    assert "Bx9" in full and "capacity 32" in full
+
+    def moved(text):
+        return sum(int(line[46:56]) for line in text.splitlines()[2:-1])
+
+    assert moved(full) > 8 * moved(one) > 0
