@@ -92,28 +92,29 @@ class Watch:
 
 
 class Calm:
-    """Takes samples while nothing else runs, as far as patience (seconds for the whole run) can bring that about."""
+    """Takes samples while nothing else runs, as far as patience (seconds for a whole run, 10 for a sample) allows."""
 
     def __init__(self, patience: float):
         self.patience, self.samples, self.disturbed = patience, 0, 0
 
-    def _wait(self) -> None:
+    def _wait(self, deadline: float) -> None:
         time.sleep(0.02)  # the threads of the worker before this one stop spinning
         while True:
             watch = Watch()
             time.sleep(0.08)
-            if self.patience <= 0 or watch.share() <= DISTURBED:
+            if watch.share() <= DISTURBED or time.perf_counter() > deadline:
                 return
             self.patience -= 0.08
 
     def sample(self, pid: int, measure: Callable[[], T]) -> T:
         """measure(), taken again while other programs disturbed it."""
+        deadline = time.perf_counter() + min(self.patience, 10)
         while True:
-            self._wait()
+            self._wait(deadline)
             watch = Watch(pid)
             result = measure()
             disturbed = watch.share() > DISTURBED
-            if not disturbed or self.patience <= 0:
+            if not disturbed or time.perf_counter() > deadline:
                 self.samples += 1
                 self.disturbed += disturbed
                 return result

@@ -56,14 +56,18 @@ def test_matmul_bias_and_activation_are_one_record():
     assert step.op == "matmul" and step.code == ("relu",) and step.fields["bias"].shape == (4,)
     (step,) = steps(lambda x: B + x @ W, X)
     assert step.code == () and step.fields["bias"] is not None
-    np.testing.assert_allclose(hf.compile(lambda x: O.relu(x @ W + B))(X), np.maximum(X @ W + B, 0), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        hf.compile(lambda x: O.relu(x @ W + B))(X), np.maximum(X @ W + B, 0), rtol=1e-12, atol=1e-13
+    )
 
 
 def test_residual_connection_is_part_of_the_record():
     square = rng.normal(size=(5, 5))
     (step,) = steps(lambda x, w: O.tanh(x @ w) + x, X, square)
     assert step.op == "matmul" and step.code == ("tanh", "add")
-    np.testing.assert_allclose(hf.compile(lambda x, w: O.tanh(x @ w) + x)(X, square), np.tanh(X @ square) + X, rtol=1e-12)
+    np.testing.assert_allclose(
+        hf.compile(lambda x, w: O.tanh(x @ w) + x)(X, square), np.tanh(X @ square) + X, rtol=1e-12
+    )
 
 
 def test_a_product_that_is_wanted_itself_stays():
@@ -94,7 +98,9 @@ def test_a_bias_is_no_bias_when_the_product_is_used_elsewhere_or_the_shape_diffe
     for shape in ((6, 4), (1, 4), (6, 1), (1,), ()):
         c = np.asarray(rng.normal(size=shape))
         np.testing.assert_allclose(hf.compile(lambda x, c=c: x @ W + c)(X), X @ W + c, rtol=1e-12, atol=1e-13)
-    np.testing.assert_allclose(hf.compile(lambda x: (x @ W + B) + (x @ W + B))(X), 2 * (X @ W + B), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        hf.compile(lambda x: (x @ W + B) + (x @ W + B))(X), 2 * (X @ W + B), rtol=1e-12, atol=1e-13
+    )
     np.testing.assert_allclose(hf.compile(lambda x: x @ W + B + B)(X), X @ W + 2 * B, rtol=1e-12, atol=1e-13)
 
 
@@ -212,7 +218,9 @@ def test_programs_are_cut_where_they_do_not_fit_the_machine():
     np.testing.assert_allclose(hf.compile(many_inputs)(*values), y, rtol=1e-13)
     for i, r in enumerate(hf.compile(many_results)(values[0])):
         np.testing.assert_allclose(r, np.tanh(values[0] * i), rtol=1e-14)
-    np.testing.assert_allclose(hf.compile(wide)(values[0]), sum(np.tanh(values[0] * (1 + i)) for i in range(16)), rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(
+        hf.compile(wide)(values[0]), sum(np.tanh(values[0] * (1 + i)) for i in range(16)), rtol=1e-13, atol=1e-14
+    )
     assert len(steps(long, values[0])) == -(-200 // MAX_NODES)
 
 
@@ -232,15 +240,18 @@ def test_different_shapes_are_different_programs():
 def test_numbers_are_immediates():
     x = np.array([0.5, 2.0])
     for fn, code in (
-        (lambda v: v + 3, "add_imm"), (lambda v: 3 + v, "add_imm"), (lambda v: v - 3, "sub_imm"), (lambda v: 3 - v, "rsub"),
-        (lambda v: v / 3, "div_imm"), (lambda v: 3 / v, "rdiv"), (lambda v: v**3, "pow_imm"), (lambda v: O.maximum(3, v), "maximum_imm"),
-        (lambda v: v > 3, "greater_imm"), (lambda v: O.greater(3, v), "less_imm"), (lambda v: O.less_equal(3, v), "greater_equal_imm"),
+        (lambda v: v + 3, "add_imm"), (lambda v: 3 + v, "add_imm"), (lambda v: v - 3, "sub_imm"),
+        (lambda v: 3 - v, "rsub"), (lambda v: v / 3, "div_imm"), (lambda v: 3 / v, "rdiv"), (lambda v: v**3, "pow_imm"),
+        (lambda v: O.maximum(3, v), "maximum_imm"), (lambda v: v > 3, "greater_imm"),
+        (lambda v: O.greater(3, v), "less_imm"), (lambda v: O.less_equal(3, v), "greater_equal_imm"),
     ):  # fmt: skip
         assert steps(fn, x)[0].code == (code,)
     assert steps(lambda v: 3**v, x)[0].code == ("constant", "pow")
     assert steps(lambda v: O.where(v, 1.0, 2.0), x)[0].code == ("constant", "constant", "where")
     np.testing.assert_array_equal(hf.compile(lambda v: O.where(v > 1, 1.0, 2.0))(x), [2, 1])
-    np.testing.assert_array_equal(hf.compile(lambda v: O.where(O.greater(1.0, v), v, 2.0) + O.where(v, 0.0, 3.0))(x), [0.5, 2])
+    np.testing.assert_array_equal(
+        hf.compile(lambda v: O.where(O.greater(1.0, v), v, 2.0) + O.where(v, 0.0, 3.0))(x), [0.5, 2]
+    )
 
 
 MEANING = {
@@ -251,13 +262,20 @@ MEANING = {
 
 
 def interpret(program, inputs):
-    """The outputs of a program, by the layout in csrc/runtime/program.h; a register must be written before it is read."""
+    """The outputs of a program, by the layout in csrc/runtime/program.h; a register is written before it is read."""
     register = dict(enumerate(inputs))
     for code, imm, name in zip(program.code, program.imm, program.names, strict=True):
         a, b, c = (register.get(code >> shift & 255) for shift in (16, 24, 32))
         register[code >> 8 & 255] = MEANING[name](a, b, c, imm)
     assert max(register) < 12 + MAX_TEMP
     return [register[8 + j] for j in range(len(program.outputs))]
+
+
+NODES = [
+    lambda o, a, b, c: a + b, lambda o, a, b, c: o.tanh(a), lambda o, a, b, c: o.where(a, b, 2.5),
+    lambda o, a, b, c: 0.5**a, lambda o, a, b, c: o.where(a, 1.5, c), lambda o, a, b, c: 2.0 - a,
+    lambda o, a, b, c: o.where(a, 1.5, -0.5), lambda o, a, b, c: a * 0.3,
+]  # fmt: skip
 
 
 def test_registers_are_never_shared_by_two_live_values():
@@ -268,11 +286,8 @@ def test_registers_are_never_shared_by_two_live_values():
             values = [(input_tensor(graph, str(i), (4,)), g.integers(0, 2, 4) * 0.5) for i in range(3)]
             for _ in range(14):
                 (a, x), (b, y), (c, z) = (values[i] for i in g.integers(0, len(values), 3))
-                values.append([
-                    lambda: (a + b, x + y), lambda: (O.tanh(a), np.tanh(x)), lambda: (O.where(a, b, 2.5), np.where(x, y, 2.5)),
-                    lambda: (0.5**a, 0.5**x), lambda: (O.where(a, 1.5, c), np.where(x, 1.5, z)), lambda: (2.0 - a, 2 - x),
-                    lambda: (O.where(a, 1.5, -0.5), np.where(x, 1.5, -0.5)), lambda: (a * 0.3, x * 0.3),
-                ][g.integers(0, 8)]())  # fmt: skip
+                on = NODES[g.integers(0, len(NODES))]
+                values.append((on(O, a, b, c), on(np, x, y, z)))
         nodes = [n for n in graph.nodes if n.op.elementwise]
         wanted = {id(t): (t, x) for t, x in (values[i] for i in (-1, *g.integers(3, len(values), 2)))}
         try:
@@ -280,7 +295,9 @@ def test_registers_are_never_shared_by_two_live_values():
         except IndexError:
             continue  # out of registers: fuse.py cuts it in two
         numbers = {id(t): x for t, x in values}
-        for got, (_, want) in zip(interpret(program, [numbers[id(t)] for t in program.inputs]), wanted.values(), strict=True):
+        for got, (_, want) in zip(
+            interpret(program, [numbers[id(t)] for t in program.inputs]), wanted.values(), strict=True
+        ):
             np.testing.assert_array_equal(got, want)
         ran += 1
     assert ran > 150
@@ -346,6 +363,13 @@ def check_order(plan):
         known |= {id(base_of(t)) for t in step.writes}
 
 
+KINDS = [
+    lambda a, b, w, v: a + b, lambda a, b, w, v: O.tanh(a), lambda a, b, w, v: a @ w, lambda a, b, w, v: a @ w + v,
+    lambda a, b, w, v: O.mean(a, 0, True) * b, lambda a, b, w, v: a.T @ b @ w + a[:5], lambda a, b, w, v: O.softmax(a),
+    lambda a, b, w, v: O.layer_norm(a, v, v), lambda a, b, w, v: O.reshape(O.exp(-O.square(a)), (1, 5, 5))[0],
+]  # fmt: skip
+
+
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30),
        st.sets(st.integers(0, 31), max_size=4))  # fmt: skip
 @settings(max_examples=150, deadline=None)
@@ -354,10 +378,8 @@ def test_no_step_reads_what_is_not_there_yet(program, wanted):
         values = [x, x @ w]
         for kind, i, j in program:
             a, b = values[-1 - i % len(values)], values[-1 - j % len(values)]
-            values.append([lambda: a + b, lambda: O.tanh(a), lambda: a @ w, lambda: a @ w + v, lambda: O.mean(a, 0, True) * b,
-                           lambda: a.T @ b @ w + x[:5], lambda: O.softmax(a), lambda: O.layer_norm(a, v, v),
-                           lambda: O.reshape(O.exp(-O.square(a)), (1, 5, 5))[0]][kind]())  # fmt: skip
-        return tuple(values[i % len(values)] for i in sorted(wanted)) + (values[-1],)
+            values.append(KINDS[kind](a, b, w, v))
+        return (*(values[i % len(values)] for i in sorted(wanted)), values[-1])
 
     square = rng.normal(size=(5, 5))
     check_order(hf.compile(fn).plan(square, square * 0.3, B[[0, 1, 2, 3, 0]]))

@@ -97,11 +97,14 @@ def test_shapes_carry_the_batch(graph):
 def test_what_the_batch_axis_refuses(graph):
     x = input_tensor(graph, "x", (BATCH, 4))
     for f, message in (
-        (lambda: x[0], "can't be indexed"), (lambda: x[1:], "can't be sliced"), (lambda: x @ O.transpose(x) @ x @ x, "fit"),
+        (lambda: x[0], "can't be indexed"), (lambda: x[1:], "can't be sliced"),
+        (lambda: x @ O.transpose(x) @ x @ x, "fit"),
         (lambda: x + as_tensor(graph, np.ones((3, 4))), "broadcast"), (lambda: O.reshape(x, (5, -1)), "divisible"),
-        (lambda: O.reshape(x, (Dim(3), -1)), "can't reshape"), (lambda: O.reshape(x, (BATCH, 5)), "4B elements against 5B"),
+        (lambda: O.reshape(x, (Dim(3), -1)), "can't reshape"),
+        (lambda: O.reshape(x, (BATCH, 5)), "4B elements against 5B"),
         (lambda: O.gather(x, as_tensor(graph, np.array([0]))), "fixed number of rows"),
-        (lambda: O.concat([x, O.reshape(x, (4, BATCH))]), "differ"), (lambda: x + O.reshape(x, (Dim(2), 2)), "broadcast"),
+        (lambda: O.concat([x, O.reshape(x, (4, BATCH))]), "differ"),
+        (lambda: x + O.reshape(x, (Dim(2), 2)), "broadcast"),
     ):  # fmt: skip
         with pytest.raises(ShapeError, match=message):
             f()
@@ -153,8 +156,8 @@ def test_arithmetic_of_numbers_is_done_while_tracing(graph):
 def test_what_changes_nothing_is_not_recorded(graph):
     x = input_tensor(graph, "x", (2, 3))
     i = input_tensor(graph, "i", (2, 3), "int")
-    for same in (x + 0, 0 + x, x - 0, x * 1, 1 * x, x / 1, x**1, O.reshape(x, (2, 3)), O.transpose(x, (0, 1)), x.T.T, x[:, :],
-                 O.broadcast_to(x, (2, 3)), O.clip(x), O.to_real(x)):  # fmt: skip
+    for same in (x + 0, 0 + x, x - 0, x * 1, 1 * x, x / 1, x**1, O.reshape(x, (2, 3)), O.transpose(x, (0, 1)), x.T.T,
+                 x[:, :], O.broadcast_to(x, (2, 3)), O.clip(x), O.to_real(x)):  # fmt: skip
         assert same is x
     assert names(graph)[:2] == ["input", "input"]
     assert 0 - x is not x and 1 / x is not x
@@ -247,14 +250,25 @@ def test_the_cache_of_traces_is_bounded_and_drops_the_oldest():
 
 def test_symbols_refuse_to_be_arrays_or_truths(graph):
     x = input_tensor(graph, "x", (2, 3))
-    for f in (lambda: bool(x), lambda: x and 1, lambda: not x, lambda: np.asarray(x), lambda: np.ones(3)[x], lambda: float(x)):
+    for f in (
+        lambda: bool(x),
+        lambda: x and 1,
+        lambda: not x,
+        lambda: np.asarray(x),
+        lambda: np.ones(3)[x],
+        lambda: float(x),
+    ):
         with pytest.raises((TypeError, IndexError)):
             f()
     assert "input" in repr(x) and "(2, 3)" in repr(x)
     assert x.ndim == 2 and x.T.shape == (3, 2) and len(x) == 2 and [row.shape for row in x] == [(3,), (3,)]
     assert copy.copy(x.shape) == (2, 3)
     # numpy on the left leaves the operation to the symbol
-    assert (np.ones((4, 2)) @ x).shape == (4, 3) and (np.float64(2) * x).shape == (2, 3) and (np.ones(3) > x).dtype == "mask"
+    assert (
+        (np.ones((4, 2)) @ x).shape == (4, 3)
+        and (np.float64(2) * x).shape == (2, 3)
+        and (np.ones(3) > x).dtype == "mask"
+    )
 
 
 def test_graphs_of_two_threads_are_apart():

@@ -1,6 +1,7 @@
 """The kernels of every ISA of this machine: within tolerance, equal bits across FMA ISAs, thread counts and batches.
 
-Each ISA runs in a process of its own (this file as a script, HAWFINCH_ISA forced), which prints a digest of every result.
+Each ISA runs in a process of its own (this file as a script, HAWFINCH_ISA forced), which prints a digest of
+every result.
 """
 
 import hashlib
@@ -173,7 +174,10 @@ def test_a_row_does_not_depend_on_its_batch_where_the_product_is_shared_by_colum
     rng = np.random.default_rng(9)
     x, w, b = (rng.normal(size=s).astype(np.float32) for s in ((200, 300), (300, 333), (333,)))
     f = hf.compile(lambda x, w, b: O.relu(x @ w + b) * b + x[:, :1])
-    assert [s.fields["by_cols"] for rows in (200, 3) for s in f.plan(x[:rows], w, b).steps if s.op == "matmul"] == [1, 0]
+    assert [s.fields["by_cols"] for rows in (200, 3) for s in f.plan(x[:rows], w, b).steps if s.op == "matmul"] == [
+        1,
+        0,
+    ]
     batch = f(x, w, b)
     np.testing.assert_array_equal(f(x[50:53], w, b), batch[50:53])
     for n in THREADS:

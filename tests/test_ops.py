@@ -1,4 +1,4 @@
-"""hf.ops: the forward pass of every op against NumPy in float64, and what ops do with views, special values and bad input."""
+"""hf.ops: every op's forward pass against NumPy in float64; views, special values, random programs, bad input."""
 
 import inspect
 import itertools
@@ -31,7 +31,9 @@ def test_forward(case, dtype):
     assert not list(problems(case, dtype))
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.eager], ids=[i for i, c in zip(IDS, CASES, strict=True) if c.eager])
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.eager], ids=[i for i, c in zip(IDS, CASES, strict=True) if c.eager]
+)
 def test_forward_outside_of_a_trace(case):
     assert not list(itertools.chain(*(problems(case, dtype, case.call) for dtype in MODES)))
 
@@ -49,7 +51,8 @@ def test_the_comparison_itself_notices_one_unit_in_the_last_place():
 def test_operators_are_the_ops():
     x, y = np.abs(X34) + 0.5, rng.normal(size=4)
     pairs = [
-        (lambda a, b: a + b, O.add), (lambda a, b: a - b, O.sub), (lambda a, b: a * b, O.mul), (lambda a, b: a / b, O.div),
+        (lambda a, b: a + b, O.add), (lambda a, b: a - b, O.sub), (lambda a, b: a * b, O.mul),
+        (lambda a, b: a / b, O.div),
         (lambda a, b: a**b, O.pow), (lambda a, b: a > b, O.greater), (lambda a, b: a >= b, O.greater_equal),
         (lambda a, b: a < b, O.less), (lambda a, b: a <= b, O.less_equal), (lambda a, b: a @ b, O.matmul),
     ]  # fmt: skip
@@ -63,16 +66,16 @@ def test_operators_are_the_ops():
         np.testing.assert_allclose(hf.compile(f)(X34 + 4), f(X34 + 4), rtol=1e-13, atol=1e-15)
 
 
-@pytest.mark.parametrize("op", ["sub", "div", "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "pow",
-                                "maximum", "minimum", "add", "mul"])  # fmt: skip
+@pytest.mark.parametrize("op", ["sub", "div", "greater", "greater_equal", "less", "less_equal", "equal", "not_equal",
+                                "pow", "maximum", "minimum", "add", "mul"])  # fmt: skip
 def test_a_number_on_either_side(op):
     reference = {"sub": np.subtract, "div": np.divide, "mul": np.multiply, "pow": np.power}.get(op) or getattr(np, op)
     x = np.array([0.25, 0.5, 2.0, 3.0])
     f = getattr(O, op)
     for left, right in ((0.5, x), (x, 0.5), (x, 1.0), (1.0, x), (0.0, x), (x, 2)):
         expected = reference(left, right)
-        np.testing.assert_allclose(hf.compile(lambda a, f=f, r=right: f(a, r))(x) if left is x
-                                   else hf.compile(lambda a, f=f, v=left: f(v, a))(x), expected, rtol=1e-15)  # fmt: skip
+        traced = hf.compile((lambda a, r=right: f(a, r)) if left is x else (lambda a, v=left: f(v, a)))
+        np.testing.assert_allclose(traced(x), expected, rtol=1e-15)
         np.testing.assert_allclose(f(left, right), expected, rtol=1e-15)
 
 
@@ -81,7 +84,10 @@ def test_zeros_of_both_signs_are_different_numbers():
     positive, negative = hf.compile(lambda x: (x / 0.0, x / -0.0))(one)
     assert (positive == INF).all() and (negative == -INF).all()
     assert (O.div(one, 0.0) == INF).all() and (O.div(one, -0.0) == -INF).all()
-    assert np.signbit(hf.compile(lambda x: x * -0.0)(one)).all() and not np.signbit(hf.compile(lambda x: x * 0.0)(one)).any()
+    assert (
+        np.signbit(hf.compile(lambda x: x * -0.0)(one)).all()
+        and not np.signbit(hf.compile(lambda x: x * 0.0)(one)).any()
+    )
 
 
 # ---- dtypes ----
@@ -98,8 +104,8 @@ def test_float64_anywhere_gives_a_float64_plan_and_all_else_float32():
 
 def test_arithmetic_on_integers_is_on_real_numbers():
     i = np.arange(-3, 3)
-    for f in (lambda x: x + 0, lambda x: x * 1, lambda x: x + 1, lambda x: x / 2, lambda x: -x, O.tanh, O.sum, O.to_real,
-              lambda x: O.where(x > 0, x, 2 * x), lambda x: O.max(x, 0), lambda x: x @ np.ones((6, 2))):  # fmt: skip
+    for f in (lambda x: x + 0, lambda x: x * 1, lambda x: x + 1, lambda x: x / 2, lambda x: -x, O.tanh, O.sum,
+              O.to_real, lambda x: O.where(x > 0, x, 2 * x), lambda x: O.max(x, 0), lambda x: x @ np.ones((6, 2))):  # fmt: skip
         g = hf.compile(f)
         assert g(i).dtype == np.float32
         np.testing.assert_array_equal(g(i), g(i.astype(np.float32)))
@@ -108,7 +114,9 @@ def test_arithmetic_on_integers_is_on_real_numbers():
 def test_a_mask_is_bool_outside_and_a_number_in_arithmetic():
     mask = O.greater(X34, 0.0)
     assert mask.dtype == bool and isinstance(O.greater(2.0, 1.0), np.bool_)
-    f = hf.compile(lambda x: (x > 0, (x > 0) * 1.0, (x > 0) + 0.0, O.to_real(x > 0), O.sum(x > 0), (x > 0) @ np.ones((4, 1))))
+    f = hf.compile(
+        lambda x: (x > 0, (x > 0) * 1.0, (x > 0) + 0.0, O.to_real(x > 0), O.sum(x > 0), (x > 0) @ np.ones((4, 1)))
+    )
     got = f(X34)
     assert got[0].dtype == bool
     for g in got[1:4]:
@@ -120,9 +128,13 @@ def test_a_mask_is_bool_outside_and_a_number_in_arithmetic():
 
 def test_movement_of_integers_keeps_them():
     i = rng.integers(-(2**62), 2**62, (3, 4))
-    f = hf.compile(lambda x, at: (x, O.transpose(x), O.reshape(x, (2, 6)), x[::-1, 1:3], O.concat([x, x], 1), O.gather(x, at), x))
+    f = hf.compile(
+        lambda x, at: (x, O.transpose(x), O.reshape(x, (2, 6)), x[::-1, 1:3], O.concat([x, x], 1), O.gather(x, at), x)
+    )
     at = np.array([2, 0])
-    for got, want in zip(f(i, at), (i, i.T, i.reshape(2, 6), i[::-1, 1:3], np.concatenate([i, i], 1), i[at], i), strict=True):
+    for got, want in zip(
+        f(i, at), (i, i.T, i.reshape(2, 6), i[::-1, 1:3], np.concatenate([i, i], 1), i[at], i), strict=True
+    ):
         assert got.dtype == np.int64
         np.testing.assert_array_equal(got, want)
 
@@ -184,7 +196,11 @@ def test_results_are_new_arrays_each_time():
 
 def test_results_wanted_many_times():
     """Equal copies are one node, so the third copy must not stand for the second."""
-    f = hf.compile(lambda a: [O.argmax(a, 1)] * 4 + [O.tanh(a)] * 4 + [O.reshape(O.tanh(a), (12,))] * 3 + [O.reshape(O.tanh(a), (4, 3))])
+    f = hf.compile(
+        lambda a: (
+            [O.argmax(a, 1)] * 4 + [O.tanh(a)] * 4 + [O.reshape(O.tanh(a), (12,))] * 3 + [O.reshape(O.tanh(a), (4, 3))]
+        )
+    )
     got = f(X34)
     for g in got[:4]:
         np.testing.assert_array_equal(g, X34.argmax(1))
@@ -195,7 +211,9 @@ def test_results_wanted_many_times():
 def test_constants_captured_by_a_trace():
     c = rng.normal(size=(4, 2)).astype(np.float32)
     k = np.array([2, 0])
-    f = hf.compile(lambda x: (x @ c, x + np.float32(0.5), O.gather(x, k), x * np.array(2.0), c, k, 3.0, x + np.ones(4, bool)))
+    f = hf.compile(
+        lambda x: (x @ c, x + np.float32(0.5), O.gather(x, k), x * np.array(2.0), c, k, 3.0, x + np.ones(4, bool))
+    )
     got = f(X34)
     wanted = (X34 @ c.astype(float), X34 + 0.5, X34[k], X34 * 2, c, k, 3.0, X34 + 1)
     for g, w in zip(got, wanted, strict=True):
@@ -225,14 +243,15 @@ def same(got, want, rtol):
 
 UNARY = {
     "neg": np.negative, "abs": np.abs, "sqrt": np.sqrt, "square": np.square, "reciprocal": np.reciprocal, "exp": np.exp,
-    "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "tanh": np.tanh, "erf": erf, "sigmoid": sigmoid, "softplus": softplus,
-    "relu": lambda x: np.where(x < 0, 0, x), "leaky_relu": lambda x: np.where(x < 0, 0.01 * x, x),
+    "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "tanh": np.tanh, "erf": erf, "sigmoid": sigmoid,
+    "softplus": softplus, "relu": lambda x: np.where(x < 0, 0, x), "leaky_relu": lambda x: np.where(x < 0, 0.01 * x, x),
     "elu": lambda x: np.where(x < 0, np.expm1(x), x),
     # inf - inf: the sign of NaN is not a number NumPy and hawfinch agree on
     "sign": lambda x: np.where(np.isnan(x), 0, np.sign(x)),
 }  # fmt: skip
 EXTREME = {"float32": [1e-45, -1e-45, 3e38, -3e38, 1e-38, 88.5, 89.5, -87.5, -95.0, -105.0, 1e-8, -1e-8],
-           "float64": [5e-324, -5e-324, 1.7e308, -1.7e308, 1e-308, 709.5, 710.5, -708.5, -740.0, -750.0, 1e-17, -1e-17]}  # fmt: skip
+           "float64": [5e-324, -5e-324, 1.7e308, -1.7e308, 1e-308, 709.5, 710.5, -708.5, -740.0, -750.0, 1e-17,
+                       -1e-17]}  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", MODES)
@@ -255,7 +274,8 @@ def test_special_values(name, dtype):
 
 BINARY = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "pow": np.power, "greater": np.greater,
-    "greater_equal": np.greater_equal, "less": np.less, "less_equal": np.less_equal, "equal": np.equal, "not_equal": np.not_equal,
+    "greater_equal": np.greater_equal, "less": np.less, "less_equal": np.less_equal, "equal": np.equal,
+    "not_equal": np.not_equal,
 }  # fmt: skip
 
 
@@ -339,7 +359,9 @@ def test_matmul_of_special_values():
     clean = np.ones((5, 20), bool)
     clean[1] = clean[:, 6] = clean[2] = False
     assert np.isnan(got[1]).all() and np.isnan(got[:, 6]).all() and not np.isfinite(got[2]).any()
-    np.testing.assert_allclose(got[clean], (np.nan_to_num(x, posinf=0) @ np.nan_to_num(w))[clean], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        got[clean], (np.nan_to_num(x, posinf=0) @ np.nan_to_num(w))[clean], rtol=1e-12, atol=1e-13
+    )
 
 
 def test_empty_reductions_are_what_numpy_says():
@@ -379,7 +401,9 @@ def test_any_reduction_and_transpose(shape, data):
     np.testing.assert_allclose(got[3], x.transpose(order).mean(axes, keepdims=keepdims), rtol=1e-12, atol=1e-13)
 
 
-@given(st.integers(0, 40), st.integers(0, 70), st.integers(0, 140), st.booleans(), st.booleans(), st.sampled_from(MODES))
+@given(
+    st.integers(0, 40), st.integers(0, 70), st.integers(0, 140), st.booleans(), st.booleans(), st.sampled_from(MODES)
+)
 @settings(max_examples=120, deadline=None)
 def test_any_matrix_product_by_random_projection(m, k, n, x_turned, w_turned, dtype):
     """(x w) v = x (w v), with both operands as they are and as transposes that are read through their strides."""
@@ -389,7 +413,9 @@ def test_any_matrix_product_by_random_projection(m, k, n, x_turned, w_turned, dt
     y = f(np.ascontiguousarray(x.T) if x_turned else x, np.ascontiguousarray(w.T) if w_turned else w)
     assert y.shape == (m, n) and y.dtype == dtype
     size = np.abs(x).astype(float) @ np.abs(w).astype(float) @ np.abs(v)
-    assert (np.abs(y.astype(float) @ v - x.astype(float) @ (w.astype(float) @ v)) <= 3 * np.finfo(dtype).eps * size).all()
+    assert (
+        np.abs(y.astype(float) @ v - x.astype(float) @ (w.astype(float) @ v)) <= 3 * np.finfo(dtype).eps * size
+    ).all()
 
 
 # ---- random programs ----
@@ -421,7 +447,19 @@ STEPS = {
     "turned": lambda o, a, b, w, m: (w @ a.T).T,
     "reshape": lambda o, a, b, w, m: a.reshape(-1).reshape(a.shape),
 }
-CHAIN = ["tanh", "sigmoid", "half sum", "half difference", "product", "quotient", "maximum", "minimum", "where", "negative", "absolute"]
+CHAIN = [
+    "tanh",
+    "sigmoid",
+    "half sum",
+    "half difference",
+    "product",
+    "quotient",
+    "maximum",
+    "minimum",
+    "where",
+    "negative",
+    "absolute",
+]
 
 
 def run_program(o, program, x, y, w, m):

@@ -1,6 +1,7 @@
-"""Memory, barriers, threads and the listing of a plan, each against an independent account of what the records touch."""
+"""Memory, barriers, threads and listing of a plan, against an independent account of what the records touch."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -70,7 +71,11 @@ def touched(step, lo, hi, batch):
         if step.op == "moments":
             yield f["mean"], units, True
             yield f["var"], units, True
-            yield f["x"], matrix(units, np.arange(cols), cols) if f["per_row"] else matrix(np.arange(rows), units, cols), False
+            yield (
+                f["x"],
+                matrix(units, np.arange(cols), cols) if f["per_row"] else matrix(np.arange(rows), units, cols),
+                False,
+            )
         else:
             for name in ("dgamma", "dbeta"):
                 yield f[name], units, True
@@ -84,8 +89,8 @@ def touched(step, lo, hi, batch):
         yield f["x"], whole, False
     elif step.op == "softmax_cross_entropy":
         whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
-        for name, where, written in (("loss", units, True), ("dx", whole, True), ("x", whole, False), ("labels", units, False),
-                                     ("target", whole, False), ("dloss", units * f["dloss_row"], False)):  # fmt: skip
+        for name, where, written in (("loss", units, True), ("dx", whole, True), ("x", whole, False),
+                                     ("labels", units, False), ("target", whole, False), ("dloss", units * f["dloss_row"], False)):  # fmt: skip
             if f[name] is not None:
                 yield f[name], where, written
     elif step.op == "copy":
@@ -93,7 +98,11 @@ def touched(step, lo, hi, batch):
         grid = np.ix_(units, *(np.arange(d) for d in dims[1:]))
         for name in ("y", "x"):
             t, offset = f[name]
-            yield t, size(offset) + sum(g * s for g, s in zip(grid, size(f[f"{name}_stride"]), strict=True)), name == "y"
+            yield (
+                t,
+                size(offset) + sum(g * s for g, s in zip(grid, size(f[f"{name}_stride"]), strict=True)),
+                name == "y",
+            )
     elif step.op == "gather":
         cols = size(f["cols"])
         yield f["y"], matrix(units, np.arange(cols), cols), True
@@ -256,7 +265,7 @@ def twice_seen(x, w):
 
 X, Y = rng.normal(size=(12, 7)), np.arange(12) % 3
 FUNCTIONS = {
-    "net": (net, (rng.normal(size=(7, 9)), rng.normal(size=9), rng.normal(size=(9, 3)), np.zeros(3), X, Y), (0, 1, 2, 3)),
+    "net": (net, (rng.normal(size=(7, 9)), rng.normal(size=9), rng.normal(size=(9, 3)), np.zeros(3), X, Y), range(4)),
     "norms": (norms, (X, rng.normal(size=(7, 9)), np.ones(9)), (0, 1, 2)),
     "attention": (attention, (X, rng.normal(size=(7, 5))), (0, 1)),
     "distances": (distances, (X,), (0,)),
@@ -284,6 +293,17 @@ def hf_leaves(result):
     return itertools.chain(*(hf_leaves(r) for r in result)) if isinstance(result, tuple | list) else [result]
 
 
+KINDS = [
+    lambda a, b, w, v, r: a + b, lambda a, b, w, v, r: O.tanh(a), lambda a, b, w, v, r: a @ w,
+    lambda a, b, w, v, r: O.relu(a @ w + v) - b, lambda a, b, w, v, r: O.mean(a, 0, True) * b,
+    lambda a, b, w, v, r: (a @ b.T) @ b, lambda a, b, w, v, r: O.softmax(a), lambda a, b, w, v, r: O.layer_norm(a, v, v),
+    lambda a, b, w, v, r: O.sum(a, 1, True) + b, lambda a, b, w, v, r: O.batch_norm(a, v, v)[0],
+    lambda a, b, w, v, r: O.reshape(O.reshape(a, (1, r, 3)) * b, (r, 3)),
+    lambda a, b, w, v, r: O.transpose(O.reshape(O.concat([a, b], 1), (r, 2, 3)), (1, 0, 2))[1],
+    lambda a, b, w, v, r: O.max(O.reshape(a, (r, 1, 3)) - O.reshape(b, (r, 3, 1)), 1),
+]  # fmt: skip
+
+
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20),
        st.sets(st.integers(0, 21), max_size=3), st.sampled_from([1, 2, 7]))  # fmt: skip
 @settings(max_examples=60, deadline=None)
@@ -292,13 +312,7 @@ def test_no_overlap_and_no_race_in_random_programs(program, wanted, rows):
         values = [x, x @ w]
         for kind, i, j in program:
             a, b = values[-1 - i % len(values)], values[-1 - j % len(values)]
-            values.append([
-                lambda: a + b, lambda: O.tanh(a), lambda: a @ w, lambda: O.relu(a @ w + v) - b, lambda: O.mean(a, 0, True) * b,
-                lambda: (a @ b.T) @ b, lambda: O.softmax(a), lambda: O.layer_norm(a, v, v), lambda: O.sum(a, 1, True) + b,
-                lambda: O.batch_norm(a, v, v)[0], lambda: O.reshape(O.reshape(a, (1, rows, 3)) * b, (rows, 3)),
-                lambda: O.transpose(O.reshape(O.concat([a, b], 1), (rows, 2, 3)), (1, 0, 2))[1],
-                lambda: O.max(O.reshape(a, (rows, 1, 3)) - O.reshape(b, (rows, 3, 1)), 1),
-            ][kind]())  # fmt: skip
+            values.append(KINDS[kind](a, b, w, v, rows))
         return (*(values[i % len(values)] for i in sorted(wanted)), values[-1])
 
     args = (X[:rows, :3], X[:3, :3], X[0, :3])
@@ -313,14 +327,14 @@ def test_a_missing_barrier_is_a_race():
     assert sum(plan.barriers) > 0
     for i in [i for i, b in enumerate(plan.barriers) if b]:
         plan.barriers[i] = False
-        assert races(plan), f"the barrier before record {i}, {plan.steps[i].op}, is not needed"
+        assert races(plan, teams=(2, 3, 12)), f"the barrier before record {i}, {plan.steps[i].op}, is not needed"
         plan.barriers[i] = True
 
 
 def test_overlapping_memory_is_noticed():
     plan = hf.compile(attention).plan(*FUNCTIONS["attention"][1])
     check_memory(plan)
-    a, b = sorted(plan._offsets, key=plan._offsets.__getitem__)[:2]
+    a, b = next(t for s in plan.steps if len(t := [k for k in tensors_of(s) if k not in plan._places]) >= 2)[:2]
     plan._offsets[b] = plan._offsets[a]
     with pytest.raises(AssertionError):
         check_memory(plan)
@@ -329,15 +343,20 @@ def test_overlapping_memory_is_noticed():
 # ---- barriers ----
 def test_rows_need_no_barrier_until_data_crosses_them():
     w = rng.normal(size=(7, 7))
-    deep = hf.compile(lambda x: O.softmax(O.layer_norm(O.relu(O.relu(O.relu(x @ w) @ w) @ w), w[0], w[1]))).plan(X)
-    assert len(deep.steps) > 5 and not any(deep.barriers)
-    plan = hf.compile(lambda x: O.relu(x @ w) - O.mean(O.relu(x @ w), 0)).plan(X)
+    for fn, records in (
+        (lambda x: O.softmax(O.relu(O.relu(O.relu(x @ w) @ w) @ w + w[0])), 4),
+        (lambda x: O.softmax(O.layer_norm(x, w[0], w[1]) @ w), 5),
+        (lambda x: O.softmax_cross_entropy(O.tanh(x * O.sum(x, 1, True) - O.softmax(x)), Y), 4),
+    ):  # fmt: skip
+        plan = hf.compile(fn).plan(X)
+        assert len(plan.steps) == records and not any(plan.barriers)
+    plan = hf.compile(lambda x, w: O.relu(x @ w) - O.mean(O.relu(x @ w), 0)).plan(X, w)
     assert [s.op for s, b in zip(plan.steps, plan.barriers, strict=True) if b] == ["reduce", "ewise"]
 
 
 def test_a_product_of_a_tensor_with_itself_waits_for_all_of_its_rows():
-    for fn in (lambda x: O.tanh(x) @ O.tanh(x), lambda x: O.tanh(x) @ O.tanh(x).T, lambda x: (O.tanh(x) @ X[:7]) * O.tanh(x),
-               lambda x: (x @ O.tanh(x)) * O.tanh(x)):  # fmt: skip
+    for fn in (lambda x: O.tanh(x) @ O.tanh(x), lambda x: O.tanh(x) @ O.tanh(x).T,
+               lambda x: (O.tanh(x) @ X[:7]) * O.tanh(x), lambda x: (x @ O.tanh(x)) * O.tanh(x)):  # fmt: skip
         plan = hf.compile(fn).plan(X[:7])
         needed = any(t.node.op.name == "tanh" and t not in s.local for s in plan.steps for t in s.reads)
         assert any(plan.barriers) == needed
@@ -385,7 +404,8 @@ def test_an_input_seen_under_two_shapes_is_not_overwritten():
     def fn(x):
         y = O.sum(x, 2)
         a = O.exp(O.reshape(y, (1, 12, 7)))
-        return O.sum(a, 1), O.sum(a * y, 1)
+        b = a * y
+        return O.sum(a, 1), O.sum(b, 1)
 
     wide = rng.normal(size=(12, 7, 2))
     plan = hf.compile(fn).plan(wide)
@@ -411,7 +431,11 @@ def test_the_numbers_of_memory_add_up():
     assert m.activations == plan.arena.nbytes > 0 and m.workspace == plan.scratch_bytes > 0
     assert m.parameters == m.gradients == m.optimizer == 0  # a function has none of its own
     assert _core.address(plan.arena) % ALIGN == 0
-    buffers = {"parameters": [np.zeros(3)], "gradients": [np.zeros(5, np.float32)], "optimizer": [np.zeros(2), np.zeros(4)]}
+    buffers = {
+        "parameters": [np.zeros(3)],
+        "gradients": [np.zeros(5, np.float32)],
+        "optimizer": [np.zeros(2), np.zeros(4)],
+    }
     m = Plan([], [], {}, dtype="float32", capacity=1, buffers=buffers).memory
     assert (m.parameters, m.gradients, m.optimizer, m.activations) == (24, 20, 48, 0)
 
@@ -493,7 +517,9 @@ def test_view_shows_a_tensor_after_a_run():
     x, y = rng.normal(size=(6, 7)), np.zeros(6, np.int64)
     plan.core.run((x, y, np.zeros(1), np.zeros((7, 9)), np.zeros((10, 3))), batch=6, rows=6, only_record=0)
     assert plan.steps[0].op == "matmul"
-    np.testing.assert_allclose(plan.view(plan.steps[0].writes[0], 6).reshape(6, 9), np.maximum(x @ w1, 0), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        plan.view(plan.steps[0].writes[0], 6).reshape(6, 9), np.maximum(x @ w1, 0), rtol=1e-12, atol=1e-14
+    )
 
 
 def test_a_label_out_of_range_stops_a_run_and_the_next_one_works():
@@ -545,6 +571,6 @@ def test_describe_of_a_batch_shows_the_symbol_and_scales_the_bytes():
     assert "Bx9" in full and "capacity 32" in full
 
     def moved(text):
-        return sum(int(line[46:56]) for line in text.splitlines()[2:-1])
+        return sum(int(re.search(r"(\d+) (?:one|\d*B|\d+) ", line)[1]) for line in text.splitlines()[2:-1])
 
     assert moved(full) > 8 * moved(one) > 0

@@ -407,9 +407,7 @@ FORMS: dict[str, Callable[[np.ndarray], Any]] = {
     "longdouble": lambda a: a.astype(np.longdouble),
     "list": lambda a: a.tolist(),
     "fortran": np.asfortranarray,
-    "strided": lambda a: np.repeat(np.repeat(a, 2, 0), 3, -1)[:: 2 if a.ndim > 1 else 6, ...][
-        ..., :: 3 if a.ndim > 1 else 1
-    ],
+    "strided": lambda a: strided(a),
     "negative": lambda a: np.flip(np.ascontiguousarray(np.flip(a))),
     "transposed": lambda a: np.ascontiguousarray(a.T).T,
     "byteswapped": lambda a: a.astype(a.dtype.newbyteorder(">")),
@@ -418,6 +416,12 @@ FORMS: dict[str, Callable[[np.ndarray], Any]] = {
     **{f"int{8 * n}": lambda a, n=n: a.astype(f"i{n}") for n in (1, 2, 4, 8)},
     **{f"uint{8 * n}": lambda a, n=n: a.astype(f"u{n}") for n in (1, 2, 4, 8)},
 }
+
+
+def strided(a: np.ndarray) -> np.ndarray:
+    view = np.zeros([3 * n for n in a.shape], a.dtype)[(slice(1, None, 3),) * a.ndim]
+    view[...] = a
+    return view
 
 
 def unaligned(a: np.ndarray) -> np.ndarray:
@@ -700,6 +704,7 @@ def test_bad_values_in_data_are_named_before_anything_changes(bad: float, dtype:
     x_bad, y_bad = x.copy(), y.copy()
     x_bad[101, 7] = bad
     y_bad[11, 1] = bad
+    w_bad = np.where(np.arange(203) == 5, bad, 1)
     calls: list[tuple[str, Callable[[], Any]]] = [
         ("x holds .* row 101, column 7", lambda: trainer.fit(x_bad, y)),
         ("y holds .* row 11, column 1", lambda: trainer.fit(x, y_bad)),

@@ -12,9 +12,11 @@ from typing import Any
 
 from jobs import BY_NAME, JOBS, Job
 
+UNIT = 10  # steps of a unit, where the steps are called one by one
+
 
 class Case:
-    """One job in one mode. ``run`` does whole units (an epoch, or one call), each of ``steps`` steps."""
+    """One job in one mode. ``run`` does whole units of ``steps`` steps: an epoch, some steps, or one call."""
 
     steps = 1
 
@@ -27,7 +29,7 @@ class Case:
         return []
 
     def loss(self) -> float | None:
-        """The loss at the end of the last epoch, of cases that train."""
+        """The last loss, of cases that train."""
         return None
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
 
 import numpy as np
 from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Floats, Job, Labels, data, labels, normal, weights
-from workers.base import Calls, Case, serve
+from workers.base import UNIT, Calls, Case, serve
 
 KINDS = ("fit", "step", "predict", "matmul", "norm", "softmax")  # NumPy has no erf, hence no GELU
 
@@ -70,12 +71,19 @@ class Norm:
 
 class Fit(Case):
     def __init__(self, job: Job, mode: str, dropout: float):
-        self.job, self.mode, self.steps, self.dropout = job, mode, job.batches, dropout
+        self.job, self.mode, self.steps, self.dropout = job, mode, min(job.batches, UNIT), dropout
         self.x, self.y = data(job)
         self.layers = weights(job)
         self.norms = [Norm(n) for n in job.sizes[1:-1]] if job.norm else []
         params = [p for pair in self.layers for p in pair] + [p for n in self.norms for p in (n.gamma, n.beta)]
         self.adam, self.rng = Adam(params), np.random.default_rng(0)
+        self.batches = self.shuffled(len(self.x), job.batch)
+
+    def shuffled(self, rows: int, batch: int) -> Iterator[Labels]:
+        """Rows of the next batch, for epoch after epoch."""
+        while True:
+            order = self.rng.permutation(rows)
+            yield from (order[i : i + batch] for i in range(0, rows, batch))
 
     def step(self, x: Floats, y: Labels) -> float:
         inputs, masks = [], []
@@ -110,15 +118,12 @@ class Fit(Case):
         return loss
 
     def run(self, units: int) -> None:
-        b = self.job.batch
-        for _ in range(units):
-            if self.job.kind == "step":
+        if self.job.kind == "step":
+            for _ in range(units):
                 self.last = self.step(self.x, self.y)
-                continue
-            order = self.rng.permutation(len(self.x))
-            for i in range(0, len(order), b):
-                rows = order[i : i + b]
-                self.last = self.step(self.x[rows], self.y[rows])
+            return
+        for rows in itertools.islice(self.batches, units * self.steps):
+            self.last = self.step(self.x[rows], self.y[rows])
 
     def first_losses(self) -> list[float]:
         fresh, b = Fit(self.job, self.mode, 0.0), self.job.batch

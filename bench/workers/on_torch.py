@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import torch
 from jobs import EPS, MOMENTUM, RATE, Job, data, labels, normal, weights
 from torch import nn
-from workers.base import Calls, Case, serve
+from workers.base import UNIT, Calls, Case, serve
 
 COMPILED = {"compile": "default", "compile max-autotune": "max-autotune-no-cudagraphs"}
 
@@ -29,13 +30,20 @@ def net(job: Job, dropout: float) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def shuffled(rows: int, batch: int) -> Iterator[torch.Tensor]:
+    """Rows of the next batch, for epoch after epoch."""
+    while True:
+        yield from torch.randperm(rows).split(batch)
+
+
 class Fit(Case):
     """Shuffle, then gather, forward, loss, backward and Adam per batch; or one given batch where the job is a step."""
 
     def __init__(self, job: Job, mode: str, dropout: float):
-        self.job, self.mode, self.steps = job, mode, job.batches
+        self.job, self.mode, self.steps = job, mode, min(job.batches, UNIT)
         x, y = data(job)
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
+        self.batches = shuffled(len(x), job.batch)
         self.model, loss = net(job, dropout), nn.CrossEntropyLoss()
 
         def forward(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -58,10 +66,9 @@ class Fit(Case):
             for _ in range(units):
                 self.last = self.step(self.x, self.y).item()
             return
-        for _ in range(units):
-            for rows in torch.randperm(len(self.x)).split(self.job.batch):
-                loss = self.step(self.x[rows], self.y[rows])
-            self.last = loss.item()
+        for rows in itertools.islice(self.batches, units * self.steps):
+            loss = self.step(self.x[rows], self.y[rows])
+        self.last = loss.item()
 
     def first_losses(self) -> list[float]:
         fresh = Fit(self.job, self.mode, 0.0)

@@ -88,6 +88,8 @@ typedef struct hf_plan {
   char *scratch;             /* max_threads blocks of scratch_bytes */
   size_t scratch_bytes;
   int64_t bound_batch;       /* batch size that the patches were last applied for; -1: none */
+  double seconds[2], work[2]; /* lately measured: time and steps of one thread, and of a team */
+  double compared;           /* when the two were last compared */
 } hf_plan;
 
 /* One call: steps [cursor_step, n_steps) of an epoch, batches of `batch` rows out of `rows` (the last one may be short). */
@@ -103,6 +105,9 @@ typedef struct hf_run {
 } hf_run;
 
 int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads);
+
+/* The same with one thread or n_threads, whichever has been the faster lately on this plan. May give HF_PAUSED early. */
+int hf_plan_run_auto(hf_plan *plan, hf_run *run, int n_threads);
 
 /* Threads that a call may use: min(affinity, cgroup quota, OpenMP's own limit), read at each call. */
 int hf_max_threads(void);

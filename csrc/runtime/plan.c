@@ -125,6 +125,37 @@ int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads) {
   if (run->cursor_step >= run->n_steps) return HF_OK;
   team_state s = {.plan = plan, .run = run, .status = HF_OK};
   if (run->budget_seconds > 0) s.start = s.step_start = now();
+  if (run->cursor_step > 0 || run->cursor_record > 0)
+    s.step_seconds = 1e-3; /* resumed: look at every barrier until a
+                                                                               * whole step has been timed */
   hf_team_run(n_threads, team_member, &s);
   return s.status;
+}
+
+/* A team is worth its barriers only while it has its cores: next to other busy processes a barrier can cost a time slice
+ * instead of 0.3 us, and no table knows that. So both ways are timed for TRIAL seconds, the faster one is used, and the
+ * other is tried again every AGAIN seconds. The result has the same bits either way. */
+int hf_plan_run_auto(hf_plan *plan, hf_run *run, int n_threads) {
+  static const double TRIAL = 0.004, AGAIN = 2, MEMORY = 0.2; /* seconds */
+  if (n_threads <= 1) return hf_plan_run(plan, run, 1);
+  const double start = now();
+  const int team_faster = plan->seconds[1] * plan->work[0] < plan->seconds[0] * plan->work[1];
+  int team = plan->seconds[1] < TRIAL ? 1 : plan->seconds[0] < TRIAL ? 0 : team_faster;
+  if (plan->seconds[0] >= TRIAL && plan->seconds[1] >= TRIAL && start - plan->compared > AGAIN) {
+    plan->compared = start;
+    team = !team_faster;
+    plan->seconds[team] = plan->work[team] = 0;
+  }
+  const double budget = run->budget_seconds, records = (double)(plan->n_records ? plan->n_records : 1);
+  const double before = (double)run->cursor_step + (double)run->cursor_record / records;
+  if (plan->seconds[team] < TRIAL && (budget <= 0 || budget > TRIAL)) run->budget_seconds = TRIAL;
+  const int status = hf_plan_run(plan, run, team ? n_threads : 1);
+  run->budget_seconds = budget;
+  plan->seconds[team] += now() - start;
+  plan->work[team] += (double)run->cursor_step + (double)run->cursor_record / records - before;
+  if (plan->seconds[team] > MEMORY) {
+    plan->seconds[team] /= 2;
+    plan->work[team] /= 2;
+  }
+  return status;
 }

@@ -1,12 +1,18 @@
 #define _GNU_SOURCE
 #include "threads.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#endif
 
 #include "hawfinch.h"
 
@@ -33,6 +39,26 @@ static inline void spin_pause(void) {
 #endif
 }
 
+enum { SPINS = 1000 }; /* about 20 us */
+
+/* Sleeps unless *word has changed from value already; wakes up when it has, or for no reason. */
+static void sleep_while(atomic_int *word, int value) {
+#ifdef __linux__
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+#else
+  (void)word, (void)value;
+  sched_yield();
+#endif
+}
+
+static void wake_all(atomic_int *word) {
+#ifdef __linux__
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+#else
+  (void)word;
+#endif
+}
+
 void hf_barrier_wait(hf_barrier *b, int team, void (*last)(void *context), void *context) {
   if (team == 1) {
     if (last) last(context);
@@ -42,14 +68,18 @@ void hf_barrier_wait(hf_barrier *b, int team, void (*last)(void *context), void 
   if (atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel) == team - 1) {
     if (last) last(context);
     atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
-    atomic_store_explicit(&b->phase, phase + 1, memory_order_release);
+    atomic_store(&b->phase, phase + 1);
+    if (atomic_load(&b->sleepers) > 0) wake_all(&b->phase);
     return;
   }
   for (int spins = 0; atomic_load_explicit(&b->phase, memory_order_acquire) == phase; spins++) {
-    if (spins < 4096)
+    if (spins < SPINS) {
       spin_pause();
-    else
-      sched_yield();
+      continue;
+    }
+    atomic_fetch_add(&b->sleepers, 1);
+    sleep_while(&b->phase, phase);
+    atomic_fetch_sub(&b->sleepers, 1);
   }
 }
 

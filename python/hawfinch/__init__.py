@@ -1,5 +1,7 @@
 """hawfinch: a neural-net engine. The public names, nothing else."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
+
 from . import errors as errors
 from . import initializers as initializers
 from . import kernels as kernels
@@ -101,3 +103,15 @@ from .show_config import show_config as show_config
 from .train.callbacks import Progress as Progress
 from .train.history import History as History
 from .train.trainer import Trainer as Trainer
+
+if _TYPE_CHECKING:
+    from . import data as data
+
+
+def __getattr__(name: str) -> _Any:
+    """``hawfinch.data`` is imported when it is first used: its readers need parts of Python that take time to import."""
+    if name == "data":
+        from importlib import import_module
+
+        return import_module("hawfinch.data")
+    raise AttributeError(f"module 'hawfinch' has no attribute {name!r}")

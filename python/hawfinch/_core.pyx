@@ -54,6 +54,7 @@ cdef extern from "hawfinch.h" nogil:
         double budget_seconds
         int64_t only_record, cursor_step, cursor_record
     int hf_plan_run(hf_plan *, hf_run *, int)
+    int hf_plan_run_auto(hf_plan *, hf_run *, int)
     int hf_max_threads()
     const char *hf_openmp_runtime()
     int hf_isa_count()
@@ -205,6 +206,11 @@ def random_normal(int64_t n, uint64_t seed, uint64_t stream, double mean, double
     return out
 
 
+cdef inline int run_team(hf_plan *plan, hf_run *run, int threads) noexcept nogil:
+    """threads < 0: a team of -threads where that is faster than one thread."""
+    return hf_plan_run_auto(plan, run, -threads) if threads < 0 else hf_plan_run(plan, run, threads)
+
+
 @cython.final
 cdef class Plan:
     """Records over buffers that Python owns. One run at a time: callers keep a pool of plans for parallel use."""
@@ -330,13 +336,14 @@ cdef class Plan:
             int64_t first_step=0):
         """Runs steps [first_step, n_steps); gives (status, step where it stopped). Signals are looked at every 50 ms.
 
+        threads: a team's size; negative: that of a team which is used where it has been faster than one thread lately.
         dynamic: the arrays behind the plan's Dynamic addresses, already checked. index: int64 (rows), lr: float64 (n_steps).
         """
         cdef hf_run run
         cdef int status, i
         if self.busy:
             raise RuntimeError("this plan is running already: a trainer can't be used by two threads at once")
-        if threads < 1 or threads > self.max_threads:
+        if threads == 0 or abs(threads) > self.max_threads:
             raise ValueError(f"threads must be in [1, {self.max_threads}], got {threads}")
         for i in range(self.n_dynamic):
             self.dynamic_target[i][0] = (
@@ -353,7 +360,7 @@ cdef class Plan:
         try:
             while True:
                 with nogil:
-                    status = hf_plan_run(&self.plan, &run, threads)
+                    status = run_team(&self.plan, &run, threads)
                 self.last_step = run.cursor_step
                 if status != PAUSED:
                     return status, run.cursor_step
@@ -437,7 +444,7 @@ cdef class Quick:
         try:
             while status == PAUSED_STATUS:
                 with nogil:
-                    status = hf_plan_run(&plan.plan, &run, self.threads)
+                    status = run_team(&plan.plan, &run, self.threads)
                 if status == PAUSED_STATUS:
                     PyErr_CheckSignals()
         finally:

@@ -131,7 +131,7 @@ class _Compiled:
             plan = self.free.pop()
         except IndexError:
             plan = self.plan()
-        team = plan.threads_for(1) if threads is None else min(threads, plan.max_threads)
+        team = plan.team(threads, 1)
         status, _ = plan.core.run(tuple(arrays), threads=team)
         self.free.append(plan)
         if status == _core.BAD_INDEX:

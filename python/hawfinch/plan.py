@@ -7,8 +7,9 @@ Design
 (b) Barriers: two accesses of the same bytes need one between them unless both belong to the same thread by the split.
     The split is by rows almost everywhere, so a multilayer perceptron's step needs barriers only around weight
     gradients.
-(c) Threads: a table of rates (FLOPS, BYTES, BARRIER below), not a fit at first use: a fit costs milliseconds in every
-    process and would make the team size, though never the result, vary from run to run.
+(c) Threads: an estimate decides whether a team is worth a try, then C times both ways (hf_plan_run_auto): what a barrier
+    costs depends on what else runs on the machine. The estimate is a table of rates (FLOPS, BYTES, BARRIER below).
+    Rejected: rates fitted at first use, milliseconds in every process for a number that one trial corrects anyway.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ FLOPS = {
 }  # per second and core, in small ops
 BYTES = 2.5e10  # per second and core, L2 to memory
 RECORD = 20e-9  # seconds of fixed cost per record
-BARRIER = 6e-6  # seconds: 0.3e-6 when every core is free, far more when one is late; a small gain is not worth that
+BARRIER = 1.5e-6  # seconds; 0.3e-6 when every core is free
 REGION = 1.5e-5  # seconds to start a team for a single step
 
 
@@ -265,6 +266,13 @@ class Plan:
             if time < best_time:
                 best, best_time = n, time
         return best
+
+    def team(self, threads: int | None, batch: int, steps: int = 1) -> int:
+        """What to ask of ``_core.Plan.run``: ``threads`` if given, else the estimate, to be confirmed by measurement."""
+        if threads is not None:
+            return min(threads, self.max_threads)
+        n = self.threads_for(batch, steps)
+        return -n if n > 1 else 1
 
     @property
     def memory(self) -> Memory:

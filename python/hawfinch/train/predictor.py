@@ -78,11 +78,11 @@ def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> An
         batch = min(pool.capacity, rows)
         n_steps = -(-rows // batch)
         status, _ = plan.core.run(
-            tuple(results), n_steps=n_steps, batch=batch, rows=rows, threads=threads or plan.threads_for(batch, n_steps)
+            tuple(results), n_steps=n_steps, batch=batch, rows=rows, threads=plan.team(threads, batch, n_steps)
         )
         plan.core.drop_sources()
         pool.free.append(plan)
-        if pool.capacity == SMALL and len(arrays) == len(results) == 1 and plan.threads_for(SMALL) == 1:
+        if pool.capacity == SMALL and len(arrays) == len(results) == 1 and plan.team(None, SMALL) == 1:
             model._quick = _core.Quick(pool.free, arrays, 1, SMALL, 1, results[0])
         if status == _core.BAD_INDEX:
             raise LabelError("an index is outside of the table that it reads")

@@ -200,7 +200,7 @@ class Trainer:
         batch = min(batch_size, rows)
         engine = self._plan(target, data.weight is not None, batch, True)
         n_steps = -(-rows // batch)
-        team = _check_threads(threads) or self.threads or engine.plan.threads_for(batch, n_steps)
+        team = engine.plan.team(_check_threads(threads) or self.threads, batch, n_steps)
         self.stop, self.epochs_planned = False, epochs
         for call in events["on_fit_begin"]:
             call(self)
@@ -320,7 +320,7 @@ class Trainer:
         weight = self._weights(target, sample_weight, None)
         self._check(arrays, target)
         engine = self._plan(target, weight is not None, rows, True)
-        team = _check_threads(threads) or self.threads or engine.plan.threads_for(rows)
+        team = engine.plan.team(_check_threads(threads) or self.threads, rows)
         self._run(engine, _Data(arrays, target, weight), rows, 1, None, np.array([lr]), team)
         if weight is None and len(arrays) == 1 and isinstance(y, np.ndarray):
             self._quick = _core.Quick([engine], (arrays[0], y), rows, rows, team, engine.value, engine.value)
@@ -349,7 +349,7 @@ class Trainer:
             engine.set_data(*data)
             engine.sums[:] = 0
             n_steps = -(-rows // batch)
-            team = threads or self.threads or engine.plan.threads_for(batch, n_steps)
+            team = engine.plan.team(threads or self.threads, batch, n_steps)
             status, step = engine.core.run((), n_steps, batch, rows, None, None, self.seed, 0, team)
             engine.core.drop_sources()
             if status == _core.BAD_INDEX:
