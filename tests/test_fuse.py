@@ -241,8 +241,8 @@ def test_numbers_are_immediates():
     x = np.array([0.5, 2.0])
     for fn, code in (
         (lambda v: v + 3, "add_imm"), (lambda v: 3 + v, "add_imm"), (lambda v: v - 3, "sub_imm"),
-        (lambda v: 3 - v, "rsub"), (lambda v: v / 3, "div_imm"), (lambda v: 3 / v, "rdiv"), (lambda v: v**3, "pow_imm"),
-        (lambda v: O.maximum(3, v), "maximum_imm"), (lambda v: v > 3, "greater_imm"),
+        (lambda v: 3 - v, "rsub"), (lambda v: v / 3, "div_imm"), (lambda v: 3 / v, "rdiv"),
+        (lambda v: v**3, "pow_imm"), (lambda v: O.maximum(3, v), "maximum_imm"), (lambda v: v > 3, "greater_imm"),
         (lambda v: O.greater(3, v), "less_imm"), (lambda v: O.less_equal(3, v), "greater_equal_imm"),
     ):  # fmt: skip
         assert steps(fn, x)[0].code == (code,)

@@ -105,7 +105,8 @@ def test_float64_anywhere_gives_a_float64_plan_and_all_else_float32():
 def test_arithmetic_on_integers_is_on_real_numbers():
     i = np.arange(-3, 3)
     for f in (lambda x: x + 0, lambda x: x * 1, lambda x: x + 1, lambda x: x / 2, lambda x: -x, O.tanh, O.sum,
-              O.to_real, lambda x: O.where(x > 0, x, 2 * x), lambda x: O.max(x, 0), lambda x: x @ np.ones((6, 2))):  # fmt: skip
+              O.to_real, lambda x: O.where(x > 0, x, 2 * x), lambda x: O.max(x, 0),
+              lambda x: x @ np.ones((6, 2))):  # fmt: skip
         g = hf.compile(f)
         assert g(i).dtype == np.float32
         np.testing.assert_array_equal(g(i), g(i.astype(np.float32)))

@@ -2,101 +2,43 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
-from . import errors as errors
-from . import initializers as initializers
-from . import kernels as kernels
-from . import nn as nn
-from . import ops as ops
-from .compile import compile as compile
-from .compile import value_and_grad as value_and_grad
-from .errors import HawfinchError as HawfinchError
-from .errors import NonFiniteError as NonFiniteError
+from . import errors as errors, initializers as initializers, kernels as kernels, nn as nn, ops as ops
+from .compile import compile as compile, value_and_grad as value_and_grad
+from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
 from .interop.checkpoint import load as load
 from .losses import (
     MAE as MAE,
-)
-from .losses import (
     MSE as MSE,
-)
-from .losses import (
     BCEWithLogits as BCEWithLogits,
-)
-from .losses import (
     Huber as Huber,
-)
-from .losses import (
     Loss as Loss,
-)
-from .losses import (
     SoftmaxCrossEntropy as SoftmaxCrossEntropy,
 )
 from .nn import (
     ELU as ELU,
-)
-from .nn import (
     GELU as GELU,
-)
-from .nn import (
     BatchNorm as BatchNorm,
-)
-from .nn import (
     Dropout as Dropout,
-)
-from .nn import (
     Flatten as Flatten,
-)
-from .nn import (
     LayerNorm as LayerNorm,
-)
-from .nn import (
     LeakyReLU as LeakyReLU,
-)
-from .nn import (
     Linear as Linear,
-)
-from .nn import (
     LogSoftmax as LogSoftmax,
-)
-from .nn import (
     Module as Module,
-)
-from .nn import (
     ReLU as ReLU,
-)
-from .nn import (
     Sequential as Sequential,
-)
-from .nn import (
     Sigmoid as Sigmoid,
-)
-from .nn import (
     SiLU as SiLU,
-)
-from .nn import (
     Softmax as Softmax,
-)
-from .nn import (
     Softplus as Softplus,
-)
-from .nn import (
     Tanh as Tanh,
 )
 from .optim import (
     SGD as SGD,
-)
-from .optim import (
     Adagrad as Adagrad,
-)
-from .optim import (
     Adam as Adam,
-)
-from .optim import (
     AdamW as AdamW,
-)
-from .optim import (
     Optimizer as Optimizer,
-)
-from .optim import (
     RMSprop as RMSprop,
 )
 from .show_config import show_config as show_config
@@ -109,7 +51,7 @@ if _TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> _Any:
-    """``hawfinch.data`` is imported when it is first used: its readers need parts of Python that take time to import."""
+    """``hawfinch.data`` is imported at its first use: its readers need parts of Python that are slow to import."""
     if name == "data":
         from importlib import import_module
 

@@ -7,9 +7,10 @@ Design
 (b) Barriers: two accesses of the same bytes need one between them unless both belong to the same thread by the split.
     The split is by rows almost everywhere, so a multilayer perceptron's step needs barriers only around weight
     gradients.
-(c) Threads: an estimate decides whether a team is worth a try, then C times both ways (hf_plan_run_auto): what a barrier
-    costs depends on what else runs on the machine. The estimate is a table of rates (FLOPS, BYTES, BARRIER below).
-    Rejected: rates fitted at first use, milliseconds in every process for a number that one trial corrects anyway.
+(c) Threads: an estimate decides whether a team is worth a try, then C times both ways (hf_plan_run_auto): what a
+    barrier costs depends on what else runs on the machine. The estimate is a table of rates (FLOPS, BYTES, BARRIER
+    below). Rejected: rates fitted at first use, milliseconds in every process for a number that one trial corrects
+    anyway.
 """
 
 from __future__ import annotations
@@ -268,7 +269,8 @@ class Plan:
         return best
 
     def team(self, threads: int | None, batch: int, steps: int = 1) -> int:
-        """What to ask of ``_core.Plan.run``: ``threads`` if given, else the estimate, to be confirmed by measurement."""
+        """What to ask of ``_core.Plan.run``: ``threads`` if given, else the estimate, to be confirmed by
+        measurement."""
         if threads is not None:
             return min(threads, self.max_threads)
         n = self.threads_for(batch, steps)

@@ -18,8 +18,7 @@ from ..autodiff import gradients
 from ..compile import fresh
 from ..errors import ShapeError
 from ..fuse import fuse, rewrite
-from ..graph import BATCH, Array, Graph, Shape, Tensor, apply, input_tensor, leaf, numel, tracing
-from ..graph import PARAM as PARAM_OP
+from ..graph import BATCH, PARAM as PARAM_OP, Array, Graph, Shape, Tensor, apply, input_tensor, leaf, numel, tracing
 from ..losses import Loss, per_row
 from ..metrics import Metric
 from ..nn.module import Module, Store
