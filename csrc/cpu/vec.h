@@ -1,8 +1,10 @@
 /* One vector register of `real`, for the matmul micro-kernel alone: the other kernels use `omp simd`.
  *
  *   vreal, VL elements     vload, vstore (unaligned)      vset1(x)    vfma(a, b, c) = a * b + c
- *   vload_n, vstore_n: the first n elements only (0 < n <= VL); what lies behind them is never touched
- *   MR1, MR2, MR4: most rows of a register tile that is 1, 2, 4 vectors wide (accumulators + operands fit the registers)
+ *   vload_n, vstore_n: the first n elements only (0 < n <= VL), the others 0; what lies behind them is never touched.
+ *   MASKED: they cost no more than vload and vstore
+ *   vtranspose(v): VL vectors in place
+ *   MR1, MR2, MR4: most rows of a register tile that is 1, 2, 4 vectors wide (accumulators + operands fit)
  */
 #ifndef HF_VEC_H
 #define HF_VEC_H
@@ -39,8 +41,7 @@ enum { VL = 16 };
 #define vstore_n(p, v, n) _mm512_mask_storeu_ps(p, (__mmask16)(0xffffu >> (16 - (n))), v)
 #endif
 
-#else
-#if defined(HF_ISA_avx2)
+#elif defined(HF_ISA_avx2)
 enum { MR1 = 12, MR2 = 6, MR4 = 2 };
 #ifdef HF_F64
 typedef __m256d vreal;
@@ -49,6 +50,9 @@ enum { VL = 4 };
 #define vstore(p, v) _mm256_storeu_pd(p, v)
 #define vset1(x) _mm256_set1_pd(x)
 #define vfma(a, b, c) _mm256_fmadd_pd(a, b, c)
+#define vmask(n) _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3))
+#define vload_n(p, n) _mm256_maskload_pd(p, vmask(n))
+#define vstore_n(p, v, n) _mm256_maskstore_pd(p, vmask(n), v)
 #else
 typedef __m256 vreal;
 enum { VL = 8 };
@@ -56,6 +60,9 @@ enum { VL = 8 };
 #define vstore(p, v) _mm256_storeu_ps(p, v)
 #define vset1(x) _mm256_set1_ps(x)
 #define vfma(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define vmask(n) _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+#define vload_n(p, n) _mm256_maskload_ps(p, vmask(n))
+#define vstore_n(p, v, n) _mm256_maskstore_ps(p, vmask(n), v)
 #endif
 
 #elif defined(HF_ISA_neon)
@@ -87,6 +94,10 @@ typedef real vreal_unaligned __attribute__((vector_size(16), aligned(sizeof(real
 #define vfma(a, b, c) ((a) * (b) + (c))
 #endif
 
+#ifdef vload_n
+enum { MASKED = 1 };
+#else
+enum { MASKED = 0 };
 static inline vreal vload_n(const real *p, int n) {
   real t[VL] = {0};
   memcpy(t, p, (size_t)n * sizeof(real));
@@ -98,4 +109,38 @@ static inline void vstore_n(real *p, vreal v, int n) {
   memcpy(p, t, (size_t)n * sizeof(real));
 }
 #endif
+
+/* v = its transpose, VL x VL, in log2(VL) rounds: each swaps the off-diagonal s x s blocks of all 2s x 2s blocks. */
+HF_INLINE void vtranspose(vreal *v) {
+#ifndef __clang__
+#ifdef HF_F64
+  typedef int64_t vindex __attribute__((vector_size(sizeof(vreal))));
+#else
+  typedef int32_t vindex __attribute__((vector_size(sizeof(vreal))));
+#endif
+  vindex lane;
+#pragma GCC unroll 16
+  for (int l = 0; l < VL; l++) lane[l] = l;
+#endif
+#pragma GCC unroll 4
+  for (int s = 1; s < VL; s *= 2) {
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) {
+      if (i & s) continue;
+      const vreal a = v[i], b = v[i + s];
+#ifdef __clang__ /* has no __builtin_shuffle, and makes shuffles of this */
+#pragma GCC unroll 16
+      for (int l = 0; l < VL; l++) {
+        v[i][l] = l & s ? b[l - s] : a[l];
+        v[i + s][l] = l & s ? b[l] : a[l + s];
+      }
+#else
+      const vindex from_b = ((lane & s) != 0) & (VL - s); /* b's lanes count from VL */
+      v[i] = __builtin_shuffle(a, b, lane + from_b);
+      v[i + s] = __builtin_shuffle(a, b, lane + s + from_b);
+#endif
+    }
+  }
+}
+
 #endif

@@ -125,9 +125,8 @@ int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads) {
   if (run->cursor_step >= run->n_steps) return HF_OK;
   team_state s = {.plan = plan, .run = run, .status = HF_OK};
   if (run->budget_seconds > 0) s.start = s.step_start = now();
-  if (run->cursor_step > 0 || run->cursor_record > 0)
-    s.step_seconds = 1e-3; /* resumed: look at every barrier until a
-                                                                               * whole step has been timed */
+  /* resumed: the clock is read at every barrier until a whole step has been timed, as if steps were long */
+  if (run->cursor_step > 0 || run->cursor_record > 0) s.step_seconds = 1e-3;
   hf_team_run(n_threads, team_member, &s);
   return s.status;
 }

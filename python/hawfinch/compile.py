@@ -164,8 +164,6 @@ class Function:
 
     def __call__(self, *args: Any, out: Array | None = None, threads: int | None = None) -> Any:
         threads = self.threads if threads is None else threads
-        if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
-            raise ArgumentError(f"threads must be a whole number from 1 on, got {threads!r}")
         compiled, arrays = self._lookup(args)
         if out is not None:
             if len(compiled.meta) != 1:

@@ -27,7 +27,7 @@ def per_row(values: Tensor) -> Tensor:
 class Loss:
     """Base. ``check`` gives the target array as it goes into the plan, or raises."""
 
-    name = "loss"
+    checks_values = False  # whether ``check`` looks at the values of real targets, not only at their shape
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} defines no __call__(prediction, target)")
@@ -102,6 +102,8 @@ class SoftmaxCrossEntropy(Loss):
     "balanced"; integer labels only. Raises LabelError for labels out of range, DTypeError for float labels.
     """
 
+    checks_values = True
+
     def __init__(self, *, label_smoothing: float = 0.0, class_weight: ClassWeight = None):
         if not 0 <= label_smoothing < 1:
             raise ArgumentError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
@@ -156,6 +158,8 @@ class SoftmaxCrossEntropy(Loss):
 
 class BCEWithLogits(Loss):
     """softplus(x) - x t: binary cross-entropy of sigmoid(x) against targets in [0, 1], of the output's shape."""
+
+    checks_values = True
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         return per_row(ops.softplus(prediction) - prediction * target)

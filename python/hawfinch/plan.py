@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core
+from .errors import ArgumentError
 from .graph import Array, Dim, Size, Tensor, numel, size_at
 from .ops.shape import RESHAPE
 from .steps import Step
@@ -83,6 +84,13 @@ def aligned_zeros(nbytes: int) -> Array:
     raw = np.zeros(nbytes + ALIGN, np.uint8)
     start = -_core.address(raw) % ALIGN
     return raw[start : start + nbytes]
+
+
+def check_threads(threads: int | None) -> int | None:
+    """threads itself; raises ArgumentError unless it is None or a whole number from 1 on."""
+    if threads is None or (isinstance(threads, int | np.integer) and not isinstance(threads, bool) and threads >= 1):
+        return threads
+    raise ArgumentError(f"threads must be a whole number >= 1, got {threads!r}")
 
 
 class Plan:
@@ -271,8 +279,8 @@ class Plan:
     def team(self, threads: int | None, batch: int, steps: int = 1) -> int:
         """What to ask of ``_core.Plan.run``: ``threads`` if given, else the estimate, to be confirmed by
         measurement."""
-        if threads is not None:
-            return min(threads, self.max_threads)
+        if check_threads(threads) is not None:
+            return min(int(threads), self.max_threads)  # type: ignore[arg-type]
         n = self.threads_for(batch, steps)
         return -n if n > 1 else 1
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _core
 from ..compile import check_out
-from ..errors import LabelError
+from ..errors import ArgumentError, LabelError
 from ..graph import Array, size_at
 from ..nn.module import Module
 from ..plan import Plan
@@ -82,8 +82,9 @@ def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> An
         )
         plan.core.drop_sources()
         pool.free.append(plan)
-        if pool.capacity == SMALL and len(arrays) == len(results) == 1 and plan.team(None, SMALL) == 1:
-            model._quick = _core.Quick(pool.free, arrays, 1, SMALL, 1, results[0])
+        if pool.capacity == SMALL and len(arrays) == len(results) == 1:
+            most = next((n for n in (SMALL, 16, 4, 1) if plan.threads_for(n) == 1), 0)
+            model._quick = _core.Quick(pool.free, arrays, 1, most, 1, results[0])
         if status == _core.BAD_INDEX:
             raise LabelError("an index is outside of the table that it reads")
     return results[0] if len(results) == 1 else tuple(results)
@@ -92,6 +93,8 @@ def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> An
 def _results(pool: Pool, rows: int, out: Array | None, arrays: tuple[Array, ...]) -> list[Array]:
     shapes: list[tuple[tuple[int, ...], str]] = pool.shapes(rows)
     if out is not None:
+        if len(shapes) > 1:
+            raise ArgumentError(f"out: the model has {len(shapes)} outputs; leave it out and take the tuple")
         check_out(out, *shapes[0], list(arrays))
         return [out]
     return [np.empty(shape, dtype) for shape, dtype in shapes]

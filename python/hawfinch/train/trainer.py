@@ -16,10 +16,10 @@ from ..losses import ClassWeight, Loss, get_loss, weights_of_labels
 from ..metrics import get_metrics
 from ..nn.module import Module
 from ..optim import Optimizer, get_optimizer
-from ..plan import Memory, Plan, aligned_zeros
+from ..plan import Memory, Plan, aligned_zeros, check_threads
 from .arrays import as_data, as_inputs, check_features, check_finite, check_lengths
 from .callbacks import collect
-from .engine import SCRATCH_THREADS, BatchPlan
+from .engine import BatchPlan
 from .history import History
 
 
@@ -62,7 +62,7 @@ class Trainer:
             raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
         self.model, self.loss, self.optimizer = model, get_loss(loss), get_optimizer(optimizer)
         self.metrics = get_metrics(metrics, self.loss)
-        self.seed, self.threads = int(seed), _check_threads(threads)
+        self.seed, self.threads = int(seed), check_threads(threads)
         self.steps = 0
         self.epochs = 0
         self.epochs_planned = 0
@@ -200,7 +200,7 @@ class Trainer:
         batch = min(batch_size, rows)
         engine = self._plan(target, data.weight is not None, batch, True)
         n_steps = -(-rows // batch)
-        team = engine.plan.team(_check_threads(threads) or self.threads, batch, n_steps)
+        team = engine.plan.team(self.threads if threads is None else threads, batch, n_steps)
         self.stop, self.epochs_planned = False, epochs
         for call in events["on_fit_begin"]:
             call(self)
@@ -320,9 +320,10 @@ class Trainer:
         weight = self._weights(target, sample_weight, None)
         self._check(arrays, target)
         engine = self._plan(target, weight is not None, rows, True)
-        team = engine.plan.team(_check_threads(threads) or self.threads, rows)
+        team = engine.plan.team(self.threads if threads is None else threads, rows)
         self._run(engine, _Data(arrays, target, weight), rows, 1, None, np.array([lr]), team)
-        if weight is None and len(arrays) == 1 and isinstance(y, np.ndarray):
+        looks_safe = target.dtype.kind == "i" or not self.loss.checks_values  # C checks labels, but no other values
+        if weight is None and len(arrays) == 1 and isinstance(y, np.ndarray) and looks_safe:
             self._quick = _core.Quick([engine], (arrays[0], y), rows, rows, team, engine.value, engine.value)
         return float(engine.value[0])
 
@@ -339,7 +340,7 @@ class Trainer:
         self._check(arrays, target)
         weight = self._weights(target, sample_weight, None)
         data = _Data(arrays, target, weight)
-        return self._evaluate(data, _whole("batch_size", batch_size, 1), _check_threads(threads))
+        return self._evaluate(data, _whole("batch_size", batch_size, 1), threads)
 
     def _evaluate(self, data: _Data, batch: int, threads: int | None) -> dict[str, float]:
         rows = len(data.y)
@@ -349,7 +350,7 @@ class Trainer:
             engine.set_data(*data)
             engine.sums[:] = 0
             n_steps = -(-rows // batch)
-            team = engine.plan.team(threads or self.threads, batch, n_steps)
+            team = engine.plan.team(self.threads if threads is None else threads, batch, n_steps)
             status, step = engine.core.run((), n_steps, batch, rows, None, None, self.seed, 0, team)
             engine.core.drop_sources()
             if status == _core.BAD_INDEX:
@@ -375,7 +376,3 @@ def _whole(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ArgumentError(f"{name} must be a whole number >= {least}, got {value!r}")
     return int(value)
-
-
-def _check_threads(threads: int | None) -> int | None:
-    return None if threads is None else min(_whole("threads", threads, 1), SCRATCH_THREADS)
