@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from cases import log_softmax
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import hawfinch as hf
 from hawfinch.fuse import MAX_NODES, fuse, rewrite
@@ -93,6 +92,9 @@ def test_a_bias_is_no_bias_when_the_product_is_used_elsewhere_or_the_shape_diffe
 
     assert [s.fields["bias"] for s in steps(fn, X) if s.op == "matmul"] == [None]
     a, b = hf.compile(fn)(X)
+    np.testing.assert_allclose(a, X @ W + B, rtol=1e-12, atol=1e-13)
+    y, a = hf.compile(lambda x: ((y := x @ W), y + B))(X)
+    np.testing.assert_allclose(y, X @ W, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(a, X @ W + B, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(b, np.exp(X @ W), rtol=1e-12)
     for shape in ((6, 4), (1, 4), (6, 1), (1,), ()):

@@ -203,7 +203,7 @@ def test_initializer(name: str) -> None:
         "kaiming_normal": math.sqrt(2 / 200), "xavier_uniform": math.sqrt(2 / 500), "xavier_normal": math.sqrt(2 / 500),
     }  # fmt: skip
     assert w["0.weight"].std() == pytest.approx(spread[name], rel=0.02)
-    assert w["0.weight"].mean() == pytest.approx(name == "ones", abs=5 * spread[name] / math.sqrt(60_000) + 1e-9)
+    assert w["0.weight"].mean() == pytest.approx(float(name == "ones"), abs=5 * spread[name] / math.sqrt(60_000) + 1e-9)
     assert name == "torch_default" or (w["0.bias"] == 0).all()
 
 
@@ -302,7 +302,7 @@ def test_what_forward_may_not_do() -> None:
         (lambda x: None, TypeError, "forward gave NoneType"),
         (lambda x: hf.ops.mean(x), ShapeError, "first axis"),
         (lambda x: hf.ops.sum(x, 0), ShapeError, "first axis"),
-        (lambda x: x if x else x, TypeError, "hf.ops.where"),
+        (lambda x: x if x else -x, TypeError, "hf.ops.where"),
         (lambda x: np.tanh(x), TypeError, "Tensor"),
         (lambda x: x + "a", TypeError, "numbers"),
         (lambda x: [x[i] for i in range(len(x))], TypeError, "batch size"),
@@ -377,20 +377,79 @@ def test_a_model_inside_another_shares_its_values() -> None:
     assert not (encoder.parameters()["0.weight"] == 0).all()
 
 
+class Two(hf.Module):
+    def __init__(self, out: int = 2) -> None:
+        self.body, self.head, self.end = hf.Linear(40), hf.Linear(out), hf.ReLU()
+
+    def forward(self, x: Any) -> Any:
+        return self.end(self.head(self.body(x)))
+
+
 def test_an_exchanged_layer_is_used() -> None:
-    class Two(hf.Module):
-        def __init__(self) -> None:
-            self.a = hf.Linear(3)
-
-        def forward(self, x: Any) -> Any:
-            return self.a(x)
-
+    """A new head on a trained body, wider than the old buffers: new values for it alone."""
     model = Two()
+    trainer = hf.Trainer(model, "mse")
+    trainer.fit(X, X[:, :2])
     for _ in range(3):
         model.predict(X[:4])
-    model.a = hf.Linear(3, init="zeros")
-    model._input = None  # built anew
-    assert (model.predict(X[:4]) == 0).all()
+    body = model.parameters()["body.weight"].copy()
+    model.head = hf.Linear(3000)
+    y = model.predict(X[:4])
+    p = model.parameters()
+    assert y.shape == (4, 3000) and p["head.weight"].shape == (40, 3000) and np.array_equal(p["body.weight"], body)
+    hidden = X[:4] @ p["body.weight"] + p["body.bias"]
+    np.testing.assert_allclose(y, np.maximum(hidden @ p["head.weight"] + p["head.bias"], 0), rtol=1e-3, atol=1e-4)
+    with pytest.raises(ShapeError, match="new Trainer"):
+        trainer.fit(X, np.zeros((30, 3000)))
+    history = hf.Trainer(model, "mse").fit(X, np.ones((30, 3000)), epochs=5)
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_exchanged_layers_without_parameters_and_options() -> None:
+    """Also through calls that repeat: predict, step, fit."""
+    model = Two()
+    trainer = hf.Trainer(model, "mse", hf.SGD(lr=0.0))
+    y = np.zeros((30, 2), np.float32)
+    for _ in range(3):
+        before = model.predict(X[:4])
+        trainer.step(X, y)
+    model.end = hf.Tanh()
+    p = model.parameters()
+    linear = (X @ p["body.weight"] + p["body.bias"]) @ p["head.weight"] + p["head.bias"]
+    np.testing.assert_allclose(model.predict(X[:4]), np.tanh(linear[:4]), rtol=1e-4, atol=1e-5)
+    assert not np.array_equal(model.predict(X[:4]), before)
+    assert trainer.step(X, y) == pytest.approx((np.tanh(linear) ** 2).mean(), rel=1e-4)
+    model.end = hf.LeakyReLU(0.5)
+    assert trainer.fit(X, y, batch_size=30)["loss"][-1] == pytest.approx(
+        (np.where(linear > 0, linear, linear / 2) ** 2).mean(), rel=1e-4
+    )
+    model.end.negative_slope = -1.0
+    np.testing.assert_allclose(model.predict(X[:4]), np.abs(linear[:4]), rtol=1e-4, atol=1e-5)
+    assert trainer.step(X, y) == pytest.approx((linear**2).mean(), rel=1e-4)
+
+
+def test_a_dtype_set_on_a_built_model() -> None:
+    model = Two()
+    before = model.predict(X)
+    model.dtype = "float64"
+    after = model.predict(X)
+    assert after.dtype == np.float64
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+
+
+def test_training_drops_no_plans_that_still_fit() -> None:
+    """Building other models, reading parameters, predicting: none of it makes a model's plans anew."""
+    model = Two()
+    trainer = hf.Trainer(model, "mse")
+    trainer.fit(X, X[:, :2])
+    model.predict(X)
+    plans, pools = dict(trainer._plans), dict(model._pools)
+    hf.Sequential(hf.Linear(3)).build((2,))
+    model.metadata = {"a": "b"}
+    model.parameters()["head.bias"][...] = 1
+    trainer.fit(X, X[:, :2])
+    model.predict(X)
+    assert plans == trainer._plans and pools == model._pools
 
 
 @pytest.mark.parametrize("by", ["deepcopy", "pickle"])

@@ -6,8 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from cases import CASES, EXACT, IDS, MODES, cast, erf, log_softmax, outputs, problems, sigmoid, softplus
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 import hawfinch as hf

@@ -211,7 +211,7 @@ fit = lambda: trainer.fit(xs, ys, batch_size=2048, shuffle=False)
 def test_ctrl_c(program: str, threads: int) -> None:
     """KeyboardInterrupt comes out of a long fit; the model stays whole. Tiny steps, one long epoch, steps of seconds.
 
-    The bound is that of a test for hangs, wide enough for a busy machine.
+    The bound finds hangs, and fits that wait for the end of an epoch; it is wide enough for a busy machine.
     """
     code = PROLOGUE + globals()[program].replace("THREADS", str(threads)) + INTERRUPTED
     process = subprocess.Popen(
@@ -224,7 +224,7 @@ def test_ctrl_c(program: str, threads: int) -> None:
         process.send_signal(signal.SIGINT)
         start = time.monotonic()
         assert process.stdout.readline() == "stopped\n"
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < (5 if program == "HUGE" else 2)
         assert int(process.stdout.readline()) > 0 or program == "HUGE"
         err = process.communicate(timeout=60)[1]
         assert process.returncode == 0, err
@@ -356,7 +356,6 @@ void *mmap(void *a, size_t n, int prot, int flags, int fd, off_t at) {
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux" or not hasattr(os, "confstr"), reason="the counter needs glibc")
 def test_nothing_is_allocated_while_a_plan_runs(tmp_path: Path) -> None:
     """malloc and its kin, and mmap, are counted around a run of one step and around one of 1,000: equally many.
 
@@ -387,8 +386,7 @@ for threads in (1, 2):
         trainer = hf.Trainer(model, "softmax_cross_entropy", optimizer, metrics=["accuracy"], threads=threads)
         trainer.fit(x, y, batch_size=50)  # ten full batches and a short one
         engine = next(iter(trainer._plans.values()))
-        rates, order = np.full(1000, 1e-3), np.arange(512)
-        weight = None
+        rates = np.full(1000, 1e-3)
         index = np.arange(50_000) % 512
         def go(n):
             engine.core.run((), n, 50, 50 * n - 1, index, rates, 0, 0, threads)

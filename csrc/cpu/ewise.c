@@ -149,7 +149,8 @@ static void run_plane(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, 
 }
 
 /* Rows [r0, r1) of the domain, columns [c0, c1) of its last dimension (all of them but in a matmul's epilogue). */
-static void cpu_ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
+static void cpu_ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, int64_t r1, int64_t c0,
+                             int64_t c1) {
   block_regs r;
   plane p;
   const int64_t d0 = e->dim[0], d1 = e->dim[1], d2 = e->dim[2], inner = d0 * d1 * d2;
@@ -160,8 +161,8 @@ static void cpu_ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t 
   for (int i = 0; i < e->n_in && flat; i++) {
     const int64_t *s = e->in_stride + 3 * i;
     const int scalar = e->in_row[i] == 0 && (d0 == 1 || s[0] == 0) && (d1 == 1 || s[1] == 0) && (d2 == 1 || s[2] == 0);
-    const int contiguous = e->in_row[i] == inner && (d0 == 1 || s[0] == d1 * d2) && (d1 == 1 || s[1] == d2) &&
-                           (d2 == 1 || s[2] == 1);
+    const int contiguous =
+        e->in_row[i] == inner && (d0 == 1 || s[0] == d1 * d2) && (d1 == 1 || s[1] == d2) && (d2 == 1 || s[2] == 1);
     flat = scalar || contiguous;
     p.rs[i] = 0;
     p.cs[i] = scalar ? 0 : 1;

@@ -40,14 +40,10 @@ HF_INLINE real reduce_tree(const int kind, real *lane) {
 }
 
 /* to(LANES) = x(n), then pad; n <= LANES. No memcpy: its call costs more than the rest of a short run. */
-HF_INLINE void pad_lanes(real *to, const real *x, int n, real pad) {
-  FOR_LANES to[l] = l < n ? x[l] : pad;
-}
+HF_INLINE void pad_lanes(real *to, const real *x, int n, real pad) { FOR_LANES to[l] = l < n ? x[l] : pad; }
 
 /* to(n) = x(LANES). */
-HF_INLINE void crop_lanes(real *to, const real *x, int n) {
-  FOR_LANES if (l < n) to[l] = x[l];
-}
+HF_INLINE void crop_lanes(real *to, const real *x, int n) { FOR_LANES if (l < n) to[l] = x[l]; }
 
 /* x(n) to one number. */
 HF_INLINE real reduce_run(const int kind, const real *x, int64_t n, real center) {

@@ -57,8 +57,7 @@ HF_INLINE void softmax_tile_rows(const int log, real *y, const real *x, int64_t 
   real max[LANES], sum[LANES] = {0};
   tile_load(t, x, n, cols);
   tile_max(max, t, cols);
-  for (int64_t j = 0; j < cols; j++)
-    FOR_LANES {
+  for (int64_t j = 0; j < cols; j++) FOR_LANES {
       const real d = t[j][l] - max[l], e = EXP_NONPOS(d);
       t[j][l] = log ? d : e;
       sum[l] += e;
@@ -72,8 +71,7 @@ HF_INLINE void softmax_tile_rows(const int log, real *y, const real *x, int64_t 
 HF_INLINE real exp_run(const int store, real *e, const real *x, int64_t n, real max) {
   real sum[LANES] = {0}, tail[LANES];
   int64_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    FOR_LANES {
+  for (; i + LANES <= n; i += LANES) FOR_LANES {
       const real v = EXP_NONPOS(x[i + l] - max);
       if (store) e[i + l] = v;
       sum[l] += v;
@@ -139,8 +137,7 @@ HF_INLINE void xent_tile_rows(const hf_softmax_cross_entropy_args *p, const xent
     for (int64_t j = 0; j < cols; j++) FOR_LANES target[j][l] = hf_fma(k.on, target[j][l], k.off);
   }
   tile_max(max, t, cols);
-  for (int64_t j = 0; j < cols; j++)
-    FOR_LANES {
+  for (int64_t j = 0; j < cols; j++) FOR_LANES {
       const real d = t[j][l] - max[l], e = EXP_NONPOS(d), u = target[j][l];
       t[j][l] = e;
       sum[l] += e;

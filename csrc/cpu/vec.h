@@ -9,8 +9,6 @@
 #ifndef HF_VEC_H
 #define HF_VEC_H
 
-#include <string.h>
-
 #include "types.h"
 
 #if defined(HF_ISA_avx512) || defined(HF_ISA_avx2)
@@ -99,14 +97,18 @@ enum { MASKED = 1 };
 #else
 enum { MASKED = 0 };
 static inline vreal vload_n(const real *p, int n) {
-  real t[VL] = {0};
-  memcpy(t, p, (size_t)n * sizeof(real));
+  real t[VL] = {p[0]};
+#pragma GCC unroll 4
+  for (int l = 1; l < VL; l++)
+    if (l < n) t[l] = p[l];
   return vload(t);
 }
 static inline void vstore_n(real *p, vreal v, int n) {
   real t[VL];
   vstore(t, v);
-  memcpy(p, t, (size_t)n * sizeof(real));
+#pragma GCC unroll 4
+  for (int l = 0; l < VL; l++)
+    if (l < n) p[l] = t[l];
 }
 #endif
 

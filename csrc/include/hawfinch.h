@@ -28,8 +28,17 @@ typedef enum hf_dtype { HF_FLOAT32 = 0, HF_FLOAT64 = 1 } hf_dtype;
 
 /* Element types of a user's array, in the order of hf_array.dtype. */
 typedef enum hf_source_dtype {
-  HF_SRC_F32, HF_SRC_F64, HF_SRC_I8, HF_SRC_I16, HF_SRC_I32, HF_SRC_I64,
-  HF_SRC_U8, HF_SRC_U16, HF_SRC_U32, HF_SRC_U64, HF_SRC_BOOL
+  HF_SRC_F32,
+  HF_SRC_F64,
+  HF_SRC_I8,
+  HF_SRC_I16,
+  HF_SRC_I32,
+  HF_SRC_I64,
+  HF_SRC_U8,
+  HF_SRC_U16,
+  HF_SRC_U32,
+  HF_SRC_U64,
+  HF_SRC_BOOL
 } hf_source_dtype;
 
 typedef enum hf_reduce_kind { HF_SUM, HF_MEAN, HF_MAX, HF_MIN, HF_ARGMAX } hf_reduce_kind;

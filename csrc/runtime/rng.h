@@ -40,8 +40,6 @@ static inline uint32_t hf_mask_word(uint64_t seed, uint64_t step, uint32_t strea
   return r.w[e >> 4 & 3];
 }
 
-static inline uint32_t hf_mask_threshold(double p) {
-  return p >= 1 ? UINT32_MAX : (uint32_t)(p * 4294967296.0);
-}
+static inline uint32_t hf_mask_threshold(double p) { return p >= 1 ? UINT32_MAX : (uint32_t)(p * 4294967296.0); }
 
 #endif

@@ -19,7 +19,7 @@ ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 
 def per_row(values: Tensor) -> Tensor:
     """The mean over all axes but the first."""
-    if values.ndim <= 1:
+    if not isinstance(values, Tensor) or values.ndim <= 1:  # no tensor: the engine says what is wrong
         return values
     return ops.mean(values, tuple(range(1, values.ndim)))
 

@@ -87,10 +87,11 @@ class Program:
             imm = node.attrs["p"]
         self._add(name, dst, *(int(r) for r in regs), imm=imm, stream=node.attrs.get("stream", 0))
 
-    def _add(self, name: str, dst: int, a: int, b: int = 0, c: int = 0, *, imm: float = 0.0, stream: int = 0) -> None:
-        for r in (a, b, c):
+    def _add(self, name: str, dst: int, *regs: int, imm: float = 0.0, stream: int = 0) -> None:
+        for r in regs:
             if r < len(self.inputs):
                 self.last_read[r] = len(self.code)
+        a, b, c = (*regs, 0, 0)[:3]
         self.code.append(OPCODE[name] | dst << 8 | a << 16 | b << 24 | c << 32 | stream << 40)
         self.imm.append(imm)
         self.names.append(name)

@@ -34,7 +34,7 @@ static int chance(int one_in) { return below(one_in) == 0; }
 static double uniform(double lo, double hi) { return (float)(lo + (hi - lo) * (draw() / 2147483648.0)); }
 /* 0, and one below, at and above the lanes, register tiles and column blocks; at most `most`. */
 static int64_t size_up_to(int64_t most) {
-  static const int64_t edge[] = {0,  1,  2,  3,  4,  7,  8,  9,  10, 15, 16,  17,  31,  32,  33,
+  static const int64_t edge[] = {0,  1,  2,  3,  4,  7,  8,  9,  10,  15,  16,  17,  31,  32,  33,
                                  47, 48, 49, 63, 64, 65, 66, 96, 127, 128, 129, 130, 192, 257, 300};
   int64_t n;
   do n = edge[below(sizeof edge / sizeof *edge)];
@@ -94,9 +94,9 @@ static int64_t code(int op, int dst, int a, int b, int cc) {
 /* A program over n_in inputs: any one instruction, or a chain of smooth ones (a jump would turn a rounding error into a
  * wrong result). Outputs are written last, as an output may be an input. Gives the scale. */
 static double make_program(hf_ewise_args *p, int n_in, int n_out) {
-  static const int smooth[] = {HF_I_add,    HF_I_sub,      HF_I_mul_imm, HF_I_tanh,    HF_I_sigmoid,
-                               HF_I_relu,   HF_I_softplus, HF_I_maximum, HF_I_erf,     HF_I_fma,
-                               HF_I_neg,    HF_I_rsub,     HF_I_minimum, HF_I_dropout, HF_I_leaky_relu};
+  static const int smooth[] = {HF_I_add,  HF_I_sub,      HF_I_mul_imm, HF_I_tanh,    HF_I_sigmoid,
+                               HF_I_relu, HF_I_softplus, HF_I_maximum, HF_I_erf,     HF_I_fma,
+                               HF_I_neg,  HF_I_rsub,     HF_I_minimum, HF_I_dropout, HF_I_leaky_relu};
   const int n = chance(2) ? 1 : 1 + (int)below(6);
   p->n_in = n_in;
   p->n_out = n_out;
@@ -391,8 +391,14 @@ static result run_case(const test_case *c, hf_kernel kernel, hf_dtype dtype, int
     void *data = base[from] + GUARD;
     memcpy((char *)&copy.args + b->offset, &data, sizeof data);
   }
-  const hf_ctx ctx = {.seed = 42, .step = 6, .lr = 0.0625, .batch = 1, .n_threads = 1, .scratch = scratch,
-                      .scratch_bytes = SCRATCH, .status = &status};
+  const hf_ctx ctx = {.seed = 42,
+                      .step = 6,
+                      .lr = 0.0625,
+                      .batch = 1,
+                      .n_threads = 1,
+                      .scratch = scratch,
+                      .scratch_bytes = SCRATCH,
+                      .status = &status};
   if (in_pieces)
     for (int64_t hi = c->units; hi > 0;) {
       const int64_t lo = hi - 1 - below(chance(2) ? hi : hi / 4 + 1);

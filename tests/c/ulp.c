@@ -44,12 +44,12 @@ VECTOR(sqrt)
 VECTOR(abs)
 
 typedef struct {
-    const char *name;
-    void (*f)(const float *, float *);
-    double (*ref)(double);
-    double bound;  /* ULP */
-    double lo, hi; /* range of the results */
-    int odd;
+  const char *name;
+  void (*f)(const float *, float *);
+  double (*ref)(double);
+  double bound;  /* ULP */
+  double lo, hi; /* range of the results */
+  int odd;
 } Function;
 
 static const Function functions[] = {
@@ -68,8 +68,8 @@ enum { N_FUNCTIONS = sizeof functions / sizeof *functions };
 
 /* Exact results, compared with their sign; NaN stands for any NaN. */
 static const struct {
-    const char *name;
-    float x, y;
+  const char *name;
+  float x, y;
 } specials[] = {
     {"exp", 0.0f, 1.0f},
     {"exp", -0.0f, 1.0f},
@@ -125,136 +125,136 @@ static const struct {
 static float x_block[BLOCK], y_block[BLOCK], negated[BLOCK];
 
 static float from_bits(uint32_t u) {
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
+  float x;
+  memcpy(&x, &u, sizeof x);
+  return x;
 }
 
 static uint32_t to_bits(float x) {
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
+  uint32_t u;
+  memcpy(&u, &x, sizeof u);
+  return u;
 }
 
 /* Fills x_block with the patterns first, first + stride, ... below 2^32 (padded with 0) and returns how many. */
 static int fill(uint64_t first, uint64_t stride) {
-    int n = 0;
-    for (int i = 0; i < BLOCK; i++) {
-        uint64_t u = first + (uint64_t)i * stride;
-        x_block[i] = u >> 32 ? 0.0f : from_bits((uint32_t)u);
-        n += !(u >> 32);
-    }
-    return n;
+  int n = 0;
+  for (int i = 0; i < BLOCK; i++) {
+    uint64_t u = first + (uint64_t)i * stride;
+    x_block[i] = u >> 32 ? 0.0f : from_bits((uint32_t)u);
+    n += !(u >> 32);
+  }
+  return n;
 }
 
 static int fail(const Function *fn, const char *what, float x, float y) {
-    printf("%-9s FAIL %s: f(%a) = %a (input bits %08x)\n", fn->name, what, (double)x, (double)y, to_bits(x));
-    return 1;
+  printf("%-9s FAIL %s: f(%a) = %a (input bits %08x)\n", fn->name, what, (double)x, (double)y, to_bits(x));
+  return 1;
 }
 
 /* |y - ref| in ULP of ref. Beyond the float range both count as 2^128, so an inf that rounding asks for costs at most
  * half an ULP. */
 static double ulp_error(float y, double ref) {
-    double a = fabs(ref) < 0x1p128 ? fabs(ref) : 0x1p128, b = fabsf(y) < INFINITY ? fabs((double)y) : 0x1p128;
-    if (a == b) return 0;
-    uint64_t u;
-    memcpy(&u, &a, sizeof u);
-    int e = (int)(u >> 52) - 1023;
-    e = e < -126 ? -126 : e > 127 ? 127 : e;
-    u = (uint64_t)(e - 23 + 1023) << 52;
-    double ulp;
-    memcpy(&ulp, &u, sizeof ulp);
-    return fabs(a - b) / ulp;
+  double a = fabs(ref) < 0x1p128 ? fabs(ref) : 0x1p128, b = fabsf(y) < INFINITY ? fabs((double)y) : 0x1p128;
+  if (a == b) return 0;
+  uint64_t u;
+  memcpy(&u, &a, sizeof u);
+  int e = (int)(u >> 52) - 1023;
+  e = e < -126 ? -126 : e > 127 ? 127 : e;
+  u = (uint64_t)(e - 23 + 1023) << 52;
+  double ulp;
+  memcpy(&ulp, &u, sizeof ulp);
+  return fabs(a - b) / ulp;
 }
 
 /* FNV-1a over 32-bit words. Any NaN counts as the same: the sign of a new NaN, sqrt(-1), is the processor's choice. */
 static uint64_t checksum(const Function *fn, uint64_t stride) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (uint64_t first = 0; !(first >> 32); first += BLOCK * stride) {
-        int n = fill(first, stride);
-        fn->f(x_block, y_block);
-        for (int i = 0; i < n; i++) hash = (hash ^ to_bits(isnan(y_block[i]) ? NAN : y_block[i])) * 0x100000001b3u;
-    }
-    return hash;
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (uint64_t first = 0; !(first >> 32); first += BLOCK * stride) {
+    int n = fill(first, stride);
+    fn->f(x_block, y_block);
+    for (int i = 0; i < n; i++) hash = (hash ^ to_bits(isnan(y_block[i]) ? NAN : y_block[i])) * 0x100000001b3u;
+  }
+  return hash;
 }
 
 static int check_specials(const Function *fn) {
-    int failures = 0;
-    for (size_t k = 0; k < sizeof specials / sizeof *specials; k++) {
-        if (strcmp(specials[k].name, fn->name)) continue;
-        float x = specials[k].x, want = specials[k].y;
-        for (int i = 0; i < BLOCK; i++) x_block[i] = x;
-        fn->f(x_block, y_block);
-        float y = y_block[0];
-        if (isnan(want) ? !isnan(y) : to_bits(y) != to_bits(want)) failures += fail(fn, "special value", x, y);
-    }
-    return failures;
+  int failures = 0;
+  for (size_t k = 0; k < sizeof specials / sizeof *specials; k++) {
+    if (strcmp(specials[k].name, fn->name)) continue;
+    float x = specials[k].x, want = specials[k].y;
+    for (int i = 0; i < BLOCK; i++) x_block[i] = x;
+    fn->f(x_block, y_block);
+    float y = y_block[0];
+    if (isnan(want) ? !isnan(y) : to_bits(y) != to_bits(want)) failures += fail(fn, "special value", x, y);
+  }
+  return failures;
 }
 
 static int measure(const Function *fn, uint64_t stride) {
-    double worst = 0;
-    float worst_x = 0, worst_y = 0;
-    int failures = check_specials(fn);
-    for (uint64_t first = 0; !(first >> 32) && failures < 10; first += BLOCK * stride) {
-        int n = fill(first, stride);
-        fn->f(x_block, y_block);
-        if (fn->odd) {
-            for (int i = 0; i < BLOCK; i++) x_block[i] = -x_block[i];
-            fn->f(x_block, negated);
-            for (int i = 0; i < BLOCK; i++) x_block[i] = -x_block[i];
-        }
-        for (int i = 0; i < n && failures < 10; i++) {
-            float x = x_block[i], y = y_block[i];
-            double ref = fn->ref(x);
-            if (isnan(ref) || isnan(y)) {
-                if (!isnan(ref) || !isnan(y)) failures += fail(fn, "NaN", x, y);
-                continue;
-            }
-            if (!signbit(ref) != !signbit(y)) failures += fail(fn, "sign", x, y);
-            if (!(y >= fn->lo && y <= fn->hi)) failures += fail(fn, "range", x, y);
-            if (fn->odd && to_bits(negated[i]) != to_bits(-y)) failures += fail(fn, "not odd", x, y);
-            double error = ulp_error(y, ref);
-            if (error > worst) worst = error, worst_x = x, worst_y = y;
-        }
+  double worst = 0;
+  float worst_x = 0, worst_y = 0;
+  int failures = check_specials(fn);
+  for (uint64_t first = 0; !(first >> 32) && failures < 10; first += BLOCK * stride) {
+    int n = fill(first, stride);
+    fn->f(x_block, y_block);
+    if (fn->odd) {
+      for (int i = 0; i < BLOCK; i++) x_block[i] = -x_block[i];
+      fn->f(x_block, negated);
+      for (int i = 0; i < BLOCK; i++) x_block[i] = -x_block[i];
     }
-    if (worst > fn->bound) failures += fail(fn, "over its bound", worst_x, worst_y);
-    unsigned long long sum = checksum(fn, SAMPLE_STRIDE);
-    printf("%-9s %.4f ULP (bound %.1f) at %14a (bits %08x)  checksum %016llx  %s\n", fn->name, worst, fn->bound,
-           (double)worst_x, to_bits(worst_x), sum, failures ? "FAIL" : "ok");
-    fflush(stdout);
-    return failures;
+    for (int i = 0; i < n && failures < 10; i++) {
+      float x = x_block[i], y = y_block[i];
+      double ref = fn->ref(x);
+      if (isnan(ref) || isnan(y)) {
+        if (!isnan(ref) || !isnan(y)) failures += fail(fn, "NaN", x, y);
+        continue;
+      }
+      if (!signbit(ref) != !signbit(y)) failures += fail(fn, "sign", x, y);
+      if (!(y >= fn->lo && y <= fn->hi)) failures += fail(fn, "range", x, y);
+      if (fn->odd && to_bits(negated[i]) != to_bits(-y)) failures += fail(fn, "not odd", x, y);
+      double error = ulp_error(y, ref);
+      if (error > worst) worst = error, worst_x = x, worst_y = y;
+    }
+  }
+  if (worst > fn->bound) failures += fail(fn, "over its bound", worst_x, worst_y);
+  unsigned long long sum = checksum(fn, SAMPLE_STRIDE);
+  printf("%-9s %.4f ULP (bound %.1f) at %14a (bits %08x)  checksum %016llx  %s\n", fn->name, worst, fn->bound,
+         (double)worst_x, to_bits(worst_x), sum, failures ? "FAIL" : "ok");
+  fflush(stdout);
+  return failures;
 }
 
 int main(int argc, char **argv) {
-    uint64_t stride = 1;
-    int only_bits = 0, failures = 0, n_wanted = 0;
-    const char *wanted[N_FUNCTIONS];
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--bits")) {
-            only_bits = 1;
-        } else if (!strcmp(argv[i], "--stride") && i + 1 < argc && (stride = strtoull(argv[i + 1], NULL, 10)) > 0 &&
-                   stride <= UINT32_MAX) {
-            i++;
-        } else {
-            int known = 0;
-            for (int k = 0; k < N_FUNCTIONS; k++) known |= !strcmp(argv[i], functions[k].name);
-            if (!known || n_wanted == N_FUNCTIONS) {
-                fprintf(stderr, "usage: ulp [--stride N] [--bits] [function ...]; not understood: %s\n", argv[i]);
-                return 2;
-            }
-            wanted[n_wanted++] = argv[i];
-        }
+  uint64_t stride = 1;
+  int only_bits = 0, failures = 0, n_wanted = 0;
+  const char *wanted[N_FUNCTIONS];
+  for (int i = 1; i < argc; i++) {
+    if (!strcmp(argv[i], "--bits")) {
+      only_bits = 1;
+    } else if (!strcmp(argv[i], "--stride") && i + 1 < argc && (stride = strtoull(argv[i + 1], NULL, 10)) > 0 &&
+               stride <= UINT32_MAX) {
+      i++;
+    } else {
+      int known = 0;
+      for (int k = 0; k < N_FUNCTIONS; k++) known |= !strcmp(argv[i], functions[k].name);
+      if (!known || n_wanted == N_FUNCTIONS) {
+        fprintf(stderr, "usage: ulp [--stride N] [--bits] [function ...]; not understood: %s\n", argv[i]);
+        return 2;
+      }
+      wanted[n_wanted++] = argv[i];
     }
-    for (int k = 0; k < N_FUNCTIONS; k++) {
-        int run = n_wanted == 0;
-        for (int i = 0; i < n_wanted; i++) run |= !strcmp(wanted[i], functions[k].name);
-        if (!run) continue;
-        if (only_bits) {
-            printf("%-9s %016llx\n", functions[k].name, (unsigned long long)checksum(&functions[k], stride));
-            fflush(stdout);
-        } else {
-            failures += measure(&functions[k], stride);
-        }
+  }
+  for (int k = 0; k < N_FUNCTIONS; k++) {
+    int run = n_wanted == 0;
+    for (int i = 0; i < n_wanted; i++) run |= !strcmp(wanted[i], functions[k].name);
+    if (!run) continue;
+    if (only_bits) {
+      printf("%-9s %016llx\n", functions[k].name, (unsigned long long)checksum(&functions[k], stride));
+      fflush(stdout);
+    } else {
+      failures += measure(&functions[k], stride);
     }
-    return failures != 0;
+  }
+  return failures != 0;
 }

@@ -31,12 +31,27 @@ class _CustomLayer(Exception):
     """A layer that is not in the table."""
 
 
+def arguments(module: Module) -> tuple[list[Any], dict[str, Any]]:
+    """What would make the layer as it is now: each argument is kept under its name, where it may have been changed."""
+    import inspect
+
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    if type(module).__init__ is not object.__init__:
+        for p in list(inspect.signature(type(module).__init__).parameters.values())[1:]:
+            if p.kind is p.VAR_POSITIONAL:
+                args.extend(getattr(module, p.name))
+            else:
+                kwargs[p.name] = getattr(module, p.name)
+    return args, kwargs
+
+
 def describe(value: Any) -> Any:
     """A module, or an argument of one, as JSON values."""
     if isinstance(value, Module):
         if LAYERS.get(type(value).__name__) is not type(value):
             raise _CustomLayer(type(value).__name__)
-        args, kwargs = value._config
+        args, kwargs = arguments(value)
         return {
             "layer": type(value).__name__,
             "args": [describe(a) for a in args],
@@ -58,7 +73,7 @@ def rebuild(description: Any) -> Any:
     """The reverse of ``describe``. Raises FormatError for anything unexpected."""
     if isinstance(description, dict):
         name = description.get("layer")
-        if set(description) != {"layer", "args", "kwargs"} or name not in LAYERS:
+        if set(description) != {"layer", "args", "kwargs"} or not isinstance(name, str) or name not in LAYERS:
             raise FormatError(f"the file describes a layer {name!r} that this version does not know")
         args, kwargs = description["args"], description["kwargs"]
         if not isinstance(args, list) or not isinstance(kwargs, dict):
@@ -128,7 +143,7 @@ def load(path: Any, model: Module | None = None) -> Module:
             not isinstance(s, list) or any(type(n) is not int or n < 0 for n in s) for s in shapes
         ):
             raise ValueError("input shapes")
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise FormatError(f"{path}: the model's metadata is damaged ({error})") from None
     if dtype not in ("float32", "float64"):
         raise FormatError(f"{path}: unknown dtype {dtype!r}")
@@ -144,7 +159,7 @@ def load(path: Any, model: Module | None = None) -> Module:
     model.dtype = dtype
     try:
         model.build(*shapes)
-    except HawfinchError as error:
+    except (HawfinchError, TypeError) as error:  # TypeError: forward takes another number of inputs
         raise FormatError(f"{path}: the model can't be built for inputs {shapes}: {error}") from None
     _fill(path, model, tensors)
     model.metadata = {k: v for k, v in metadata.items() if not k.startswith("hawfinch.") or k == "hawfinch.table"}

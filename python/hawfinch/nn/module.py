@@ -127,6 +127,9 @@ class Module:
             _pools={},
             _quick=None,
             _version=-1,
+            _seed=0,
+            _changes=0,
+            _structure=(),
         )
         self.__dict__["metadata"] = {}
         return self
@@ -143,10 +146,14 @@ class Module:
     _output: tuple[Shape, ...]
     _pools: dict[Any, Any]
     _version: int
+    _seed: int
+    _changes: int
+    _structure: tuple[tuple[str, int], ...]
     _quick: _core.Quick | None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_"):  # a layer may have been exchanged
+        if not name.startswith("_") and name != "metadata":  # a layer or an option may have been exchanged
+            self.__dict__["_changes"] += 1
             _core.new_version()
         super().__setattr__(name, value)
 
@@ -265,6 +272,11 @@ class Module:
                 raise ShapeError(f"the model was built for inputs {self._describe_input()}, got {_plain(shapes)}")
             self.store()
             return self
+        self._make(shapes, int(seed))
+        return self
+
+    def _make(self, shapes: tuple[Shape, ...], seed: int) -> None:
+        """Makes the arrays that are missing, and buffers for all."""
         if self.dtype not in DTYPES:
             raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
         try:
@@ -283,17 +295,26 @@ class Module:
             raise
         for k, value in values.items():
             named[k].data = value
-        self._input, self._output = shapes, tuple(y.shape for y in outputs)
+        self._input, self._output, self._seed = shapes, tuple(y.shape for y in outputs), seed
         self._store = Store(named, self.dtype)
-        return self
+        self._structure = self._changed()
+        self._pools.clear()
+        self._quick = None
+
+    def _changed(self) -> tuple[tuple[str, int], ...]:
+        """Differs when a layer has been exchanged or an option of one has been set."""
+        return tuple((path, m._changes) for path, m in self.modules())
 
     def store(self) -> Store:
-        """The buffers; made anew when a parameter has moved to another model's buffer since."""
+        """The buffers; made anew when a parameter has moved to another model's buffer, or a layer was exchanged."""
         if self._store is None:
             raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
         if self._version != _core.version():
             named = self._named()
-            if not self._store.owns(named):
+            if self._structure != self._changed():
+                assert self._input is not None
+                self._make(self._input, self._seed)
+            elif not self._store.owns(named):
                 self._store = Store(named, self.dtype)
                 self._pools.clear()
             self.__dict__["_version"] = _core.version()
@@ -321,8 +342,7 @@ class Module:
             raise DTypeError(f"dtype must be one of {DTYPES}, got {dtype!r}")
         self.dtype = dtype
         if self._store is not None:
-            self._store = Store(self._named(), dtype)
-            self._pools.clear()
+            self.store()
         return self
 
     # ---- use ----

@@ -117,9 +117,10 @@ class Trainer:
             classes = int(self._output[-1]) if isinstance(self._output[-1], int) else 0
             weights = weights_of_labels(class_weight, y, classes)
         if sample_weight is not None:
-            given = as_data(sample_weight, "sample_weight").astype(np.float64)
+            given = as_data(sample_weight, "sample_weight")
             if given.shape != y.shape[:1]:
                 raise ShapeError(f"sample_weight: expected one number per row ({len(y)},), got shape {given.shape}")
+            given = given.astype(np.float64)
             check_finite(given, "sample_weight")
             if (given < 0).any():
                 raise ArgumentError("sample_weight must not be negative")
