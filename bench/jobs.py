@@ -71,7 +71,7 @@ JOBS = [
     Job("step-64", "MLP 64-32-10, batch 32: one step, from Python", "step", SMALL, 32, 1),
     Job(
         "predict-64",
-        "MLP 64-32-10: predict one row, called from Python",
+        "MLP 64-32-10: predict one row, from Python",
         "predict",
         SMALL,
         1,

@@ -152,11 +152,12 @@ def chart(facts: dict[str, Any], rows: Sequence[Row], path: Path) -> None:
     ax.set_yticks(range(len(shown)), [r.title for r in shown], fontsize=8)
     ax.set_ylim(len(shown) - 0.5, -0.5)
     low, high = ax.get_xlim()
-    ax.set_xlim(low, high * 1.2)
+    ax.set_xlim(low, high * 1.3)
     ticks = range(math.ceil(low), math.ceil(high) + 1)
     ax.set_xticks(list(ticks), [f"{10.0**t:g}×" for t in ticks])
     ax.set_xlabel("time relative to hawfinch (each peer's best mode; a bar left of 1× beats hawfinch)")
-    ax.set_title(f"{facts['CPU']}, {facts['date'][:10]}, commit {facts['commit']}", fontsize=9)
+    title = f"{facts['CPU']}, {facts['date'][:10]}, commit {facts['commit']}"
+    ax.set_title(f"{title}\n{facts['disturbed'].strip('*')}", fontsize=9)
     fig.savefig(path, dpi=110)
     plt.close(fig)
 

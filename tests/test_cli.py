@@ -200,7 +200,7 @@ def test_options_reach_the_net(tmp_path, run):
     assert "2 input columns: length, batch (1 categories)" in out
     model = hf.load(net)
     assert [v.shape for k, v in model.parameters().items() if v.ndim == 2] == [(2, 5), (5, 4), (4, 3)]
-    assert repr(model).count("Dropout(0.5)") == 2
+    assert repr(model).count("Dropout(p=0.5)") == 2
     assert run("train", data, "--target", "kind", "--out", net, "--epochs", 2, "--hidden", 0)[0] == 0
     assert len(hf.load(net).parameters()) == 2
 

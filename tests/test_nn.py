@@ -428,6 +428,33 @@ def test_exchanged_layers_without_parameters_and_options() -> None:
     assert trainer.step(X, y) == pytest.approx((linear**2).mean(), rel=1e-4)
 
 
+def test_an_exchanged_item_of_a_list() -> None:
+    """No attribute is set, so it is seen when the next plan is made, by a trainer at once; never half seen."""
+
+    class Many(hf.Module):
+        def __init__(self) -> None:
+            self.many = [hf.Linear(40), hf.Linear(2)]
+
+        def forward(self, x: Any) -> Any:
+            return self.many[1](self.many[0](x))
+
+    model, new = Many(), hf.Linear(3000)
+    trainer = hf.Trainer(model, "mse")
+    for _ in range(3):
+        trainer.step(X, X[:, :2])
+        model.predict(X[:4])
+    model.many[1] = new
+    assert model.predict(np.repeat(X, 100, 0)).shape == (3000, 3000)
+    p = model.parameters()
+    hidden = X[:4] @ p["many.0.weight"] + p["many.0.bias"]
+    expected = hidden @ p["many.1.weight"] + p["many.1.bias"]
+    np.testing.assert_allclose(model.predict(X[:4]), expected, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ShapeError, match="new Trainer"):
+        trainer.fit(X, np.zeros((30, 3000)))
+    model.many[1] = hf.Linear(5)
+    assert np.isfinite(hf.Trainer(model, "mse").fit(X, np.zeros((30, 5)))["loss"]).all()
+
+
 def test_a_dtype_set_on_a_built_model() -> None:
     model = Two()
     before = model.predict(X)

@@ -148,7 +148,7 @@ class Module:
     _version: int
     _seed: int
     _changes: int
-    _structure: tuple[tuple[str, int], ...]
+    _structure: tuple[tuple[str, int, int], ...]
     _quick: _core.Quick | None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -301,15 +301,18 @@ class Module:
         self._pools.clear()
         self._quick = None
 
-    def _changed(self) -> tuple[tuple[str, int], ...]:
+    def _changed(self) -> tuple[tuple[str, int, int], ...]:
         """Differs when a layer has been exchanged or an option of one has been set."""
-        return tuple((path, m._changes) for path, m in self.modules())
+        return tuple((path, id(m), m._changes) for path, m in self.modules())
 
-    def store(self) -> Store:
-        """The buffers; made anew when a parameter has moved to another model's buffer, or a layer was exchanged."""
+    def store(self, *, look: bool = False) -> Store:
+        """The buffers; made anew when a parameter has moved to another model's buffer, or a layer was exchanged.
+
+        look: even if no attribute was set anywhere: an item of a list or dict of layers is exchanged unseen.
+        """
         if self._store is None:
             raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
-        if self._version != _core.version():
+        if look or self._version != _core.version():
             named = self._named()
             if self._structure != self._changed():
                 assert self._input is not None

@@ -63,7 +63,7 @@ def load_step(t: Tensor, number: int) -> Step:
 
 def prediction_plan(model: Module, capacity: int, max_threads: int) -> tuple[Plan, list[tuple[Shape, str]]]:
     """A plan that loads rows from sources 0.. and stores results to dynamic arrays 0..; and (shape, dtype) of each."""
-    store = model.store()
+    store = model.store(look=True)
     assert model._input is not None
     graph = Graph()
     xs, ys = model.trace(graph, model._input)

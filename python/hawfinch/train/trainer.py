@@ -88,7 +88,7 @@ class Trainer:
 
     def _home(self) -> None:
         """Buffers of gradient and optimiser for the model's parameter buffer; kept as long as that stays."""
-        params = self.model.store().params
+        params = self.model.store(look=True).params
         if self._params is params:
             return
         if self._params is not None and params.size != self._params.size:
@@ -213,7 +213,7 @@ class Trainer:
                 self._epoch(engine, data, batch, n_steps, shuffle, team, events["on_step_end"])
                 logs = engine.results()
                 if validation is not None:
-                    logs |= {f"val_{k}": v for k, v in self._evaluate(validation, batch, team).items()}
+                    logs |= {f"val_{k}": v for k, v in self._evaluate(validation, batch, threads).items()}
                 self.epochs += 1
                 self.history.add(logs)
                 for call in events["on_epoch_end"]:
