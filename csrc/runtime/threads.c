@@ -39,7 +39,7 @@ static inline void spin_pause(void) {
 #endif
 }
 
-enum { SPINS = 1000 }; /* about 20 us */
+enum { LEAST_SPINS = 1000, MOST_SPINS = 50000 }; /* about 12 us and 0.6 ms */
 
 /* Sleeps unless *word has changed from value already; wakes up when it has, or for no reason. */
 static void sleep_while(atomic_int *word, int value) {
@@ -72,15 +72,19 @@ void hf_barrier_wait(hf_barrier *b, int team, void (*last)(void *context), void 
     if (atomic_load(&b->sleepers) > 0) wake_all(&b->phase);
     return;
   }
-  for (int spins = 0; atomic_load_explicit(&b->phase, memory_order_acquire) == phase; spins++) {
-    if (spins < SPINS) {
-      spin_pause();
-      continue;
+  const int patience = MOST_SPINS >> atomic_load_explicit(&b->patience, memory_order_relaxed);
+  const int most = patience > LEAST_SPINS ? patience : LEAST_SPINS;
+  for (int spins = 0; spins < most; spins++) {
+    if (atomic_load_explicit(&b->phase, memory_order_acquire) != phase) {
+      atomic_store_explicit(&b->patience, 0, memory_order_relaxed);
+      return;
     }
-    atomic_fetch_add(&b->sleepers, 1);
-    sleep_while(&b->phase, phase);
-    atomic_fetch_sub(&b->sleepers, 1);
+    spin_pause();
   }
+  if (patience > LEAST_SPINS) atomic_fetch_add_explicit(&b->patience, 1, memory_order_relaxed);
+  atomic_fetch_add(&b->sleepers, 1);
+  while (atomic_load(&b->phase) == phase) sleep_while(&b->phase, phase);
+  atomic_fetch_sub(&b->sleepers, 1);
 }
 
 /* CPUs' worth of quota in cgroup v2 or v1, rounded up; 0 when there is no limit. */

@@ -3,8 +3,8 @@
  * Design
  * (a) One parallel region per run; inside it the executor's own spinning barrier (hf_barrier_wait). Rejected: a region per
  *     op (a fork and join of 0.5 to 50 us each) and `omp barrier` (a futex when threads outnumber cores).
- *     It spins for some tens of microseconds, then sleeps: when threads outnumber cores, a spinning thread keeps the one
- *     that it waits for from running.
+ *     It spins, so that the scheduler sees two busy threads and gives each a core, and then sleeps: when threads outnumber
+ *     cores, a spinning thread keeps the one that it waits for from running. Each sleep shortens the next spins.
  * (b) The team size is an argument (num_threads clause). Never omp_set_num_threads: that leaks into other users of the
  *     same runtime.
  * (c) A process-wide count of threads in use: a run takes what is free, at least one, so eight Python threads that
@@ -19,7 +19,7 @@
 #include <stdatomic.h>
 
 typedef struct hf_barrier {
-  atomic_int arrived, phase, sleepers;
+  atomic_int arrived, phase, sleepers, patience;
 } hf_barrier;
 
 /* Waits for all of the team; the last thread to arrive calls last(context) while the others wait. */
