@@ -586,3 +586,21 @@ def test_describe_of_a_batch_shows_the_symbol_and_scales_the_bytes():
         return sum(int(re.search(r"(\d+) (?:one|\d*B|\d+) ", line)[1]) for line in text.splitlines()[2:-1])
 
     assert moved(full) > 8 * moved(one) > 0
+
+
+def test_a_long_record_is_cut_in_pieces_with_the_same_bits(monkeypatch):
+    def trained(threads):
+        model = hf.Sequential(hf.Linear(70), hf.BatchNorm(), hf.ReLU(), hf.Dropout(0.3), hf.Linear(5))
+        trainer = hf.Trainer(model, "mse", seed=1, threads=threads)
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(90, 40)), rng.normal(size=(90, 5))
+        trainer.fit(x, y, batch_size=40, epochs=2)
+        return trainer.plan(x, y, batch_size=40), np.concatenate([p.ravel() for p in model.parameters().values()])
+
+    whole, expected = trained(1)
+    assert set(whole.pieces) == {1}
+    monkeypatch.setattr("hawfinch.plan.PIECE", 1e-7)
+    for threads in (1, 2, 3):
+        cut, found = trained(threads)
+        assert max(cut.pieces) > 3
+        assert found.tobytes() == expected.tobytes()

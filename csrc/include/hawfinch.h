@@ -79,6 +79,7 @@ typedef struct hf_record {
   const void *args;
   int64_t units;             /* work is units [0, units), shared between threads */
   int32_t grain;             /* a thread's share starts at a multiple of grain */
+  int32_t pieces;            /* a long record is done in this many pieces, with a look at the clock between them */
   uint8_t single;            /* 1: thread 0 does it all */
   uint8_t barrier;           /* 1: every thread has finished the records before this one */
   uint8_t update;            /* 1: changes parameters or state: never interrupted, skipped once a step has failed */
@@ -97,6 +98,7 @@ typedef struct hf_plan {
   char *scratch;             /* max_threads blocks of scratch_bytes */
   size_t scratch_bytes;
   int64_t bound_batch;       /* batch size that the patches were last applied for; -1: none */
+  int64_t slow;              /* 1: look at the clock at every barrier, not only between steps */
   double seconds[2], work[2]; /* lately measured: time and steps of one thread, and of a team */
   double compared;           /* when the two were last compared */
 } hf_plan;
@@ -110,7 +112,7 @@ typedef struct hf_run {
   int64_t step0;             /* steps done before the epoch */
   double budget_seconds;     /* give control back after about this long; <= 0: never */
   int64_t only_record;       /* >= 0: run this record alone (diagnosis); -1: all */
-  int64_t cursor_step, cursor_record;   /* in and out: where to go on */
+  int64_t cursor_step, cursor_record, cursor_piece; /* in and out: where to go on */
 } hf_run;
 
 int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads);

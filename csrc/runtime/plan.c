@@ -13,7 +13,7 @@ typedef struct team_state {
   hf_plan *plan;
   hf_run *run;
   hf_barrier barrier;
-  double start, step_start, step_seconds;
+  double start;
   volatile int status;
   int stop; /* written by the last thread to reach a barrier, read by all after it */
 } team_state;
@@ -42,8 +42,7 @@ typedef struct sync_point {
   int64_t step, record;
 } sync_point;
 
-/* Every thread has arrived: the one place where the step changes and where a run may end early. The clock is read once a
- * step, and at every barrier of steps longer than a millisecond. */
+/* Every thread has arrived: the one place where the step changes and where a run may end early. */
 static void at_sync_point(void *context) {
   const sync_point *p = context;
   team_state *s = p->state;
@@ -54,21 +53,16 @@ static void at_sync_point(void *context) {
     return;
   }
   if (run->budget_seconds <= 0 || s->plan->records[p->record].update) return;
-  if (p->record != 0 && s->step_seconds < 1e-3) return;
-  const double t = now();
-  if (p->record == 0) {
-    s->step_seconds = t - s->step_start;
-    s->step_start = t;
-  }
-  if (t - s->start > run->budget_seconds) {
+  if (p->record != 0 && !s->plan->slow) return;
+  if (now() - s->start > run->budget_seconds) {
     s->status = HF_PAUSED;
     s->stop = 1;
   }
 }
 
-/* This thread's units of record r. */
-static inline void run_share(const hf_record *r, const hf_ctx *ctx, int thread, int team) {
-  if (team == 1) {
+/* This thread's units of one piece of record r. */
+static inline void run_share(const hf_record *r, const hf_ctx *ctx, int64_t piece, int thread, int team) {
+  if (team == 1 && r->pieces == 1) {
     if (r->units > 0) r->kernel(r->args, ctx, 0, r->units);
     return;
   }
@@ -77,7 +71,8 @@ static inline void run_share(const hf_record *r, const hf_ctx *ctx, int thread, 
     return;
   }
   const int64_t grains = (r->units + r->grain - 1) / r->grain;
-  const int64_t lo = grains * thread / team * r->grain, end = grains * (thread + 1) / team * r->grain;
+  const int64_t from = grains * piece / r->pieces, count = grains * (piece + 1) / r->pieces - from;
+  const int64_t lo = (from + count * thread / team) * r->grain, end = (from + count * (thread + 1) / team) * r->grain;
   const int64_t hi = end < r->units ? end : r->units;
   if (lo < hi) r->kernel(r->args, ctx, lo, hi);
 }
@@ -93,8 +88,8 @@ static void team_member(void *context, int thread, int team) {
                 .scratch = plan->scratch + (size_t)thread * plan->scratch_bytes,
                 .scratch_bytes = plan->scratch_bytes,
                 .status = &s->status};
-  const int64_t first_step = run->cursor_step, first_record = run->cursor_record;
-  int64_t step = first_step, i = first_record;
+  const int64_t first_step = run->cursor_step, first_record = run->cursor_record, first_piece = run->cursor_piece;
+  int64_t step = first_step, i = first_record, piece = first_piece;
   for (; step < run->n_steps; step++) {
     ctx.step = run->step0 + step;
     ctx.lr = run->lr ? run->lr[step] : 0;
@@ -102,13 +97,17 @@ static void team_member(void *context, int thread, int team) {
     ctx.batch = batch_of(run, step);
     for (i = step == first_step ? first_record : 0; i < plan->n_records; i++) {
       const hf_record *r = plan->records + i;
-      if (i == 0 || r->barrier || (step == first_step && i == first_record)) {
-        sync_point p = {s, step, i};
-        hf_barrier_wait(&s->barrier, team, at_sync_point, &p);
-        if (s->stop) goto out;
+      const int entry = step == first_step && i == first_record;
+      for (piece = entry ? first_piece : 0; piece < r->pieces; piece++) {
+        if (i == 0 || r->barrier || entry || piece > 0) {
+          sync_point p = {s, step, i};
+          hf_barrier_wait(&s->barrier, team, at_sync_point, &p);
+          if (s->stop) goto out;
+        }
+        if (run->only_record < 0 || i == run->only_record) run_share(r, &ctx, piece, thread, team);
       }
-      if (run->only_record < 0 || i == run->only_record) run_share(r, &ctx, thread, team);
     }
+    piece = 0;
   }
 out:;
   /* the last record of the last step may have failed with no barrier after it */
@@ -117,6 +116,7 @@ out:;
   if (thread == 0) {
     run->cursor_step = step;
     run->cursor_record = step < run->n_steps ? i : 0;
+    run->cursor_piece = step < run->n_steps ? piece : 0;
   }
 }
 
@@ -124,9 +124,7 @@ int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads) {
   if (plan->n_records == 0) run->cursor_step = run->n_steps;
   if (run->cursor_step >= run->n_steps) return HF_OK;
   team_state s = {.plan = plan, .run = run, .status = HF_OK};
-  if (run->budget_seconds > 0) s.start = s.step_start = now();
-  /* resumed: the clock is read at every barrier until a whole step has been timed, as if steps were long */
-  if (run->cursor_step > 0 || run->cursor_record > 0) s.step_seconds = 1e-3;
+  if (run->budget_seconds > 0) s.start = now();
   hf_team_run(n_threads, team_member, &s);
   return s.status;
 }

@@ -33,7 +33,7 @@ cdef extern from "hawfinch.h" nogil:
         hf_kernel kernel
         const void *args
         int64_t units
-        int grain
+        int grain, pieces
         uint8_t single, barrier, update
     ctypedef struct hf_patch:
         int64_t *target
@@ -44,7 +44,7 @@ cdef extern from "hawfinch.h" nogil:
         hf_patch *patches
         char *scratch
         size_t scratch_bytes
-        int64_t bound_batch
+        int64_t bound_batch, slow
     ctypedef struct hf_run:
         int64_t n_steps, batch, rows
         const int64_t *index
@@ -52,7 +52,7 @@ cdef extern from "hawfinch.h" nogil:
         uint64_t seed
         int64_t step0
         double budget_seconds
-        int64_t only_record, cursor_step, cursor_record
+        int64_t only_record, cursor_step, cursor_record, cursor_piece
     int hf_plan_run(hf_plan *, hf_run *, int)
     int hf_plan_run_auto(hf_plan *, hf_run *, int)
     int hf_max_threads()
@@ -230,7 +230,7 @@ cdef class Plan:
     def __cinit__(self):
         memset(&self.plan, 0, sizeof(hf_plan))
 
-    def __init__(self, list records, str isa, bint wide, size_t scratch_bytes, int max_threads, keep):
+    def __init__(self, list records, str isa, bint wide, size_t scratch_bytes, int max_threads, bint slow, keep):
         cdef size_t total = 0
         cdef int i, op, isa_number = ISAS.index(isa)
         cdef hf_record *r
@@ -246,12 +246,12 @@ cdef class Plan:
             raise MemoryError()
         cdef char *p = self.args
         for i, record in enumerate(records):
-            name, fields, units, grain, single, barrier, update = record
+            name, fields, units, grain, pieces, single, barrier, update = record
             op = OPS[name]
             r = &self.plan.records[i]
             r.kernel = hf_kernel_for(isa_number, wide, op)
             r.args = p
-            r.grain, r.single, r.barrier, r.update = grain, single, barrier, update
+            r.grain, r.pieces, r.single, r.barrier, r.update = grain, pieces, single, barrier, update
             self._fill(p, FIELDS[name], fields, name, patches, dynamics)
             if type(units) is int:
                 r.units = units
@@ -273,7 +273,7 @@ cdef class Plan:
             self.dynamic_target[i] = <int64_t *><size_t>dyn[0]
             self.dynamic_number[i], self.dynamic_offset[i] = dyn[1], dyn[2]
         self.n_dynamic = len(dynamics)
-        self.plan.bound_batch = -1
+        self.plan.bound_batch, self.plan.slow = -1, slow
         self.plan.scratch_bytes = scratch_bytes
         raw = np.empty(scratch_bytes * max_threads + 64, np.uint8)
         start = (64 - <size_t>cnp.PyArray_DATA(<cnp.ndarray>raw) % 64) % 64
@@ -355,7 +355,7 @@ cdef class Plan:
         run.budget_seconds = 0.05
         run.only_record = only_record
         run.cursor_step = first_step
-        run.cursor_record = 0
+        run.cursor_record = run.cursor_piece = 0
         self.busy = 1
         try:
             while True:
@@ -439,7 +439,7 @@ cdef class Quick:
         run.n_steps, run.batch, run.rows = 1, rows, rows
         run.index, run.lr = NULL, &lr
         run.seed, run.step0, run.budget_seconds = seed, step0, 0.05
-        run.only_record, run.cursor_step, run.cursor_record = -1, 0, 0
+        run.only_record, run.cursor_step, run.cursor_record, run.cursor_piece = -1, 0, 0, 0
         plan.busy = 1
         try:
             while status == PAUSED_STATUS:

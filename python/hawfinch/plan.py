@@ -39,6 +39,7 @@ BYTES = 2.5e10  # per second and core, L2 to memory
 RECORD = 20e-9  # seconds of fixed cost per record
 BARRIER = 1.5e-6  # seconds; 0.3e-6 when every core is free
 REGION = 1.5e-5  # seconds to start a team for a single step
+PIECE = 0.02  # seconds: longer records are cut, so that Ctrl-C is seen in time
 
 
 class Dynamic(NamedTuple):
@@ -108,15 +109,18 @@ class Plan:
         self._offsets: dict[int, int] = {}
         arena_bytes = self._allocate(keep)
         self.arena = aligned_zeros(arena_bytes)
+        self.seconds = [self._estimate(s) for s in self.steps]
+        self.pieces = [
+            1 if s.single or s.update else 1 + int(t / PIECE) for s, t in zip(self.steps, self.seconds, strict=True)
+        ]
         self.barriers = self._find_barriers()
         self.max_threads = max_threads or _core.max_threads()
         self.scratch_bytes = 1 << 20 if any(s.op == "matmul" for s in self.steps) else ALIGN
         self.core = _core.Plan(
-            [self._record(s, b) for s, b in zip(self.steps, self.barriers, strict=True)],
-            _core.kernel_isa(), dtype == "float64", self.scratch_bytes, self.max_threads,
+            [self._record(*r) for r in zip(self.steps, self.pieces, self.barriers, strict=True)],
+            _core.kernel_isa(), dtype == "float64", self.scratch_bytes, self.max_threads, sum(self.seconds) > PIECE / 4,
             (self.arena, [p[0] for p in self._places.values() if not isinstance(p, Dynamic)]),
         )  # fmt: skip
-        self.seconds = [self._estimate(s) for s in self.steps]
 
     # ---- memory ----
     def _bytes(self, t: Tensor, batch: int | None = None) -> int:
@@ -196,7 +200,7 @@ class Plan:
     def _find_barriers(self) -> list[bool]:
         flags = []
         seen: dict[object, list[Access]] = {}
-        for step in self.steps:
+        for step, pieces in zip(self.steps, self.pieces, strict=True):
             mine = []
             by_row = {id(t) for t in step.local}
             whole = {
@@ -211,7 +215,7 @@ class Plan:
                 if step.single:
                     part = "thread 0"
                 elif id(base) in local:
-                    part = (step.units, step.grain, start, n)
+                    part = (step.units, step.grain, pieces, start, n)
                 mine.append((buffer, (start, start + n, write, part)))
             clash = any(_clash(access, seen.get(buffer, ())) for buffer, access in mine)
             flags.append(clash)
@@ -250,9 +254,9 @@ class Plan:
             return {k: self._value(v, step) for k, v in value.items()}
         return value
 
-    def _record(self, step: Step, barrier: bool) -> tuple[Any, ...]:
+    def _record(self, step: Step, pieces: int, barrier: bool) -> tuple[Any, ...]:
         fields = {k: self._value(v, step) for k, v in step.fields.items()}
-        return (step.op, fields, step.units, step.grain, step.single, barrier, step.update)
+        return (step.op, fields, step.units, step.grain, pieces, step.single, barrier, step.update)
 
     # ---- cost ----
     def _estimate(self, step: Step, batch: int | None = None) -> float:
