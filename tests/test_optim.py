@@ -208,3 +208,28 @@ def test_one_optimizer_for_two_trainers() -> None:
     trainers = [hf.Trainer(hf.Sequential(hf.Linear(3)), "mse", optimizer) for _ in range(2)]
     for _ in range(3):
         assert trainers[0].step(X, Y) == trainers[1].step(X, Y)
+
+
+def test_settings_changed_between_fits_are_seen() -> None:
+    """A new optimiser, loss or setting of one never trains on with the old plan."""
+    x = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+    y = x.sum(1, keepdims=True)
+
+    def stepped(change: Callable[[hf.Trainer], None]) -> np.ndarray:
+        trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), hf.Huber(1.0), hf.Adam(0.1), seed=3)
+        for _ in range(3):
+            trainer.step(x, y)
+        change(trainer)
+        trainer.step(x, y)
+        return np.concatenate([p.ravel() for p in trainer.model.parameters().values()])
+
+    plain = stepped(lambda t: None)
+    changes: list[Callable[[hf.Trainer], None]] = [
+        lambda t: setattr(t, "optimizer", hf.SGD(0.1)),
+        lambda t: setattr(t, "loss", hf.MAE()),
+        lambda t: setattr(t.loss, "delta", 0.01),
+        lambda t: setattr(t.optimizer, "clip_value", 1e-3),
+        lambda t: setattr(t.optimizer, "lr", 0.5),
+    ]
+    results = [stepped(change) for change in changes]
+    assert all(np.isfinite(r).all() and r.tobytes() != plain.tobytes() for r in results)

@@ -41,6 +41,16 @@ HF_INLINE real optim_take(const optim_gradient k, real g, real p) {
   return hf_fma(k.decay, p, g);
 }
 
+/* Averages of gradients that have become exactly 0 (dead units) decay to subnormals and would stay there, at 100 cycles an
+ * operation. */
+HF_INLINE real optim_keep(real x) {
+#ifdef HF_F64
+  return hf_abs(x) < 0x1p-1022 ? 0 : x;
+#else
+  return hf_abs(x) < 0x1p-126f ? 0 : x;
+#endif
+}
+
 /* Contract: ref_sgd. */
 static void cpu_sgd(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_sgd_args *a = args;
@@ -57,7 +67,7 @@ static void cpu_sgd(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi)
   const real from_g = a->nesterov ? 1 : 0, from_v = a->nesterov ? momentum : 1;
 #pragma omp simd
   for (int64_t i = lo; i < hi; i++) {
-    const real d = optim_take(k, g[i], p[i]), v = hf_fma(momentum, velocity[i], d);
+    const real d = optim_take(k, g[i], p[i]), v = optim_keep(hf_fma(momentum, velocity[i], d));
     velocity[i] = v;
     p[i] = hf_fma(-lr, hf_fma(from_v, v, from_g * d), p[i]);
   }
@@ -87,7 +97,8 @@ static void cpu_rmsprop(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
   const real lr = (real)ctx->lr, eps = (real)a->eps, momentum = (real)a->momentum;
   const real alpha = (real)a->alpha, beta = (real)(1 - a->alpha);
 #define RMSPROP_STEP                                                                      \
-  const real d = optim_take(k, g[i], p[i]), s = hf_fma(alpha, square[i], beta * d * d);   \
+  const real d = optim_take(k, g[i], p[i]);                                               \
+  const real s = optim_keep(hf_fma(alpha, square[i], beta * d * d));                      \
   square[i] = s;                                                                          \
   real step = d / (hf_sqrt(s) + eps);
   if (!velocity) {
@@ -101,7 +112,7 @@ static void cpu_rmsprop(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
 #pragma omp simd
   for (int64_t i = lo; i < hi; i++) {
     RMSPROP_STEP
-    step = hf_fma(momentum, velocity[i], step);
+    step = optim_keep(hf_fma(momentum, velocity[i], step));
     velocity[i] = step;
     p[i] = hf_fma(-lr, step, p[i]);
   }
@@ -121,7 +132,8 @@ static void cpu_adam(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi
 #pragma omp simd
   for (int64_t i = lo; i < hi; i++) {
     const real d = optim_take(k, g[i], p[i]);
-    const real mi = hf_fma(gain1, d - m[i], m[i]), vi = hf_fma(beta2, v[i], gain2 * d * d);
+    const real mi = optim_keep(hf_fma(gain1, d - m[i], m[i]));
+    const real vi = optim_keep(hf_fma(beta2, v[i], gain2 * d * d));
     m[i] = mi;
     v[i] = vi;
     p[i] = hf_fma(-rate, mi / hf_fma(hf_sqrt(vi), root, eps), shrink * p[i]);

@@ -223,6 +223,9 @@ class Graph:
         self.scope = ""
         self.updates: list[tuple[Tensor, Tensor]] = []
         self.n_streams = 0
+        self.captured: dict[
+            int, tuple[Any, Tensor]
+        ] = {}  # arrays met in the trace; held, so that their ids stay theirs
         self._seen: dict[Any, Node] = {}
 
     def add(self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Node:
@@ -337,8 +340,10 @@ def as_tensor(graph: Graph, value: Any) -> Tensor:
         )
     if array.ndim == 0:
         return scalar(graph, float(array))
-    kept = array.astype(np.int64) if array.dtype.kind in "iu" else array.astype(np.float64)
-    return leaf(graph, CONST, kept)
+    if id(value) not in graph.captured:
+        kept = array.astype(np.int64) if array.dtype.kind in "iu" else array.astype(np.float64)
+        graph.captured[id(value)] = (value, leaf(graph, CONST, kept))
+    return graph.captured[id(value)][1]
 
 
 def apply(op: Op, *inputs: Any, **attrs: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
+from . import _core, ops
 from .errors import ArgumentError, DTypeError, LabelError, ShapeError, unknown_name
 from .graph import Array, Shape, Tensor
 
@@ -28,6 +28,10 @@ class Loss:
     """Base. ``check`` gives the target array as it goes into the plan, or raises."""
 
     checks_values = False  # whether ``check`` looks at the values of real targets, not only at their shape
+
+    def __setattr__(self, name: str, value: object) -> None:
+        _core.new_version()  # a repeated step has this loss in its plan
+        super().__setattr__(name, value)
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} defines no __call__(prediction, target)")

@@ -7,10 +7,12 @@ down to this Euclidean norm) and ``clip_value`` (limit each element to +-value);
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
+from . import _core
 from .errors import ArgumentError, unknown_name
 
 LearningRate = float | Callable[[int], float]
@@ -39,7 +41,12 @@ class Optimizer:
             if not 0 <= _number(what, name, value) < (1 if below_one else float("inf")):
                 bound = "in [0, 1)" if below_one else "finite and >= 0"
                 raise ArgumentError(f"{what}: {name} must be {bound}, got {value}")
-        self.lr, self.clip_norm, self.clip_value, self.options = lr, clip_norm, clip_value, options
+        self.lr, self.clip_norm, self.clip_value, self.options = lr, clip_norm, clip_value, MappingProxyType(options)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "lr":  # the one setting that is read at every step; the others are part of the plan
+            _core.new_version()
+        super().__setattr__(name, value)
 
     @property
     def slots(self) -> list[str]:
@@ -48,6 +55,11 @@ class Optimizer:
     @property
     def flags(self) -> dict[str, int]:
         return {}
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """All that a plan is made for."""
+        return (self.op, *self.options.items(), *self.flags.items(), self.clip_norm, self.clip_value)
 
     def lr_at(self, step: int) -> float:
         value = float(self.lr(step)) if callable(self.lr) else float(self.lr)

@@ -130,13 +130,14 @@ class Module:
             _seed=0,
             _changes=0,
             _structure=(),
+            _traced=None,
         )
         self.__dict__["metadata"] = {}
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: all but the plans, which are made anew."""
-        return {**self.__dict__, "_pools": {}, "_quick": None}
+        return {**self.__dict__, "_pools": {}, "_quick": None, "_traced": None}
 
     metadata: dict[str, str]  # free text kept in the model's file
     _own: dict[str, Parameter]
@@ -149,6 +150,7 @@ class Module:
     _seed: int
     _changes: int
     _structure: tuple[tuple[str, int, int], ...]
+    _traced: tuple[Graph, list[Tensor], list[Tensor]] | None
     _quick: _core.Quick | None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -254,6 +256,15 @@ class Module:
                 raise TypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")
         return xs, ys
 
+    def training_trace(self) -> tuple[Graph, list[Tensor], list[Tensor]]:
+        """A graph of the forward pass in training mode, its inputs and outputs: the first time that of ``build``."""
+        traced, self._traced = self._traced, None
+        if traced is not None and self._structure == self._changed():
+            return traced
+        assert self._input is not None
+        graph = Graph(training=True)
+        return graph, *self.trace(graph, self._input)
+
     def build(self, *input_shapes: Sequence[int], seed: int = 0) -> Module:
         """Makes and initialises the parameters. input_shapes: one per input, without the batch axis.
 
@@ -281,7 +292,8 @@ class Module:
             raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
         try:
             with collector_paused():
-                outputs = self.trace(Graph(training=True), shapes)[1]
+                graph = Graph(training=True)
+                inputs, outputs = self.trace(graph, shapes)
             for y in outputs:
                 if y.shape[:1] != (BATCH,):
                     raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
@@ -298,6 +310,7 @@ class Module:
         self._input, self._output, self._seed = shapes, tuple(y.shape for y in outputs), seed
         self._store = Store(named, self.dtype)
         self._structure = self._changed()
+        self._traced = (graph, inputs, outputs)
         self._pools.clear()
         self._quick = None
 

@@ -100,8 +100,11 @@ class BatchPlan:
         self.n_inputs, self.weighted, self.capacity = len(model._input), weighted, capacity
         self._names = {id(p): k for k, p in {**store.trainable, **store.state}.items()}
         training = optimizer is not None
-        graph = Graph(training=training)
-        xs, ys = model.trace(graph, model._input)
+        if training:
+            graph, xs, ys = model.training_trace()
+        else:
+            graph = Graph()
+            xs, ys = model.trace(graph, model._input)
         prediction: Any = ys[0] if len(ys) == 1 else tuple(ys)
         with tracing(graph):
             y = input_tensor(graph, "y", *target)

@@ -72,10 +72,16 @@ class Trainer:
         self.gradient: Array | None = None
         self._plans: dict[Any, BatchPlan] = {}
         self._params: Array | None = None
+        self._optimized_by: tuple[str, list[str]] = ("", [])
         self._output: Shape = ()
         self._quick: _core.Quick | None = None
         self._training = threading.RLock()  # whoever trains; a callback may call step
         self._evaluating = threading.RLock()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("model", "loss", "metrics", "optimizer"):  # what a repeated step takes for granted
+            _core.new_version()
+        super().__setattr__(name, value)
 
     # ---- preparation ----
     def _inputs(self, x: Any) -> tuple[Array, ...]:
@@ -89,16 +95,17 @@ class Trainer:
     def _home(self) -> None:
         """Buffers of gradient and optimiser for the model's parameter buffer; kept as long as that stays."""
         params = self.model.store(look=True).params
-        if self._params is params:
+        if self._params is params and self._optimized_by == (self.optimizer.op, self.optimizer.slots):
             return
         if self._params is not None and params.size != self._params.size:
             raise ShapeError("the model's parameters have changed since this trainer began; make a new Trainer")
         dtype, nbytes = params.dtype, params.nbytes
         self.gradient = aligned_zeros(nbytes).view(dtype)
-        old = self.slots
+        old = self.slots if self._optimized_by[0] == self.optimizer.op else {}
+        self._optimized_by = (self.optimizer.op, self.optimizer.slots)
         self.slots = {name: aligned_zeros(nbytes).view(dtype) for name in self.optimizer.slots}
-        for name, array in old.items():
-            self.slots[name][...] = array
+        for name in self.slots.keys() & old.keys():
+            self.slots[name][...] = old[name]
         self._plans.clear()
         self._quick = None
         self._params = params
@@ -130,7 +137,7 @@ class Trainer:
     def _plan(self, y: Array, weighted: bool, batch: int, training: bool) -> BatchPlan:
         dtype = "int" if y.dtype == np.int64 and y.ndim == 1 and self._output[1:] != () else "real"
         target = ((BATCH, *y.shape[1:]), dtype)
-        key = (target, weighted, training)
+        key = (target, weighted, training, repr(self.loss), *self.metrics.values(), self.optimizer.signature)
         found = self._plans.get(key)
         if found is None or found.capacity < batch:
             slots = self.slots if training else None
