@@ -85,18 +85,22 @@ static int64_t nonfinite_run(const hf_array *a, const char *p, int64_t count, in
   for (int64_t i = 0; i < count; i += 1024) {
     const int64_t n = count - i < 1024 ? count - i : 1024;
     uint64_t bad = 0;
-    if (wide)
-      for (int64_t j = 0; j < n; j++) {
-        uint64_t bits;
-        memcpy(&bits, p + (i + j) * stride, 8);
-        bad |= (uint64_t)((bits & 0x7ff0000000000000u) == 0x7ff0000000000000u);
-      }
+#define SCAN(type, exponent, step)                    \
+  for (int64_t j = 0; j < n; j++) {                   \
+    type bits;                                        \
+    memcpy(&bits, p + (i + j) * (step), sizeof bits); \
+    bad |= (uint64_t)((bits & exponent) == exponent); \
+  }
+    /* a step known when compiling: these loops vectorise */
+    if (wide && stride == 8)
+      SCAN(uint64_t, 0x7ff0000000000000u, 8)
+    else if (wide)
+      SCAN(uint64_t, 0x7ff0000000000000u, stride)
+    else if (stride == 4)
+      SCAN(uint32_t, 0x7f800000u, 4)
     else
-      for (int64_t j = 0; j < n; j++) {
-        uint32_t bits;
-        memcpy(&bits, p + (i + j) * stride, 4);
-        bad |= (uint64_t)((bits & 0x7f800000u) == 0x7f800000u);
-      }
+      SCAN(uint32_t, 0x7f800000u, stride)
+#undef SCAN
     if (!bad) continue;
     for (int64_t j = 0; j < n; j++) {
       double v;
@@ -115,9 +119,16 @@ static int64_t nonfinite_run(const hf_array *a, const char *p, int64_t count, in
 
 int64_t hf_first_nonfinite(const hf_array *a, int64_t first_row, int64_t n_rows) {
   if (a->dtype != HF_SRC_F32 && a->dtype != HF_SRC_F64) return -1;
-  if (a->ndim == 0) { /* a vector: its rows are the run */
-    const int64_t hit = nonfinite_run(a, a->data + first_row * a->row_stride, n_rows, a->row_stride, 0);
-    return hit < 0 ? hit : first_row + hit;
+  int64_t items = 1, bytes = a->dtype == HF_SRC_F64 ? 8 : 4;
+  int contiguous = 1;
+  for (int64_t d = a->ndim - 1; d >= 0; d--) {
+    contiguous = contiguous && a->stride[d] == items * bytes;
+    items *= a->shape[d];
+  }
+  if (a->ndim == 0 || (contiguous && a->row_stride == items * bytes)) { /* one run over all rows */
+    const int64_t stride = a->ndim == 0 ? a->row_stride : bytes;
+    const int64_t hit = nonfinite_run(a, a->data + first_row * a->row_stride, n_rows * items, stride, 0);
+    return hit < 0 ? hit : first_row * items + hit;
   }
   return visit_rows(a, first_row, n_rows, nonfinite_run, 0);
 }

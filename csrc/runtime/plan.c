@@ -129,6 +129,13 @@ int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads) {
   return s.status;
 }
 
+/* Steps done so far, with parts of a step. */
+static double progress(const hf_plan *plan, const hf_run *run) {
+  if (run->cursor_step >= run->n_steps || plan->n_records == 0) return (double)run->n_steps;
+  const double part = (double)run->cursor_piece / plan->records[run->cursor_record].pieces;
+  return (double)run->cursor_step + ((double)run->cursor_record + part) / (double)plan->n_records;
+}
+
 /* A team is worth its barriers only while it has its cores: next to other busy processes a barrier can cost a time slice
  * instead of 0.3 us, and no table knows that. So both ways are timed for TRIAL seconds, the faster one is used, and the
  * other is tried again every AGAIN seconds. The result has the same bits either way. */
@@ -143,13 +150,12 @@ int hf_plan_run_auto(hf_plan *plan, hf_run *run, int n_threads) {
     team = !team_faster;
     plan->seconds[team] = plan->work[team] = 0;
   }
-  const double budget = run->budget_seconds, records = (double)(plan->n_records ? plan->n_records : 1);
-  const double before = (double)run->cursor_step + (double)run->cursor_record / records;
+  const double budget = run->budget_seconds, before = progress(plan, run);
   if (plan->seconds[team] < TRIAL && (budget <= 0 || budget > TRIAL)) run->budget_seconds = TRIAL;
   const int status = hf_plan_run(plan, run, team ? n_threads : 1);
   run->budget_seconds = budget;
   plan->seconds[team] += now() - start;
-  plan->work[team] += (double)run->cursor_step + (double)run->cursor_record / records - before;
+  plan->work[team] += progress(plan, run) - before;
   if (plan->seconds[team] > MEMORY) {
     plan->seconds[team] /= 2;
     plan->work[team] /= 2;
