@@ -144,7 +144,7 @@ int hf_plan_run_auto(hf_plan *plan, hf_run *run, int n_threads) {
   if (n_threads <= 1) return hf_plan_run(plan, run, 1);
   const double start = now();
   const int team_faster = plan->seconds[1] * plan->work[0] < plan->seconds[0] * plan->work[1];
-  int team = plan->seconds[1] < TRIAL ? 1 : plan->seconds[0] < TRIAL ? 0 : team_faster;
+  int team = plan->seconds[0] < TRIAL ? 0 : plan->seconds[1] < TRIAL ? 1 : team_faster; /* a first team starts slowly */
   if (plan->seconds[0] >= TRIAL && plan->seconds[1] >= TRIAL && start - plan->compared > AGAIN) {
     plan->compared = start;
     team = !team_faster;
