@@ -148,10 +148,18 @@ class Trainer:
                 )  # fmt: skip
         return found
 
-    def _check(self, x: tuple[Array, ...], y: Array) -> None:
-        for i, a in enumerate(x):
-            check_finite(a, "x" if len(x) == 1 else f"x[{i}]")
-        check_finite(y, "y")
+    def _data(self, x: Any, y: Any, sample_weight: Any, class_weight: ClassWeight = None, name: str = "x") -> _Data:
+        """Everything that is checked of a user's arrays before anything is changed."""
+        arrays = self._inputs(x)
+        if len(arrays[0]) == 0:
+            raise ShapeError(f"{name} has no rows: there is nothing to fit or evaluate")
+        self._home()
+        target = self._targets(y, arrays[0])
+        weight = self._weights(target, sample_weight, class_weight)
+        for i, a in enumerate(arrays):
+            check_finite(a, "x" if len(arrays) == 1 else f"x[{i}]")
+        check_finite(target, "y")
+        return _Data(arrays, target, weight)
 
     # ---- training ----
     def fit(
@@ -169,7 +177,8 @@ class Trainer:
 
         Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
         changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
-        finite: the parameters are then those before that step. Ctrl-C stops within 100 ms and leaves the model usable.
+        finite: the parameters are then those before that step. Ctrl-C is looked for every 50 ms and leaves the model
+        usable.
         """
         batch_size = _whole("batch_size", batch_size, 1)
         epochs = _whole("epochs", epochs, 0)
@@ -196,14 +205,8 @@ class Trainer:
         self, x: Any, y: Any, epochs: int, batch_size: int, validation_data: Any, sample_weight: Any,
         class_weight: ClassWeight, shuffle: bool, events: dict[str, list[Callable[..., Any]]], threads: int | None,
     ) -> History:  # fmt: skip
-        arrays = self._inputs(x)
-        rows = len(arrays[0])
-        if rows == 0:
-            raise ShapeError("x has no rows: there is nothing to fit")
-        self._home()
-        target = self._targets(y, arrays[0])
-        data = _Data(arrays, target, self._weights(target, sample_weight, class_weight))
-        self._check(arrays, target)
+        data = self._data(x, y, sample_weight, class_weight)
+        rows, target = len(data.y), data.y
         validation = self._validation(validation_data)
         batch = min(batch_size, rows)
         engine = self._plan(target, data.weight is not None, batch, True)
@@ -237,12 +240,7 @@ class Trainer:
             return None
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
             raise ArgumentError("validation_data: expected (x, y) or (x, y, sample_weight)")
-        arrays = self._inputs(data[0])
-        if len(arrays[0]) == 0:
-            raise ShapeError("validation_data has no rows")
-        target = self._targets(data[1], arrays[0])
-        self._check(arrays, target)
-        return _Data(arrays, target, self._weights(target, data[2] if len(data) == 3 else None, None))
+        return self._data(data[0], data[1], data[2] if len(data) == 3 else None, name="validation_data")
 
     def _epoch(
         self, engine: BatchPlan, data: _Data, batch: int, n_steps: int, shuffle: bool, team: int,
@@ -319,17 +317,12 @@ class Trainer:
             return self._step(x, y, lr, sample_weight, threads)
 
     def _step(self, x: Any, y: Any, lr: float, sample_weight: Any, threads: int | None) -> float:
-        arrays = self._inputs(x)
-        rows = len(arrays[0])
-        if rows == 0:
-            raise ShapeError("x has no rows")
-        self._home()
-        target = self._targets(y, arrays[0])
-        weight = self._weights(target, sample_weight, None)
-        self._check(arrays, target)
+        data = self._data(x, y, sample_weight)
+        arrays, target, weight = data
+        rows = len(target)
         engine = self._plan(target, weight is not None, rows, True)
         team = engine.plan.team(self.threads if threads is None else threads, rows)
-        self._run(engine, _Data(arrays, target, weight), rows, 1, None, np.array([lr]), team)
+        self._run(engine, data, rows, 1, None, np.array([lr]), team)
         looks_safe = target.dtype.kind == "i" or not self.loss.checks_values  # C checks labels, but no other values
         if weight is None and len(arrays) == 1 and isinstance(y, np.ndarray) and looks_safe:
             self._quick = _core.Quick([engine], (arrays[0], y), rows, rows, team, engine.value, engine.value)
@@ -340,14 +333,7 @@ class Trainer:
         self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int = 256, threads: int | None = None
     ) -> dict[str, float]:
         """Loss and metrics of the model in inference mode: (weighted) means over all rows."""
-        arrays = self._inputs(x)
-        if len(arrays[0]) == 0:
-            raise ShapeError("x has no rows: there is nothing to evaluate")
-        self._home()
-        target = self._targets(y, arrays[0])
-        self._check(arrays, target)
-        weight = self._weights(target, sample_weight, None)
-        data = _Data(arrays, target, weight)
+        data = self._data(x, y, sample_weight)
         return self._evaluate(data, _whole("batch_size", batch_size, 1), threads)
 
     def _evaluate(self, data: _Data, batch: int, threads: int | None) -> dict[str, float]:
