@@ -13,6 +13,8 @@
 #define HF_INLINE static inline __attribute__((always_inline))
 
 #include "ewise.c"
+#include "matmul_pack.c"
+#include "matmul_dot.c"
 #include "matmul.c"
 #include "reduce.c"
 #include "moments.c"

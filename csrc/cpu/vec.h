@@ -4,7 +4,11 @@
  *   vload_n, vstore_n: the first n elements only (0 < n <= VL), the others 0; what lies behind them is never touched.
  *   MASKED: they cost no more than vload and vstore
  *   vtranspose(v): VL vectors in place
- *   MR1, MR2, MR4: most rows of a register tile that is 1, 2, 4 vectors wide (accumulators + operands fit)
+ *   vfold(v, count): v[0] = the sum of each of count vectors (a power of 2, at most VL), by halves: lane l + lane
+ *   l + VL / 2, and so on
+ *   KEEP(v): v stays in a register, instead of being loaded again at each use
+ *   MR1, MR2, MR4, MR8, MR16: most rows of a register tile that is 1, 2, ... vectors wide (accumulators + operands fit)
+ *   VREGS: vector registers
  */
 #ifndef HF_VEC_H
 #define HF_VEC_H
@@ -18,7 +22,7 @@
 #endif
 
 #if defined(HF_ISA_avx512)
-enum { MR1 = 14, MR2 = 14, MR4 = 6 };
+enum { MR1 = 16, MR2 = 14, MR4 = 6, MR8 = 3, MR16 = 1, VREGS = 32 };
 #ifdef HF_F64
 typedef __m512d vreal;
 enum { VL = 8 };
@@ -40,7 +44,7 @@ enum { VL = 16 };
 #endif
 
 #elif defined(HF_ISA_avx2)
-enum { MR1 = 12, MR2 = 6, MR4 = 2 };
+enum { MR1 = 12, MR2 = 6, MR4 = 2, MR8 = 1, MR16 = 0, VREGS = 16 };
 #ifdef HF_F64
 typedef __m256d vreal;
 enum { VL = 4 };
@@ -64,7 +68,7 @@ enum { VL = 8 };
 #endif
 
 #elif defined(HF_ISA_neon)
-enum { MR1 = 14, MR2 = 12, MR4 = 6 };
+enum { MR1 = 16, MR2 = 12, MR4 = 6, MR8 = 2, MR16 = 1, VREGS = 32 };
 #ifdef HF_F64
 typedef float64x2_t vreal;
 enum { VL = 2 };
@@ -82,7 +86,7 @@ enum { VL = 4 };
 #endif
 
 #else /* baseline: 16-byte vectors of the compiler's own, multiply and add rounded apart */
-enum { MR1 = 10, MR2 = 5, MR4 = 2 };
+enum { MR1 = 10, MR2 = 5, MR4 = 2, MR8 = 1, MR16 = 0, VREGS = 16 };
 enum { VL = 16 / sizeof(real) };
 typedef real vreal __attribute__((vector_size(16)));
 typedef real vreal_unaligned __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
@@ -112,14 +116,25 @@ static inline void vstore_n(real *p, vreal v, int n) {
 }
 #endif
 
+#ifndef __clang__
+#ifdef HF_F64
+typedef int64_t vindex __attribute__((vector_size(sizeof(vreal))));
+#else
+typedef int32_t vindex __attribute__((vector_size(sizeof(vreal))));
+#endif
+#endif
+
+#if defined(HF_ISA_avx512)
+#define KEEP(v) __asm__("" : "+v"(v))
+#elif defined(HF_ISA_neon)
+#define KEEP(v) __asm__("" : "+w"(v))
+#else
+#define KEEP(v) __asm__("" : "+x"(v))
+#endif
+
 /* v = its transpose, VL x VL, in log2(VL) rounds: each swaps the off-diagonal s x s blocks of all 2s x 2s blocks. */
 HF_INLINE void vtranspose(vreal *v) {
 #ifndef __clang__
-#ifdef HF_F64
-  typedef int64_t vindex __attribute__((vector_size(sizeof(vreal))));
-#else
-  typedef int32_t vindex __attribute__((vector_size(sizeof(vreal))));
-#endif
   vindex lane;
 #pragma GCC unroll 16
   for (int l = 0; l < VL; l++) lane[l] = l;
@@ -140,6 +155,40 @@ HF_INLINE void vtranspose(vreal *v) {
       const vindex from_b = ((lane & s) != 0) & (VL - s); /* b's lanes count from VL */
       v[i] = __builtin_shuffle(a, b, lane + from_b);
       v[i + s] = __builtin_shuffle(a, b, lane + s + from_b);
+#endif
+    }
+  }
+}
+
+/* A round halves the lanes of each sum and packs the sums of two vectors into one: the lanes without bit h and those
+ * with it, a's before b's. */
+HF_INLINE void vfold(vreal *v, int count) {
+#pragma GCC unroll 4
+  for (int h = VL / 2; h > 0; h /= 2) {
+    const int paired = count > 1;
+    count = (count + 1) / 2;
+#ifndef __clang__
+    vindex low;
+#pragma GCC unroll 16
+    for (int q = 0; q < VL; q++) {
+      const int r = q % (VL / 2);
+      low[q] = r / h * 2 * h + r % h + (q < VL / 2 ? 0 : VL);
+    }
+#endif
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++) {
+      const vreal a = v[paired ? 2 * i : i], b = v[paired ? 2 * i + 1 : i];
+#ifdef __clang__
+      vreal x = a, y = a;
+#pragma GCC unroll 16
+      for (int q = 0; q < VL; q++) {
+        const int r = q % (VL / 2), l = r / h * 2 * h + r % h;
+        x[q] = q < VL / 2 ? a[l] : b[l];
+        y[q] = q < VL / 2 ? a[l + h] : b[l + h];
+      }
+      v[i] = x + y;
+#else
+      v[i] = __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, low + h);
 #endif
     }
   }
