@@ -146,6 +146,10 @@ static void make_matmul(test_case *c) {
   p->m = size_up_to(chance(4) ? 200 : 40);
   p->n = size_up_to(chance(4) ? 300 : 70);
   p->k = chance(12) ? 1030 : size_up_to(130);
+  if (chance(4)) { /* few columns: sums in lanes */
+    p->n = size_up_to(16);
+    p->k = 200 + size_up_to(900);
+  }
   const int x_transposed = chance(2), w_transposed = chance(2);
   p->x_row = x_transposed ? 1 : p->k;
   p->x_col = x_transposed ? p->m : 1;

@@ -14,7 +14,9 @@ from .shape import TRANSPOSE, reshape, transpose
 
 COL_BLOCK = 64  # HF_COL_BLOCK
 TYPICAL_BATCH = 128  # rows, where the split is chosen before the batch size is known
-WIDE_WORK = 1 << 24  # multiply-adds from which a product is shared by columns: threads then read w once, not each
+# A product is shared by columns, so that threads read w once and not each, from this many multiply-adds on, and where
+# reading or transposing this much of w takes longer than multiplying so few rows.
+WIDE_WORK, WIDE_WEIGHTS, FEW_ROWS = 1 << 24, 1 << 16, 16
 
 
 def _infer(x: Tensor, w: Tensor) -> list[tuple[Shape, str]]:
@@ -41,7 +43,8 @@ def _lower(node: Any) -> list[Step]:
     (x, x_row, x_col), (w, w_row, w_col) = operand(node.inputs[0]), operand(node.inputs[1])
     (m, k), n = node.inputs[0].shape, y.shape[1]
     work = size_at(m, TYPICAL_BATCH) * size_at(k, TYPICAL_BATCH) * size_at(n, TYPICAL_BATCH)
-    by_cols = isinstance(n, int) and n >= 4 * COL_BLOCK and work >= WIDE_WORK
+    w_bound = (w_col != 1 or size_at(m, TYPICAL_BATCH) <= FEW_ROWS) and isinstance(k, int)
+    by_cols = isinstance(n, int) and n >= 4 * COL_BLOCK and (work >= WIDE_WORK or (w_bound and n * k >= WIDE_WEIGHTS))
     fields = {
         "y": y, "x": x, "w": w, "bias": None, "m": m, "n": n, "k": k,
         "x_row": x_row, "x_col": x_col, "w_row": w_row, "w_col": w_col, "by_cols": int(by_cols), "epilogue": None,
