@@ -313,6 +313,7 @@ class Module:
         self._traced = (graph, inputs, outputs)
         self._pools.clear()
         self._quick = None
+        self._version = _core.version()
 
     def _changed(self) -> tuple[tuple[str, int, int], ...]:
         """Differs when a layer has been exchanged or an option of one has been set."""

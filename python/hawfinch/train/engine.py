@@ -261,29 +261,19 @@ class BatchPlan:
 
 
 class PlanPool:
-    """Plans that nets of one architecture take turns on. ``waiting``: nets that have not begun yet."""
+    """Plans of one worker, for nets that take turns. ``halt``, an Event, ends their runs when it is set."""
 
-    def __init__(self, signature: Any, halt: Any):
-        self.signature, self.waiting = signature, 0
-        self._halt = halt
-        self._free: dict[Any, list[BatchPlan]] = {}
+    def __init__(self, halt: Any):
+        self.halt = halt
+        self.free: dict[Any, BatchPlan] = {}
 
     def take(self, signature: Any) -> BatchPlan | None:
-        try:
-            return self._free[signature].pop()
-        except LookupError:
-            return None
-
-    def adopt(self, plan: BatchPlan) -> None:
-        """Lets ``halt`` end the plan's runs."""
-        plan.core.halt = self._halt
+        return self.free.pop(signature, None)
 
     def give(self, plans: Iterable[BatchPlan]) -> None:
         for plan in plans:
             plan.buffers = ()
-            self._free.setdefault(plan.signature, []).append(plan)
-        if self.waiting == 0:
-            self._free.clear()
+            self.free[plan.signature] = plan
 
 
 class _Aux:

@@ -101,9 +101,10 @@ class Trainer:
         arrays = as_inputs(x)
         if self.model._store is None or self.model._input is None:
             self.model.build(*[a.shape[1:] for a in arrays], seed=self.seed)
+        else:
+            self.model.store(look=True)
         assert self.model._input is not None
         check_features(arrays, self.model._input)
-        self.model.store(look=True)
         return arrays
 
     @property
@@ -177,7 +178,7 @@ class Trainer:
         plan = self._pool.take(signature)
         if plan is None:
             plan = BatchPlan(self._graph(key), batch, optimizer, buffers, signature)
-            self._pool.adopt(plan)
+            plan.core.halt = self._pool.halt
         plan.buffers = buffers
         return plan
 
@@ -191,6 +192,24 @@ class Trainer:
             graph = self._graph(key).signature()
             self._signed = (*what, (graph, batch, self.optimizer.signature if key[2] else None))
         return self._signed[3]
+
+    def _sign(self, fit: _Fit, known: dict[Any, Any]) -> tuple[Any, ...]:
+        """The signature of the plan for this fit; one object for all trainers with the same ``known``."""
+        signature = self._signature(self._key(fit.data.y, fit.data.weight is not None, True), fit.batch)
+        signature = known.setdefault(signature, signature)
+        self._signed = (*self._signed[:3], signature)
+        return signature
+
+    def _train_on(self, pool: PlanPool, fit: _Fit) -> None:
+        """The training of ``fit``, with plans from the pool."""
+        with self._alone():
+            self._pool = pool
+            try:
+                self._train(fit)
+            finally:
+                pool.give(self._plans.values())
+                self._plans.clear()
+                self._pool, self._quick, self._signed = None, None, ()
 
     def _data(
         self, x: Any, y: Any, sample_weight: Any, class_weight: ClassWeight = None, name: str = "x",
