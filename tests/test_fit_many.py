@@ -70,6 +70,19 @@ class Wrong(hf.SoftmaxCrossEntropy):
         return 1
 
 
+def twice(same: bool) -> hf.Sequential:
+    """One layer twice, or two of the same size."""
+    layer = hf.Linear(12)
+    return hf.Sequential(layer, hf.Tanh(), layer if same else hf.Linear(12), hf.Linear(3))
+
+
+def metric(factor: float) -> Callable[[Any, Any], Any]:
+    def named_alike(prediction: Any, target: Any) -> Any:
+        return hf.ops.sum(prediction, 1) * factor
+
+    return named_alike
+
+
 def options(**more: Any) -> Callable[[], dict[str, Any]]:
     return lambda: {"loss": CE, **more}
 
@@ -98,6 +111,14 @@ KINDS: list[Net] = [
     (lambda: Scaled(2.0, np.arange(3.0), hf.ops.relu), options()),
     (net, lambda: {"loss": Times(2.0)}),
     (net, lambda: {"loss": Times(3.0)}),
+    (lambda: twice(True), options()),
+    (lambda: twice(False), options()),
+    (lambda: hf.Sequential(hf.Linear(8), hf.LeakyReLU(0.1), hf.Linear(3)), options(seed=1)),
+    (lambda: hf.Sequential(hf.Linear(8), hf.LeakyReLU(0.2), hf.Linear(3)), options(seed=1)),
+    (lambda: hf.Sequential(hf.Linear(8, init="zeros"), hf.LeakyReLU(0.2), hf.Linear(3)), options(seed=1)),
+    (net, options(metrics=[metric(1.0)])),
+    (net, options(metrics=[metric(2.0)])),
+    (lambda: net().astype("float64"), options(metrics=["accuracy"])),
     (net, options(epochs=0)),
 ]
 

@@ -119,6 +119,7 @@ class _Preparation:
         self.x, self.y, self.common = x, y, common
         self.data: dict[Any, Any] = {}  # checked already
         self.signatures: dict[Any, Any] = {}
+        self.twins: dict[Any, Module] = {}  # the first of each structure, which is traced
         self.owner: dict[int, int] = {}  # id of a layer -> its net
         self.nets = 0
 
@@ -146,10 +147,18 @@ class _Preparation:
             if other != self.nets:
                 what = f"layer {path!r}" if path else "model"
                 raise ArgumentError(f"its {what} is part of net {other} too; each net needs layers of its own")
+        structure = model.structure()
+        if structure in self.twins:
+            model.build_like(self.twins[structure], seed=trainer.seed)
         mine = {k: v for k, v in options.items() if k in OF_FIT}
         fit = trainer._prepare(self.x, self.y, threads=1, known=self.data, **{**self.common, **mine})
+        if structure is not None:
+            self.twins.setdefault(structure, model)
+        metrics = options.get("metrics", ())
+        if not isinstance(metrics, str) and not all(isinstance(m, str) for m in metrics):
+            structure = None  # two functions may share a name
         cost = trainer.model.store().params.size * len(fit.data.y) * fit.epochs
-        return _Job(self.nets, trainer, fit, trainer._sign(fit, self.signatures), cost)
+        return _Job(self.nets, trainer, fit, trainer._sign(fit, self.signatures, structure), cost)
 
 
 def _run(jobs: deque[_Job], workers: int, bar: Any = None) -> None:

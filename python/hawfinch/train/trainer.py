@@ -193,12 +193,18 @@ class Trainer:
             self._signed = (*what, (graph, batch, self.optimizer.signature if key[2] else None))
         return self._signed[3]
 
-    def _sign(self, fit: _Fit, known: dict[Any, Any]) -> tuple[Any, ...]:
-        """The signature of the plan for this fit; one object for all trainers with the same ``known``."""
-        signature = self._signature(self._key(fit.data.y, fit.data.weight is not None, True), fit.batch)
-        signature = known.setdefault(signature, signature)
-        self._signed = (*self._signed[:3], signature)
-        return signature
+    def _sign(self, fit: _Fit, known: dict[Any, Any], structure: Any) -> tuple[Any, ...]:
+        """The signature of the plan for this fit; one object for all trainers with the same ``known``.
+
+        structure: the model's, before it was built; None if the model or a metric is one's own and must be traced.
+        """
+        key = self._key(fit.data.y, fit.data.weight is not None, True)
+        settings = (structure, key[:3], self.loss.signature, *self.metrics, self.optimizer.signature, fit.batch)
+        if structure is None or settings not in known:
+            signature = self._signature(key, fit.batch)
+            known[settings] = known.setdefault(signature, signature)
+        self._signed = key, fit.batch, self.model.store(), known[settings]
+        return self._signed[3]
 
     def _train_on(self, pool: PlanPool, fit: _Fit) -> None:
         """The training of ``fit``, with plans from the pool."""
