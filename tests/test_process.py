@@ -389,7 +389,7 @@ for threads in (1, 2):
         rates = np.full(1000, 1e-3)
         index = np.arange(50_000) % 512
         def go(n):
-            engine.core.run((), n, 50, 50 * n - 1, index, rates, 0, 0, threads)
+            engine.run(n, 50, 50 * n - 1, index, rates, 0, 0, threads)
         engine.set_data((x,), y, None)
         go(1000)
         one = min(calls(lambda: go(1)) for _ in range(5))

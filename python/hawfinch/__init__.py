@@ -44,6 +44,7 @@ from .optim import (
 from .show_config import show_config as show_config
 from .train.callbacks import Progress as Progress
 from .train.history import History as History
+from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer
 
 if _TYPE_CHECKING:

@@ -29,6 +29,7 @@ def version() -> int: ...
 
 class Plan:
     busy: bool
+    halt: Any
     last_step: int
     def __init__(
         self, records: list[Any], isa: str, wide: bool, scratch_bytes: int, max_threads: int, slow: bool, keep: object

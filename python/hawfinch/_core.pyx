@@ -223,6 +223,7 @@ cdef class Plan:
     cdef int64_t *dynamic_number
     cdef int n_dynamic, max_threads
     cdef public bint busy
+    cdef public object halt  # None, or what ends runs from another thread: an Event
     cdef readonly int64_t last_step  # where the last run stopped
     cdef object keep, kept_sources
     cdef cnp.ndarray scratch
@@ -334,7 +335,7 @@ cdef class Plan:
     def run(self, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1, int64_t rows=1, cnp.ndarray index=None,
             cnp.ndarray lr=None, uint64_t seed=0, int64_t step0=0, int threads=1, int64_t only_record=-1,
             int64_t first_step=0):
-        """Runs steps [first_step, n_steps); gives (status, step where it stopped). Signals are looked at every 50 ms.
+        """Runs steps [first_step, n_steps); gives (status, step where it stopped). Every 50 ms it looks at signals and halt.
 
         threads: a team's size; negative: that of a team which is used where it has been faster than one thread lately.
         dynamic: the arrays behind the plan's Dynamic addresses, already checked. index: int64 (rows), lr: float64 (n_steps).
@@ -357,8 +358,11 @@ cdef class Plan:
         run.cursor_step = first_step
         run.cursor_record = run.cursor_piece = 0
         self.busy = 1
+        self.last_step = first_step
         try:
             while True:
+                if self.halt is not None and self.halt.is_set():
+                    raise KeyboardInterrupt
                 with nogil:
                     status = run_team(&self.plan, &run, threads)
                 self.last_step = run.cursor_step

@@ -271,7 +271,7 @@ def current_graph() -> Graph | None:
     return _current.get()
 
 
-class _ById:
+class ById:
     """Wraps a value so that nodes are equal only for the same object."""
 
     __slots__ = ("value",)
@@ -280,7 +280,7 @@ class _ById:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and self.value is other.value
+        return isinstance(other, ById) and self.value is other.value
 
     def __hash__(self) -> int:
         return id(self.value)
@@ -307,7 +307,7 @@ def scalar(graph: Graph, value: float) -> Tensor:
 
 def leaf(graph: Graph, op: Op, value: Any) -> Tensor:
     """A param, state or const tensor; the same object gives the same tensor."""
-    return graph.add(op, (), {"ref": _ById(value)}).outputs[0]
+    return graph.add(op, (), {"ref": ById(value)}).outputs[0]
 
 
 def scalar_value(t: Tensor) -> float | None:

@@ -54,6 +54,16 @@ class Loss:
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
         raise ArgumentError(f"the metric 'accuracy' needs a classification loss, not {type(self).__name__}")
 
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """Equal for losses that are interchangeable."""
+        values = tuple(vars(self).items())
+        try:
+            hash(values)
+        except TypeError:
+            return (id(self),)
+        return (type(self), *values)
+
     def row_weights(self, y: Array, output: Shape) -> Array | None:
         """Weights that follow from the targets (class weights), float (rows,), or None."""
         return None

@@ -184,13 +184,17 @@ class Plan:
             return None, self._offsets[key]
         return (("dynamic", place.number), place.offset) if isinstance(place, Dynamic) else (id(place[0]), place[1])
 
-    def view(self, t: Tensor, batch: int) -> Array | None:
-        """The values of t in memory for a batch of this size: a real array, or None for integers and run-time
-        addresses."""
+    def view(self, t: Tensor, batch: int, dynamic: Sequence[Array] = ()) -> Array | None:
+        """The values of t in memory for a batch of this size: a real array, or None for integers.
+
+        dynamic: the arrays of the run; None for what lives in one that is not given.
+        """
         base = base_of(t)
         place = self._places.get(id(base))
-        if t.dtype == "int" or isinstance(place, Dynamic):
+        if t.dtype == "int" or (isinstance(place, Dynamic) and place.number >= len(dynamic)):
             return None
+        if isinstance(place, Dynamic):
+            place = dynamic[place.number], place.offset
         buffer, start = (self.arena, self._offsets[id(base)]) if place is None else place
         n = size_at(numel(t.shape), batch)
         raw: Array = buffer.reshape(-1).view(np.uint8)[start : start + n * self.itemsize]

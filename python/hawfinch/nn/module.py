@@ -297,22 +297,43 @@ class Module:
             for y in outputs:
                 if y.shape[:1] != (BATCH,):
                     raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
-            named = self._named()
-            values = {
-                k: p.value(Draw(seed, i)).astype(self.dtype) for i, (k, p) in enumerate(named.items()) if p.data is None
-            }
+            self._fill(shapes, tuple(y.shape for y in outputs), seed)
         except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
             for _, m in self.modules():
                 m._own = {k: p for k, p in m._own.items() if p.data is not None}
             raise
+        self._traced = (graph, inputs, outputs)
+
+    def build_like(self, twin: Module, seed: int = 0) -> None:
+        """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""
+        for (path, m), (_, other) in zip(self.modules(), twin.modules(), strict=True):
+            m._path = path
+            m._own = {k: Parameter(p.name, p.shape, p.init, p.fan, p.trainable) for k, p in other._own.items()}
+        assert twin._input is not None
+        self._fill(twin._input, twin._output, seed)
+
+    def structure(self) -> tuple[Any, ...] | None:
+        """Models of equal structure and dtype have equal traces. None: built already, or with a layer of one's own."""
+        try:
+            return _structure(self, {})
+        except LookupError:
+            return None
+
+    def _fill(self, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...], seed: int) -> None:
+        """Draws the arrays that are missing; buffers for all."""
+        named = self._named()
+        values = {
+            k: p.value(Draw(seed, i)).astype(self.dtype) for i, (k, p) in enumerate(named.items()) if p.data is None
+        }
         for k, value in values.items():
             named[k].data = value
-        self._input, self._output, self._seed = shapes, tuple(y.shape for y in outputs), seed
+        self._input, self._output, self._seed = inputs, outputs, seed
         self._store = Store(named, self.dtype)
         self._structure = self._changed()
-        self._traced = (graph, inputs, outputs)
+        self._traced = None
         self._pools.clear()
         self._quick = None
+        self._version = _core.version()
 
     def _changed(self) -> tuple[tuple[str, int, int], ...]:
         """Differs when a layer has been exchanged or an option of one has been set."""
@@ -398,6 +419,26 @@ class Module:
         args, kwargs = self._config
         inner = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
         return f"{type(self).__name__}({', '.join(inner)})"
+
+
+def _structure(value: Any, seen: dict[int, int]) -> tuple[Any, ...]:
+    """What a layer's trace follows from: classes and options. Raises LookupError where that is not known."""
+    if isinstance(value, Module):
+        if id(value) in seen:
+            return (seen[id(value)],)
+        seen[id(value)] = len(seen)
+        if value._own or not type(value).__module__.startswith("hawfinch.nn."):
+            raise LookupError
+        return (type(value), *((k, _structure(v, seen)) for k, v in vars(value).items() if k[0] != "_"))
+    if isinstance(value, list | tuple):
+        return (type(value), *(_structure(v, seen) for v in value))
+    if isinstance(value, dict):
+        return (dict, *((k, _structure(v, seen)) for k, v in value.items()))
+    if value is None or isinstance(value, int | float | str):
+        return (type(value), repr(value))  # 1 == True, 0.0 == -0.0
+    if callable(value):
+        return (value,)
+    raise LookupError
 
 
 def _plain(shapes: Sequence[Shape]) -> str:

@@ -4,11 +4,15 @@ Design: all three go down the same road and differ only in what is wanted of the
 load the batch, forward, loss, backward, check (clip), optimiser, state; its last part is marked ``update`` and runs
 only when loss and gradient are finite, so a failed step leaves the model as it was. Rejected: separate forward and
 backward plans, which would keep every activation.
+
+A plan for batches does not know whose parameters it works on: it is told at each run, so nets of the same architecture
+take turns on one plan and one arena (``fit_many``). Rejected: copying parameters in and out of a plan's own buffers,
+which callbacks could then not see or change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,20 @@ from ..autodiff import gradients
 from ..compile import fresh
 from ..errors import ShapeError
 from ..fuse import fuse, rewrite
-from ..graph import BATCH, PARAM as PARAM_OP, Array, Graph, Shape, Tensor, apply, input_tensor, leaf, numel, tracing
+from ..graph import (
+    BATCH,
+    PARAM as PARAM_OP,
+    Array,
+    ById,
+    Graph,
+    Shape,
+    Tensor,
+    apply,
+    input_tensor,
+    leaf,
+    numel,
+    tracing,
+)
 from ..losses import Loss, per_row
 from ..metrics import Metric
 from ..nn.module import Module, Store
@@ -28,21 +45,22 @@ from ..optim import Optimizer
 from ..plan import Dynamic, Place, Plan, Source, base_of
 from ..steps import Step, single
 
+PARAMS, STATE, GRADIENT, SLOTS = range(4)  # numbers of what a batch's plan is bound to; slots from the last on
 NORM_CHUNK = 4096  # HF_NORM_CHUNK
 LINE = 16  # elements that fill a cache line of float32
 SCRATCH_THREADS = 16  # most threads that a plan can be asked to use
 
 
-def model_places(graph: Graph, store: Store) -> dict[int, Place]:
-    """Where parameters, state and captured constants live."""
+def model_places(graph: Graph, store: Store, *, bound: bool) -> dict[int, Place]:
+    """Where parameters, state and captured constants live. bound: the model's buffers are given at each run."""
     places: dict[int, Place] = {}
     itemsize = store.params.itemsize
     for node in graph.nodes:
         t = node.outputs[0]
-        if node.op.name == "param":
-            places[id(t)] = (store.params, node.attrs["ref"].value.offset * itemsize)
-        elif node.op.name == "state":
-            places[id(t)] = (store.buffers, node.attrs["ref"].value.offset * itemsize)
+        if node.op.name in ("param", "state"):
+            number, array = (PARAMS, store.params) if node.op.name == "param" else (STATE, store.buffers)
+            offset = node.attrs["ref"].value.offset * itemsize
+            places[id(t)] = Dynamic(number, offset) if bound else (array, offset)
         elif node.op.name == "const":
             value = node.attrs["ref"].value
             kind = value.dtype if value.dtype == np.int64 else store.dtype
@@ -79,27 +97,21 @@ def prediction_plan(model: Module, capacity: int, max_threads: int) -> tuple[Pla
         fields = {"dst": Dynamic(i), "src": y, "rows": BATCH, "row_bytes": row_bytes}
         steps.append(Step("store_batch", fields, (), (y,), units=BATCH, local=(y,), scope="result"))
     buffers = {"parameters": [store.params, store.buffers]}
-    plan = Plan(steps, [], model_places(new, store), dtype=store.dtype, capacity=capacity, buffers=buffers,
+    plan = Plan(steps, [], model_places(new, store, bound=False), dtype=store.dtype, capacity=capacity, buffers=buffers,
                 max_threads=max_threads)  # fmt: skip
     return plan, [(y.shape, y.dtype) for y in ys]
 
 
-class BatchPlan:
-    """A plan over batches of (x.., y, weight): evaluation, or with an optimiser the training step.
-
-    ``sums`` holds, for the loss and each metric, the weighted sum over rows and the weight, in float64.
-    """
+class BatchGraph:
+    """The trace of a batch: inputs (x.., y, weight), forward pass, loss and metrics."""
 
     def __init__(
         self, model: Module, loss: Loss, metrics: dict[str, Metric], target: tuple[Shape, str], weighted: bool,
-        capacity: int, optimizer: Optimizer | None = None, slots: dict[str, Array] | None = None,
-        gradient: Array | None = None,
+        training: bool,
     ):  # fmt: skip
-        store = model.store()
+        self.store = model.store()
+        self.param_names = {id(p): k for k, p in {**self.store.trainable, **self.store.state}.items()}
         assert model._input is not None
-        self.n_inputs, self.weighted, self.capacity = len(model._input), weighted, capacity
-        self._names = {id(p): k for k, p in {**store.trainable, **store.state}.items()}
-        training = optimizer is not None
         if training:
             graph, xs, ys = model.training_trace()
         else:
@@ -109,12 +121,57 @@ class BatchPlan:
         with tracing(graph):
             y = input_tensor(graph, "y", *target)
             w = input_tensor(graph, "weight", (BATCH,)) if weighted else None
-            weight = ops.sum(w) if w is not None else None
-            mean, sums = _totals(_rows_of(loss(prediction, y), "the loss"), w, weight)
-            totals = {"loss": sums}
+            self.weight = ops.sum(w) if w is not None else None
+            self.mean, sums = _totals(_rows_of(loss(prediction, y), "the loss"), w, self.weight)
+            self.totals = {"loss": sums}
             for name, metric in metrics.items():
-                totals[name] = _totals(_rows_of(metric(prediction, y), f"metric {name!r}"), w, weight)[1]
+                rows = _rows_of(metric(prediction, y), f"metric {name!r}")
+                self.totals[name] = _totals(rows, w, self.weight)[1]
+        self.graph, self.sources = graph, [*xs, y, *([] if w is None else [w])]
+
+    def signature(self) -> tuple[Any, ...]:
+        """Equal for two graphs exactly if a plan for one serves the other: all that later stages read, with arrays
+        and parameters by value and name."""
+
+        def place(t: Tensor | None) -> tuple[int, int] | None:
+            return None if t is None else (t.node.index, t.index)
+
+        def value(v: Any) -> Any:
+            if not isinstance(v, ById):
+                return v
+            if isinstance(v.value, np.ndarray):
+                return v.value.dtype.char, v.value.shape, v.value.tobytes()
+            return self.param_names.get(id(v.value), v)
+
+        nodes = tuple(
+            (n.op, n.scope, *map(place, n.inputs), *((k, value(v)) for k, v in n.attrs.items()))
+            for n in self.graph.nodes
+        )
+        store = self.store
+        layout = tuple((k, p.shape, p.offset) for k, p in (*store.trainable.items(), *store.state.items()))
+        updates = tuple((place(a), place(b)) for a, b in self.graph.updates)
+        wanted = (place(self.mean), place(self.weight), *((k, place(t)) for k, t in self.totals.items()))
+        sources = tuple(map(place, self.sources))
+        return (self.graph.training, store.dtype, nodes, layout, len(store.trainable), updates, wanted, sources)
+
+
+class BatchPlan:
+    """A plan over batches of (x.., y, weight): evaluation, or with an optimiser the training step.
+
+    ``sums`` holds, for the loss and each metric, the weighted sum over rows and the weight, in float64. ``buffers`` are
+    the arrays that it works on: parameters, state, and for training the gradient and the optimiser's slots. Plans of
+    equal ``signature`` differ in nothing else.
+    """
+
+    def __init__(
+        self, batch: BatchGraph, capacity: int, optimizer: Optimizer | None, buffers: tuple[Array, ...],
+        signature: Any = None,
+    ):  # fmt: skip
+        graph, store, mean, weight, totals = batch.graph, batch.store, batch.mean, batch.weight, batch.totals
+        self.capacity, self.buffers, self.signature = capacity, buffers, signature
+        self._names = batch.param_names
         self.names = list(totals)
+        training = optimizer is not None
         trainable = store.trainable if training else {}
         grads: list[Tensor] = []
         if training:
@@ -131,41 +188,32 @@ class BatchPlan:
         gradient_of = {name: next(rest) for name in trainable}
         new_state = [(to[id(target_leaf)], next(rest)) for target_leaf, _ in updates]
 
-        places = model_places(new, store)
+        places = model_places(new, store, bound=True)
         itemsize = store.params.itemsize
         self.value = np.zeros(len(values) * LINE, store.dtype)  # the loss first; a cache line each
         self.sums = np.zeros(2 * len(totals))
         for i, t in enumerate(values):
             places[id(base_of(t))] = (self.value, LINE * i * itemsize)
         for name, t in gradient_of.items():
-            assert gradient is not None
-            places[id(base_of(t))] = (gradient, trainable[name].offset * itemsize)
+            places[id(base_of(t))] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
         self.grad_names = {id(base_of(t)): name for name, t in gradient_of.items()}
 
         aux = _Aux(new, places)
-        sources = [*xs, y, *([] if w is None else [w])]
-        steps = [load_step(to[id(t)], i) for i, t in enumerate(sources) if id(t) in to]
+        steps = [load_step(to[id(t)], i) for i, t in enumerate(batch.sources) if id(t) in to]
         steps += fuse(new, [to[id(t)] for t in wanted])
         self.n_compute = len(steps)
-        if optimizer is not None and slots is not None and gradient is not None:
-            steps += _update_steps(aux, store, optimizer, slots, gradient, values[0])
+        if optimizer is not None:
+            steps += _update_steps(aux, store, optimizer, values[0])
             steps += [_state_step(target_leaf, value) for target_leaf, value in new_state]
         steps += self._sum_steps(aux, values[1 : 1 + len(totals)], values[-1] if weight is not None else None, itemsize)
-        buffers = {
-            "parameters": [store.params, store.buffers],
-            "gradients": [gradient] if gradient is not None else [],
-            "optimizer": list((slots or {}).values()),
-        }
-        self.plan = Plan(
-            steps,
-            [to[id(t)] for t in wanted],
-            places,
-            dtype=store.dtype,
-            capacity=capacity,
-            buffers=buffers,
-            max_threads=SCRATCH_THREADS,
-        )
+        kinds = {"parameters": buffers[:GRADIENT], "gradients": buffers[GRADIENT:SLOTS], "optimizer": buffers[SLOTS:]}
+        self.plan = Plan(steps, [to[id(t)] for t in wanted], places, dtype=store.dtype, capacity=capacity,
+                         buffers=kinds, max_threads=SCRATCH_THREADS)  # fmt: skip
         self.core = self.plan.core
+
+    def run(self, *args: Any, **more: Any) -> tuple[int, int]:
+        """``_core.Plan.run`` on the buffers."""
+        return self.core.run(self.buffers, *args, **more)
 
     def _sum_steps(self, aux: _Aux, totals: Sequence[Tensor], weight: Tensor | None, itemsize: int) -> list[Step]:
         sums = aux.tensor(self.sums)
@@ -195,9 +243,9 @@ class BatchPlan:
         plan = self.plan
         batch = min(run["batch"], run["rows"] - step * run["batch"])
         for i, record in enumerate(plan.steps[: self.n_compute]):
-            self.core.run(**{**run, "n_steps": step + 1, "first_step": step, "only_record": i, "threads": 1})
+            self.run(**{**run, "n_steps": step + 1, "first_step": step, "only_record": i, "threads": 1})
             for t in (*record.reads, *record.writes):
-                array = plan.view(t, batch)
+                array = plan.view(t, batch, self.buffers)
                 if array is not None and not np.isfinite(array).all():
                     return self._tensor_name(t, record)
         return None
@@ -212,6 +260,22 @@ class BatchPlan:
         return f"output of {record.op} in {where}"
 
 
+class PlanPool:
+    """Plans of one worker, for nets that take turns. ``halt``, an Event, ends their runs when it is set."""
+
+    def __init__(self, halt: Any):
+        self.halt = halt
+        self.free: dict[Any, BatchPlan] = {}
+
+    def take(self, signature: Any) -> BatchPlan | None:
+        return self.free.pop(signature, None)
+
+    def give(self, plans: Iterable[BatchPlan]) -> None:
+        for plan in plans:
+            plan.buffers = ()
+            self.free[plan.signature] = plan
+
+
 class _Aux:
     """Tensors that stand for buffers outside of the graph, so that barriers see them."""
 
@@ -219,9 +283,16 @@ class _Aux:
         self.graph, self.places, self.n = graph, places, 0
 
     def tensor(self, array: Array) -> Tensor:
+        return self._tensor(array.size, (array, 0))
+
+    def bound(self, number: int, size: int) -> Tensor:
+        """One of the arrays that are given at each run."""
+        return self._tensor(size, Dynamic(number))
+
+    def _tensor(self, size: int, place: Place) -> Tensor:
         self.n += 1
-        t = input_tensor(self.graph, f"buffer{self.n}", (array.size,))
-        self.places[id(t)] = (array, 0)
+        t = input_tensor(self.graph, f"buffer{self.n}", (size,))
+        self.places[id(t)] = place
         return t
 
 
@@ -248,15 +319,13 @@ def _totals(values: Tensor, w: Tensor | None, weight: Tensor | None) -> tuple[Te
     return total / (rows if weight is None else ops.where(ops.equal(weight, 0.0), 1.0, weight)), total
 
 
-def _update_steps(
-    aux: _Aux, store: Store, optimizer: Optimizer, slots: dict[str, Array], gradient: Array, loss: Tensor
-) -> list[Step]:
+def _update_steps(aux: _Aux, store: Store, optimizer: Optimizer, loss: Tensor) -> list[Step]:
     n = store.params.size
     chunks = -(-n // NORM_CHUNK)
     partial = aux.tensor(np.zeros(max(chunks, 1)))
     scale = aux.tensor(np.ones(16, store.dtype))
-    p, g = aux.tensor(store.params), aux.tensor(gradient)
-    state = {name: aux.tensor(slots[name]) for name in optimizer.slots}
+    p, g = aux.bound(PARAMS, n), aux.bound(GRADIENT, n)
+    state = {name: aux.bound(SLOTS + i, n) for i, name in enumerate(optimizer.slots)}
     names = {"sgd": ["velocity"], "rmsprop": ["velocity"]}.get(optimizer.op, [])
     fields: dict[str, Any] = {
         "p": p, "g": g, "scale": scale, "n": n, **state, **{k: None for k in names if k not in state},

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import NonFiniteError
+
 
 class History:
-    """Loss and metrics per epoch. ``history["loss"]``; names of validation values begin with ``val_``."""
+    """Loss and metrics per epoch. ``history["loss"]``; names of validation values begin with ``val_``.
+
+    ``error``: the NonFiniteError that ended the training of this net in ``fit_many``, else None.
+    """
 
     def __init__(self) -> None:
+        self.error: NonFiniteError | None = None
         self._values: dict[str, list[float]] = {}
         self.epochs = 0
 
@@ -32,7 +38,8 @@ class History:
 
     def __repr__(self) -> str:
         last = ", ".join(f"{k} {v[-1]:.4g}" for k, v in self._values.items() if v)
-        return f"History({self.epochs} epochs{': ' + last if last else ''})"
+        end = "" if self.error is None else "; not finite"
+        return f"History({self.epochs} epochs{': ' + last if last else ''}{end})"
 
     def plot(self, ax: Any = None) -> Any:
         """Draws loss (left axis) and metrics (right axis), training solid, validation dashed. Gives the Axes.

@@ -19,7 +19,7 @@ from ..optim import Optimizer, get_optimizer
 from ..plan import Memory, Plan, aligned_zeros, check_threads
 from .arrays import as_data, as_inputs, check_features, check_finite, check_lengths
 from .callbacks import collect
-from .engine import BatchPlan
+from .engine import BatchGraph, BatchPlan, PlanPool
 from .history import History
 
 
@@ -29,6 +29,18 @@ class _Data(NamedTuple):
     x: tuple[Array, ...]
     y: Array
     weight: Array | None
+
+
+class _Fit(NamedTuple):
+    """A call of ``fit``, checked."""
+
+    data: _Data
+    validation: _Data | None
+    epochs: int
+    batch: int
+    shuffle: bool
+    events: dict[str, list[Callable[..., Any]]]
+    threads: int | None
 
 
 class Trainer:
@@ -71,9 +83,10 @@ class Trainer:
         self.slots: dict[str, Array] = {}
         self.gradient: Array | None = None
         self._plans: dict[Any, BatchPlan] = {}
+        self._pool: PlanPool | None = None  # where plans come from, when nets take turns on them
+        self._signed: tuple[Any, ...] = ()
         self._params: Array | None = None
         self._optimized_by: tuple[str, list[str]] = ("", [])
-        self._output: Shape = ()
         self._quick: _core.Quick | None = None
         self._training = threading.RLock()  # whoever trains; a callback may call step
         self._evaluating = threading.RLock()
@@ -88,13 +101,19 @@ class Trainer:
         arrays = as_inputs(x)
         if self.model._store is None or self.model._input is None:
             self.model.build(*[a.shape[1:] for a in arrays], seed=self.seed)
+        else:
+            self.model.store(look=True)
         assert self.model._input is not None
         check_features(arrays, self.model._input)
         return arrays
 
+    @property
+    def _output(self) -> Shape:
+        return self.model._output[0]
+
     def _home(self) -> None:
         """Buffers of gradient and optimiser for the model's parameter buffer; kept as long as that stays."""
-        params = self.model.store(look=True).params
+        params = self.model.store().params
         if self._params is params and self._optimized_by == (self.optimizer.op, self.optimizer.slots):
             return
         if self._params is not None and params.size != self._params.size:
@@ -109,7 +128,6 @@ class Trainer:
         self._plans.clear()
         self._quick = None
         self._params = params
-        self._output = self.model._output[0]
 
     def _targets(self, y: Any, x: Array) -> Array:
         array = as_data(y, "y")
@@ -134,32 +152,92 @@ class Trainer:
             weights = given if weights is None else weights * given
         return None if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
 
-    def _plan(self, y: Array, weighted: bool, batch: int, training: bool) -> BatchPlan:
+    def _key(self, y: Array, weighted: bool, training: bool) -> tuple[Any, ...]:
+        """What this trainer's plans differ in: target, weighted, training, then its settings."""
         dtype = "int" if y.dtype == np.int64 and y.ndim == 1 and self._output[1:] != () else "real"
         target = ((BATCH, *y.shape[1:]), dtype)
-        key = (target, weighted, training, repr(self.loss), *self.metrics.values(), self.optimizer.signature)
+        return (target, weighted, training, repr(self.loss), *self.metrics.values(), self.optimizer.signature)
+
+    def _plan(self, y: Array, weighted: bool, batch: int, training: bool) -> BatchPlan:
+        self._home()
+        key = self._key(y, weighted, training)
         found = self._plans.get(key)
         if found is None or found.capacity < batch:
-            slots = self.slots if training else None
             with collector_paused():
-                found = self._plans[key] = BatchPlan(
-                    self.model, self.loss, self.metrics, target, weighted, batch,
-                    self.optimizer if training else None, slots, self.gradient if training else None,
-                )  # fmt: skip
+                found = self._plans[key] = self._compile(key, batch)
         return found
 
-    def _data(self, x: Any, y: Any, sample_weight: Any, class_weight: ClassWeight = None, name: str = "x") -> _Data:
-        """Everything that is checked of a user's arrays before anything is changed."""
+    def _compile(self, key: tuple[Any, ...], batch: int) -> BatchPlan:
+        store, optimizer = self.model.store(), self.optimizer if key[2] else None
+        buffers: tuple[Any, ...] = (store.params, store.buffers)
+        if optimizer is not None:
+            buffers += (self.gradient, *(self.slots[name] for name in optimizer.slots))
+        if self._pool is None:
+            return BatchPlan(self._graph(key), batch, optimizer, buffers)
+        signature = self._signature(key, batch)
+        plan = self._pool.take(signature)
+        if plan is None:
+            plan = BatchPlan(self._graph(key), batch, optimizer, buffers, signature)
+            plan.core.halt = self._pool.halt
+        plan.buffers = buffers
+        return plan
+
+    def _graph(self, key: tuple[Any, ...]) -> BatchGraph:
+        return BatchGraph(self.model, self.loss, self.metrics, *key[:3])
+
+    def _signature(self, key: tuple[Any, ...], batch: int) -> tuple[Any, ...]:
+        """All that a plan is made for: other trainers' plans of the same signature do for this one."""
+        what = (key, batch, self.model.store())
+        if self._signed[:3] != what:
+            graph = self._graph(key).signature()
+            self._signed = (*what, (graph, batch, self.optimizer.signature if key[2] else None))
+        return self._signed[3]
+
+    def _sign(self, fit: _Fit, known: dict[Any, Any], structure: Any) -> tuple[Any, ...]:
+        """The signature of the plan for this fit; one object for all trainers with the same ``known``.
+
+        structure: the model's, before it was built; None if the model or a metric is one's own and must be traced.
+        """
+        key = self._key(fit.data.y, fit.data.weight is not None, True)
+        settings = (structure, key[:3], self.loss.signature, *self.metrics, self.optimizer.signature, fit.batch)
+        if structure is None or settings not in known:
+            signature = self._signature(key, fit.batch)
+            known[settings] = known.setdefault(signature, signature)
+        self._signed = key, fit.batch, self.model.store(), known[settings]
+        return self._signed[3]
+
+    def _train_on(self, pool: PlanPool, fit: _Fit) -> None:
+        """The training of ``fit``, with plans from the pool."""
+        with self._alone():
+            self._pool = pool
+            try:
+                self._train(fit)
+            finally:
+                pool.give(self._plans.values())
+                self._plans.clear()
+                self._pool, self._quick, self._signed = None, None, ()
+
+    def _data(
+        self, x: Any, y: Any, sample_weight: Any, class_weight: ClassWeight = None, name: str = "x",
+        known: dict[Any, Any] | None = None,
+    ) -> _Data:  # fmt: skip
+        """Everything that is checked of a user's arrays before anything is changed. known: what has been checked."""
         arrays = self._inputs(x)
+        known = {} if known is None else known
+        given = (*arrays, y, sample_weight, class_weight)
+        key = (*map(id, given), self.loss.signature, self._output)
+        if key in known:
+            return known[key][0]
         if len(arrays[0]) == 0:
             raise ShapeError(f"{name} has no rows: there is nothing to fit or evaluate")
-        self._home()
         target = self._targets(y, arrays[0])
         weight = self._weights(target, sample_weight, class_weight)
         for i, a in enumerate(arrays):
             check_finite(a, "x" if len(arrays) == 1 else f"x[{i}]")
         check_finite(target, "y")
-        return _Data(arrays, target, weight)
+        data = _Data(arrays, target, weight)
+        known[key] = data, given  # held, so that their ids stay theirs
+        return data
 
     # ---- training ----
     def fit(
@@ -180,13 +258,14 @@ class Trainer:
         finite: the parameters are then those before that step. Ctrl-C is looked for every 50 ms and leaves the model
         usable.
         """
-        batch_size = _whole("batch_size", batch_size, 1)
-        epochs = _whole("epochs", epochs, 0)
-        events = collect(callbacks)
         with self._alone():
-            return self._fit(
-                x, y, epochs, batch_size, validation_data, sample_weight, class_weight, shuffle, events, threads
-            )
+            return self._train(
+                self._prepare(
+                    x, y, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
+                    sample_weight=sample_weight, class_weight=class_weight, shuffle=shuffle, callbacks=callbacks,
+                    threads=threads,
+                )
+            )  # fmt: skip
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -201,25 +280,32 @@ class Trainer:
         finally:
             self._training.release()
 
-    def _fit(
-        self, x: Any, y: Any, epochs: int, batch_size: int, validation_data: Any, sample_weight: Any,
-        class_weight: ClassWeight, shuffle: bool, events: dict[str, list[Callable[..., Any]]], threads: int | None,
-    ) -> History:  # fmt: skip
-        data = self._data(x, y, sample_weight, class_weight)
-        rows, target = len(data.y), data.y
-        validation = self._validation(validation_data)
-        batch = min(batch_size, rows)
-        engine = self._plan(target, data.weight is not None, batch, True)
-        n_steps = -(-rows // batch)
-        team = engine.plan.team(self.threads if threads is None else threads, batch, n_steps)
+    def _prepare(
+        self, x: Any, y: Any, *, epochs: int = 1, batch_size: int = 32, validation_data: Any = None,
+        sample_weight: Any = None, class_weight: ClassWeight = None, shuffle: bool = True,
+        callbacks: Iterable[Any] = (), threads: int | None = None, known: dict[Any, Any] | None = None,
+    ) -> _Fit:  # fmt: skip
+        """Checks what ``fit`` is given."""
+        batch_size, epochs = _whole("batch_size", batch_size, 1), _whole("epochs", epochs, 0)
+        events = collect(callbacks)
+        data = self._data(x, y, sample_weight, class_weight, known=known)
+        validation = self._validation(validation_data, known)
+        threads = self.threads if threads is None else check_threads(threads)
+        return _Fit(data, validation, epochs, min(batch_size, len(data.y)), shuffle, events, threads)
+
+    def _train(self, fit: _Fit) -> History:
+        data, validation, epochs, batch, shuffle, events, threads = fit
+        weighted, n_steps = data.weight is not None, -(-len(data.y) // batch)
+        engine = self._plan(data.y, weighted, batch, True)
+        team = engine.plan.team(threads, batch, n_steps)
         self.stop, self.epochs_planned = False, epochs
         for call in events["on_fit_begin"]:
             call(self)
         try:
             for _ in range(epochs):
                 if any(events.values()):  # a callback that predicts with a part of the model moves the parameters
-                    self._home()
-                    engine = self._plan(target, data.weight is not None, batch, True)
+                    self.model.store(look=True)
+                    engine = self._plan(data.y, weighted, batch, True)
                 self._epoch(engine, data, batch, n_steps, shuffle, team, events["on_step_end"])
                 logs = engine.results()
                 if validation is not None:
@@ -235,12 +321,13 @@ class Trainer:
                 call(self)
         return self.history
 
-    def _validation(self, data: Any) -> _Data | None:
+    def _validation(self, data: Any, known: dict[Any, Any] | None) -> _Data | None:
         if data is None:
             return None
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
             raise ArgumentError("validation_data: expected (x, y) or (x, y, sample_weight)")
-        return self._data(data[0], data[1], data[2] if len(data) == 3 else None, name="validation_data")
+        weight = data[2] if len(data) == 3 else None
+        return self._data(data[0], data[1], weight, name="validation_data", known=known)
 
     def _epoch(
         self, engine: BatchPlan, data: _Data, batch: int, n_steps: int, shuffle: bool, team: int,
@@ -276,9 +363,7 @@ class Trainer:
         done = first
         try:
             try:
-                status, done = engine.core.run(
-                    (), n_steps, batch, rows, index, rates, self.seed, step0, team, -1, first
-                )
+                status, done = engine.run(n_steps, batch, rows, index, rates, self.seed, step0, team, -1, first)
             except BaseException:  # Ctrl-C, or what another signal's handler raised
                 done = engine.core.last_step
                 raise
@@ -345,7 +430,7 @@ class Trainer:
             engine.sums[:] = 0
             n_steps = -(-rows // batch)
             team = engine.plan.team(self.threads if threads is None else threads, batch, n_steps)
-            status, step = engine.core.run((), n_steps, batch, rows, None, None, self.seed, 0, team)
+            status, step = engine.run(n_steps, batch, rows, None, None, self.seed, 0, team)
             engine.core.drop_sources()
             if status == _core.BAD_INDEX:
                 last = min((step + 1) * batch, rows)
@@ -356,7 +441,6 @@ class Trainer:
     def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
         """The plan of the training step for such data: ``print(trainer.plan(x, y).describe())``."""
         arrays = self._inputs(x)
-        self._home()
         target = self._targets(y, arrays[0])
         weighted = self._weights(target, None, None) is not None
         return self._plan(target, weighted, min(_whole("batch_size", batch_size, 1), max(len(target), 1)), True).plan
