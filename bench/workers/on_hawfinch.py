@@ -132,8 +132,8 @@ def adam(job: Job) -> Case:
     model = hf.Sequential(hf.Linear(1000))
     trainer = hf.Trainer(model, loss=hf.MSE(), optimizer=hf.Adam(lr=RATE, betas=(BETA1, BETA2), eps=EPS), seed=0)
     plan = trainer.plan(np.zeros((1, job.sizes[0] // 1000 - 1), np.float32), np.zeros((1, 1000), np.float32))
-    (gradient,) = plan._buffers["gradients"]
-    gradient[:] = normal(len(gradient), seed=4)
+    assert trainer.gradient is not None
+    trainer.gradient[:] = normal(len(trainer.gradient), seed=4)
     return InPlan(plan, (), only=next(i for i, step in enumerate(plan.steps) if step.op == "adam"))
 
 
