@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from report import Row
 
 # name of the column -> module, or peer
 IMPORTS = {"hawfinch": "hawfinch", "torch eager": "torch", "jax jit": "jax", "sklearn": "sklearn.neural_network"}
-START = "Start and size"
+START, MANY = "Start and size", "Many nets"
 FIRST_STEPS = {"hawfinch": "hawfinch", "torch eager fused": "torch", "jax jit": "jax"}
 
 
@@ -67,8 +68,8 @@ def first_step(peer_python: str, rounds: int) -> Row:
     return Row("first-step", title, START, times, bars=(Bar(0.050, "s"),))
 
 
-def wheel() -> Row:
-    """Builds the wheel in a folder of its own, so that the project's build is left alone."""
+def wheel(peer_python: str, rounds: int) -> Row:
+    """hawfinch's own. Builds the wheel in a folder of its own, so that the project's build is left alone."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -81,6 +82,13 @@ def wheel() -> Row:
 
 
 def many(peer_python: str, rounds: int) -> Row:
-    bars = Bar(20, "joblib sklearn"), Bar(2, "jax vmap")
-    title = "1,000 nets 64-32-10, 20 epochs of the digits each"
-    return Row("many", title, "Many nets", {}, bars=bars, notes=["bench/many.py is not there"])
+    """Training of many nets at once. One sample a mode and run: each takes up to half a minute, and warms itself up."""
+    bars, times, notes = (Bar(20, "sklearn"), Bar(2, "jax vmap")), {}, []
+    modes = json.loads(call(sys.executable, "-c", "import json, many; print(json.dumps(list(many.MODES)))"))
+    for mode in modes:
+        python = python_of(mode.partition(" ")[0], peer_python)
+        try:
+            times[mode] = [json.loads(call(python, "many.py", "--mode", mode))["seconds"]]
+        except subprocess.CalledProcessError as error:
+            notes.append(f"{mode}: {error.stderr.strip().splitlines()[-1:]}")
+    return Row("many", "1,000 MLPs 64-32-10, 20 epochs of the digits each", MANY, times, bars=bars, notes=notes)

@@ -9,6 +9,7 @@ import math
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ from jobs import BY_NAME, TRAINING, Bar, Job
 from pool import PEERS, Worker
 from report import OURS, Row, Run
 
-APART: dict[str, Any] = {  # rows that are measured in fresh processes: name -> rounds to Row
+APART = {  # rows that are measured in fresh processes
     "import": fresh.imports,
     "first-step": fresh.first_step,
     "wheel": fresh.wheel,
     "many": fresh.many,
 }
-ALL = [*BY_NAME, *APART, "growth"]
+ALL = [*BY_NAME, *(name for name in APART if name != "many" or (machine.HERE / "many.py").exists()), "growth"]
 QUICK = ["mlp-64", "step-64", "predict-64", "matmul-512", "matmul-32x256x784", "matmul-32", "matmul-1x512x512",
          "bf16-1024", "norm-128", "softmax-128x10", "adam-1e5", "import", "growth"]  # fmt: skip
 
@@ -110,7 +111,7 @@ def finish(cells: list[Cell], notes: list[str]) -> None:
 
 def run(job: Job, workers: list[Worker], probe: machine.Probe, how: Settings, calm: machine.Calm) -> Row:
     notes: list[str] = []
-    seconds = how.seconds if job.group == TRAINING else 0.5 * how.seconds  # calls vary less than epochs
+    seconds = how.seconds if job.group == TRAINING else 0.3 * how.seconds  # calls vary less than epochs
     how = replace(how, seconds=seconds)
     cells = prepare(job, workers, how, notes)
     limits: list[float] = []
@@ -123,7 +124,7 @@ def run(job: Job, workers: list[Worker], probe: machine.Probe, how: Settings, ca
             else:
                 cell.times.append(float(f"{answer['seconds']:.5g}"))
         if job.limit and probe.works:
-            limits.append(probe.rate(job.limit, job.threads, 0.5 * how.seconds))
+            limits.append(probe.rate(job.limit, job.threads, 0.05))
     finish(cells, notes)
     return Row.of(job, {cell.name: cell.times for cell in cells if cell.times}, limits, notes)
 
@@ -164,34 +165,45 @@ def facts_of(crew: Crew, how: Settings, calm: machine.Calm) -> dict[str, Any]:
         ", ".join(f"{w.peer} {w.about['threads']}" for w in workers) + " at most; 1 in jobs on one thread"
     )
     facts["hawfinch's own words"] = "; ".join(w.about["config"].replace("\n", "; ") for w in workers if w.peer == OURS)
-    facts["rounds"] = f"{how.rounds} of {how.seconds:g} s (training) or {0.5 * how.seconds:g} s (kernels) per cell"
+    facts["rounds"] = f"{how.rounds} of {how.seconds:g} s (training) or {0.3 * how.seconds:.2g} s (kernels) per cell"
     facts["disturbed"] = calm.text()
     if crew.absent:
         facts["absent"] = "; ".join(f"{peer} ({why})" for peer, why in crew.absent.items())
     return facts
 
 
+def measure_row(
+    name: str, rows: dict[str, Row], crew: Crew, probe: machine.Probe, how: Settings, calm: machine.Calm
+) -> None:
+    if name in APART:
+        rows[name] = APART[name](how.peer_python, min(how.rounds, 3))
+        return
+    job = BY_NAME[name]
+    rows[name] = run(job, crew.of(job.threads), probe, how, calm)
+    if name == "step-64" and "mlp-64" in rows:
+        rows["step-overhead"] = overhead(rows[name], rows["mlp-64"])
+
+
 def measure(names: list[str], how: Settings) -> Run:
     rows: dict[str, Row] = {}
     curves: dict[str, Any] = {}
+    failed: list[str] = []  # what breaks loses itself, not the run
     calm, crew = machine.Calm(how.patience), Crew(how.peer_python)
     with tempfile.TemporaryDirectory() as folder:
         probe = machine.Probe(Path(folder))
         for name in names:
             start = time.perf_counter()
-            if name == "growth":
-                curves, rows["auto"] = growth(how)
-            elif name in APART:
-                row = APART[name](how.peer_python, how.rounds)
-                if row:
-                    rows[name] = row
-            else:
-                job = BY_NAME[name]
-                rows[name] = run(job, crew.of(job.threads), probe, how, calm)
-            if name == "step-64" and "mlp-64" in rows:
-                rows["step-overhead"] = overhead(rows[name], rows["mlp-64"])
+            try:
+                if name == "growth":
+                    curves, rows["auto"] = growth(how)
+                else:
+                    measure_row(name, rows, crew, probe, how, calm)
+            except Exception:
+                traceback.print_exc()
+                failed.append(name)
             print(f"{name}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
-        done = Run(facts_of(crew, how, calm), limits_of(probe), list(rows.values()), curves)
+        facts = facts_of(crew, how, calm) | ({"**failed**": ", ".join(failed)} if failed else {})
+        done = Run(facts, limits_of(probe), list(rows.values()), curves)
     crew.close()
     return done
 
