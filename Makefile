@@ -11,7 +11,7 @@ help:
 	@echo "make test-c     the C tests, without Python"
 	@echo "make lint       ruff, mypy, clang-format"
 	@echo "make format     apply ruff and clang-format"
-	@echo "make bench      hawfinch against its peers and against the machine (ARGS='...' go to bench/run.py)"
+	@echo "make bench      hawfinch against its peers and against the machine; writes docs/performance.md (ARGS='--runs 3')"
 	@echo "make gpu-check  the CUDA backend's own check"
 	@echo "make clean      remove what was built; distclean removes .venv too"
 

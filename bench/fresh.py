@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from pathlib import Path
 from jobs import Bar
 from machine import HERE
 from pool import environment, pin, python_of
-from report import Row, Stats, row
+from report import Row
 
 # name of the column -> module, or peer
 IMPORTS = {"hawfinch": "hawfinch", "torch eager": "torch", "jax jit": "jax", "sklearn": "sklearn.neural_network"}
+START, MANY = "Start and size", "Many nets"
 FIRST_STEPS = {"hawfinch": "hawfinch", "torch eager fused": "torch", "jax jit": "jax"}
 
 
@@ -37,8 +39,8 @@ def beyond_numpy(python: str, module: str) -> float:
     return with_it - wall(python, "import numpy")
 
 
-def interleave(what: dict[str, Callable[[], float]], rounds: int) -> dict[str, Stats]:
-    """Stats of each; the first round only warms the disk's and Python's caches. What fails is left out."""
+def interleave(what: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Samples of each; the first round only warms the disk's and Python's caches. What fails is left out."""
     found: dict[str, list[float]] = {name: [] for name in what}
     for _ in range(rounds + 1):
         for name, measure in what.items():
@@ -46,7 +48,7 @@ def interleave(what: dict[str, Callable[[], float]], rounds: int) -> dict[str, S
                 found[name].append(measure())
             except (subprocess.CalledProcessError, OSError):
                 pass
-    return {name: Stats.of(values[1:]) for name, values in found.items() if values[1:]}
+    return {name: values[1:] for name, values in found.items() if values[1:]}
 
 
 def imports(peer_python: str, rounds: int) -> Row:
@@ -54,7 +56,7 @@ def imports(peer_python: str, rounds: int) -> Row:
         return lambda: beyond_numpy(python_of(name, peer_python), module)
 
     times = interleave({name: measure(name, module) for name, module in IMPORTS.items()}, rounds)
-    return row("import", "import, beyond the import of NumPy", times, bars=(Bar(0.030, "s"),))
+    return Row("import", "import, beyond the import of NumPy", START, times, bars=(Bar(0.030, "s"),))
 
 
 def first_step(peer_python: str, rounds: int) -> Row:
@@ -63,11 +65,11 @@ def first_step(peer_python: str, rounds: int) -> Row:
 
     times = interleave({mode: measure(name) for mode, name in FIRST_STEPS.items()}, rounds)
     title = "MLP of 100 layers, 64 wide: from building the model to the end of its first step"
-    return row("first-step", title, times, bars=(Bar(0.050, "s"),))
+    return Row("first-step", title, START, times, bars=(Bar(0.050, "s"),))
 
 
-def wheel() -> Row:
-    """Builds the wheel in a folder of its own, so that the project's build is left alone."""
+def wheel(peer_python: str, rounds: int) -> Row:
+    """hawfinch's own. Builds the wheel in a folder of its own, so that the project's build is left alone."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -76,5 +78,17 @@ def wheel() -> Row:
             capture_output=True,
         )  # fmt: skip
         sizes = [file.stat().st_size / 1e6 for file in Path(folder).glob("*.whl")]
-    found = {"hawfinch": Stats.of(sizes)} if sizes else {}
-    return row("wheel", "size of the wheel", found, unit="MB", bars=(Bar(3, "MB"),))
+    return Row("wheel", "size of the wheel", START, {"hawfinch": sizes}, unit="MB", bars=(Bar(3, "MB"),))
+
+
+def many(peer_python: str, rounds: int) -> Row:
+    """Training of many nets at once. One sample a mode and run: each takes up to half a minute, and warms itself up."""
+    bars, times, notes = (Bar(20, "sklearn"), Bar(2, "jax vmap")), {}, []
+    modes = json.loads(call(sys.executable, "-c", "import json, many; print(json.dumps(list(many.MODES)))"))
+    for mode in modes:
+        python = python_of(mode.partition(" ")[0], peer_python)
+        try:
+            times[mode] = [json.loads(call(python, "many.py", "--mode", mode))["seconds"]]
+        except subprocess.CalledProcessError as error:
+            notes.append(f"{mode}: {error.stderr.strip().splitlines()[-1:]}")
+    return Row("many", "1,000 MLPs 64-32-10, 20 epochs of the digits each", MANY, times, bars=bars, notes=notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,9 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Bar:
-    """A promise. against: "s" (at most value seconds), "MB", "%" (at least value % of the machine's limit), or the
-    start of peer names ("jax scan", "torch"): at least value times as fast as the fastest of them."""
+    """A promise. against: "s", "MB" (at most value of it), "%" (at least value % of the machine's limit), "best" (at
+    least value times as fast as the fastest peer), "bare" (at most value times the time of our own bare kernels), or
+    the start of peer names ("jax scan", "torch"): at least value times as fast as the fastest of them."""
 
     value: float
     against: str
@@ -22,24 +24,34 @@ class Bar:
 
 @dataclass(frozen=True)
 class Job:
-    """sizes: widths of the layers, or the shape that the kernel works on. B rows a batch, ``batches`` batches an
-    epoch."""
+    """sizes: widths of the layers, or the shape that the kernel works on; (m, k, n) of a matmul, which reads x (m, k)
+    or w (k, n) through its transpose where ``transposed`` says "x" or "w". B rows a batch, ``batches`` batches an
+    epoch. threads: one or two, for everyone. limit: which limit of the machine "%" means, see machine.c."""
 
     name: str
     title: str
     kind: str
     sizes: tuple[int, ...]
+    bars: tuple[Bar, ...] = ()
+    group: str = "Other"
+    limit: str = ""
+    threads: int = 2
     batch: int = 0
     batches: int = 0
     norm: bool = False
     dropout: float = 0.0
-    bars: tuple[Bar, ...] = ()
+    transposed: str = ""
 
     @property
     def flops(self) -> float:
-        """Of the matmuls of one step: forward, weight gradient, and input gradient but for the first layer."""
-        if self.kind == "matmul":
-            return 2.0 * self.sizes[0] ** 3
+        """Additions and multiplications. Of a step, those of its matmuls: forward, weight gradient, and input gradient
+        but for the first layer."""
+        if self.kind in ("matmul", "bf16"):
+            return 2.0 * math.prod(self.sizes)
+        if self.kind == "adam":  # two averages, bias corrections folded, square root, division, update
+            return 12.0 * self.sizes[0]
+        if self.kind == "norm":  # mean, variance; normalise; two sums; gradient
+            return 14.0 * math.prod(self.sizes)
         if self.kind not in ("fit", "step"):
             return 0.0
         products = [2.0 * self.batch * a * b for a, b in zip(self.sizes, self.sizes[1:], strict=False)]
@@ -47,47 +59,86 @@ class Job:
 
     @property
     def bytes(self) -> float:
-        """Read and written once by a kernel that only streams."""
-        return 8.0 * self.sizes[0] if self.kind == "gelu" else 0.0
+        """What a kernel must read and write, each pass over an array counted once."""
+        if self.kind in ("matmul", "bf16"):
+            m, k, n = self.sizes
+            return (2.0 if self.kind == "bf16" else 4.0) * (m * k + k * n) + 4.0 * m * n
+        if self.kind == "norm":  # forward reads x twice and writes y; backward reads dy and writes dx
+            return 5 * 4.0 * math.prod(self.sizes)
+        return {"adam": 28.0, "gelu": 8.0}.get(self.kind, 0.0) * self.sizes[0]
+
+    @property
+    def work(self) -> float:
+        """What counts against the limit."""
+        return self.flops if self.limit in ("fma", "bf16") else self.bytes
 
 
 def fit(name: str, sizes: tuple[int, ...], batch: int, batches: int, *bars: Bar, dropout: float = 0.0) -> Job:
     """With dropout, each hidden layer has batch-norm too."""
     extras = f", batch-norm and dropout {dropout:g}" if dropout else ""
     title = f"MLP {'-'.join(map(str, sizes))}{extras}, batch {batch}: a step inside fit"
-    return Job(name, title, "fit", sizes, batch, batches, bool(dropout), dropout, bars)
+    return Job(name, title, "fit", sizes, bars, TRAINING, "fma", 2, batch, batches, bool(dropout), dropout)
 
 
-def matmul(n: int, *bars: Bar) -> Job:
-    return Job(f"matmul-{n}", f"matmul {n}×{n}×{n}", "matmul", (n,), bars=bars)
+def matmul(
+    group: str, m: int, k: int, n: int, *bars: Bar, transposed: str = "", threads: int = 2, limit: str = "fma"
+) -> Job:
+    kind = "xᵀ" if transposed == "x" else "wᵀ" if transposed == "w" else ""
+    title = f"{m}×{n}×{k}" + (f" ({kind})" if kind else "")
+    name = f"matmul-{m}" if m == k == n else f"matmul-{m}x{n}x{k}"
+    return Job(name, title, "matmul", (m, k, n), bars, group, limit, threads, transposed=transposed)
 
 
+TRAINING, PREDICTING = "Training steps", "Prediction"
+LARGE, MEDIUM = "Matmul, large (M×N×K)", "Matmul, medium, and the shapes of training (M×N×K)"
+TINY, THIN, VECTOR = "Matmul, tiny, one thread", "Matmul, thin (M×N×K)", "Matrix times vector"
+BF16, STREAMS = "Matmul in bfloat16", "Kernels that stream"
 SMALL = (64, 32, 10)
+
+
+def training_matmuls(batch: int, n: int, m: int, *bars: Bar) -> list[Job]:
+    """The three products of a linear layer n -> m: forward, weight gradient, input gradient."""
+    return [
+        matmul(MEDIUM, batch, n, m, *bars),
+        matmul(MEDIUM, n, batch, m, *bars, transposed="x"),
+        matmul(MEDIUM, batch, m, n, *bars, transposed="w"),
+    ]
+
+
+def vector(n: int, *bars: Bar) -> list[Job]:
+    """A row times a matrix and a matrix times a column; both read the matrix once."""
+    row = matmul(VECTOR, 1, n, n, *bars, limit="read")
+    return [row, matmul(VECTOR, n, n, 1, *bars, limit="read")]
+
+
 JOBS = [
-    fit("mlp-64", SMALL, 32, 200, Bar(30, "torch eager"), Bar(2.5, "jax scan"), Bar(5e-6, "s")),
-    fit("mlp-784", (784, 256, 10), 32, 200, Bar(1.3, "jax scan"), Bar(3, "torch eager")),
+    fit("mlp-64", SMALL, 32, 200, Bar(3.5, "jax scan"), Bar(40, "torch eager"), Bar(1.3, "bare"), Bar(5e-6, "s")),
+    fit("mlp-784", (784, 256, 10), 32, 200, Bar(1.6, "jax scan"), Bar(3, "torch eager")),
     fit("mlp-norm", (784, 256, 128, 10), 128, 50, Bar(3, "torch"), dropout=0.2),
-    fit("mlp-1024", (784, 1024, 1024, 10), 256, 20, Bar(1.15, "jax scan"), Bar(2, "torch eager")),
-    Job("step-64", "MLP 64-32-10, batch 32: one step, from Python", "step", SMALL, 32, 1),
-    Job(
-        "predict-64",
-        "MLP 64-32-10: predict one row, from Python",
-        "predict",
-        SMALL,
-        1,
-        1,
-        bars=(Bar(2e-6, "s"),),
-    ),
-    matmul(256),
-    matmul(512),
-    matmul(1024, Bar(85, "%")),
-    matmul(2048),
-    Job("norm-relu", "batch-norm + ReLU 128×256, forward and backward", "norm", (128, 256)),
-    Job("softmax-10", "softmax cross-entropy 128×10, forward and backward", "softmax", (128, 10)),
-    Job("softmax-1000", "softmax cross-entropy 128×1000, forward and backward", "softmax", (128, 1000)),
-    Job("adam", "Linear 1000-100, batch 4, from Python: nearly all of it Adam", "step", (1000, 100), 4, 1),
-    Job("gelu", "GELU (erf) of 1,000,000 numbers", "gelu", (1_000_000,)),
-]
+    fit("mlp-1024", (784, 1024, 1024, 10), 256, 20, Bar(1.3, "jax scan"), Bar(2, "torch eager")),
+    Job("step-64", "MLP 64-32-10, batch 32: one step, from Python", "step", SMALL, (), TRAINING, "fma", 2, 32, 1),
+    Job("step-adam", "Linear 1000-100, batch 4, from Python: nearly all of it Adam", "step", (1000, 100), (), TRAINING,
+        "", 2, 4, 1),
+    Job("predict-64", "MLP 64-32-10: predict one row, from Python", "predict", SMALL, (Bar(1e-6, "s"),), PREDICTING, "",
+        2, 1, 1),
+    *[matmul(LARGE, n, n, n, Bar(92, "%"), Bar(1.0, "best")) for n in (512, 1024, 2048)],
+    *[matmul(MEDIUM, n, n, n, Bar(80, "%"), Bar(1.1, "best")) for n in (128, 192, 256, 384)],
+    *[job for b in (32, 64, 128) for job in training_matmuls(b, 784, 256, Bar(80, "%"), Bar(1.1, "best"))],
+    *[matmul(TINY, n, n, n, Bar(65, "%"), Bar(1.5, "best"), threads=1) for n in (16, 32, 48, 64, 96)],
+    *[matmul(THIN, m, k, n, Bar(70, "%"), Bar(1.3, "best"))
+      for m, k, n in ((8, 1024, 1024), (16, 512, 512), (1024, 1024, 8), (1024, 1024, 16))],
+    *vector(256, Bar(1.2, "best")), *vector(512, Bar(1.2, "best")), *vector(8192, Bar(90, "%")),
+    Job("bf16-1024", "1024×1024×1024", "bf16", (1024,) * 3, (Bar(88, "%"), Bar(1.0, "torch bf16")), BF16, "bf16"),
+    Job("norm-128", "batch-norm + ReLU 128×256, forward and backward", "norm", (128, 256), (Bar(4, "torch"),), STREAMS),
+    Job("norm-4096", "batch-norm + ReLU 4096×1024, forward and backward", "norm", (4096, 1024),
+        (Bar(4, "torch"), Bar(85, "%")), STREAMS, "triad"),
+    *[Job(f"softmax-{b}x{c}", f"softmax cross-entropy {b}×{c}, forward and backward", "softmax", (b, c),
+          (Bar(times, "torch"),), STREAMS) for b, c, times in ((128, 10, 8), (128, 1000, 4), (4096, 1000, 3))],
+    Job("adam-1e5", "Adam of 10⁵ parameters, the sweep alone", "adam", (100_000,), (Bar(1.5, "torch fused"),), STREAMS),
+    Job("adam-1e7", "Adam of 10⁷ parameters, the sweep alone", "adam", (10_000_000,),
+        (Bar(1.0, "torch fused"), Bar(90, "%")), STREAMS, "update"),
+    Job("gelu", "GELU (erf) of 1,000,000 numbers", "gelu", (1_000_000,), (), STREAMS, "triad"),
+]  # fmt: skip
 BY_NAME = {job.name: job for job in JOBS}
 
 BETA1, BETA2, EPS, RATE, MOMENTUM = 0.9, 0.999, 1e-8, 1e-3, 0.1
@@ -124,3 +175,10 @@ def normal(*shape: int, seed: int = 2) -> Floats:
 
 def labels(rows: int, classes: int) -> Labels:
     return np.random.default_rng(3).integers(0, classes, rows)
+
+
+def operands(job: Job) -> tuple[Floats, Floats]:
+    """x and w of a matmul as they lie in memory: (k, m) and (n, k) where they are read through a transpose."""
+    m, k, n = job.sizes
+    x = normal(*((k, m) if job.transposed == "x" else (m, k)))
+    return x, normal(*((n, k) if job.transposed == "w" else (k, n)), seed=4)

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 HERE = Path(__file__).parent
 THREADS = 2
+LIMITS = ("fma", "bf16", "triad", "read", "update")
 DISTURBED = 0.05  # share of the CPUs that other programs may take during a sample
 T = TypeVar("T")
 
@@ -35,25 +36,28 @@ def cpu_model() -> str:
     return model
 
 
-def commit() -> str:
-    def git(*args: str) -> str:
-        return subprocess.run(
-            ["git", "-C", HERE.parent, *args], capture_output=True, text=True, check=False
-        ).stdout.strip()
+MEASURED = ("csrc", "python", "CMakeLists.txt", "pyproject.toml", "bench/*.py", "bench/*.c", "bench/workers")
 
-    edited = git("status", "--porcelain", "--", "csrc", "python", "bench/*.*", "bench/workers")
-    return git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if edited else "")
+
+def commit() -> str:
+    """The last commit that changed what is measured or how: pages and results may be committed between runs."""
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", HERE.parent, *args, "--", *MEASURED]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    return git("log", "-1", "--format=%h") + (" with uncommitted changes" if git("status", "--porcelain") else "")
 
 
 def facts() -> dict[str, object]:
     return {
-        "cpu": cpu_model(), "cpus": len(cpus()) or os.cpu_count(), "system": platform.platform(), "commit": commit(),
-        "date": datetime.now().astimezone().isoformat(timespec="minutes"), "python": platform.python_version(),
+        "CPU": cpu_model(), "cpus": len(cpus()) or os.cpu_count(), "system": platform.platform(), "commit": commit(),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"), "python": platform.python_version(),
     }  # fmt: skip
 
 
 class Probe:
-    """The FMA peak and the memory bandwidth, by a small C program; ``works`` is false without a C compiler."""
+    """The limits of machine.c, by a small C program; ``works`` is false without a C compiler."""
 
     def __init__(self, folder: Path):
         self.program = folder / "machine"
@@ -84,11 +88,11 @@ class Watch:
         self.pid, self.start, self.before = pid, time.perf_counter(), _ticks(pid)
 
     def share(self) -> float:
-        """Of the time of all CPUs since the beginning."""
+        """Of the time of all CPUs since the beginning, less one tick of the kernel's clock, which is its grain."""
         after, seconds = _ticks(self.pid), time.perf_counter() - self.start
         if self.before is None or after is None:
             return 0.0
-        return max(0.0, (after - self.before) / seconds / (os.cpu_count() or 1))
+        return max(0.0, (after - self.before - 1 / os.sysconf("SC_CLK_TCK")) / seconds / (os.cpu_count() or 1))
 
 
 class Calm:
@@ -98,13 +102,13 @@ class Calm:
         self.patience, self.samples, self.disturbed = patience, 0, 0
 
     def _wait(self, deadline: float) -> None:
-        time.sleep(0.02)  # the threads of the worker before this one stop spinning
+        time.sleep(0.01)  # the threads of the worker before this one stop spinning
         while True:
             watch = Watch()
-            time.sleep(0.08)
+            time.sleep(0.05)
             if watch.share() <= DISTURBED or time.perf_counter() > deadline:
                 return
-            self.patience -= 0.08
+            self.patience -= 0.05
 
     def sample(self, pid: int, measure: Callable[[], T]) -> T:
         """measure(), taken again while other programs disturbed it."""

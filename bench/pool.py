@@ -1,7 +1,8 @@
-"""The worker processes: one per peer, alive for the whole run, of which only one works at a time."""
+"""The worker processes: one per peer, and one more per peer for jobs on one thread; only one works at a time."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import select
@@ -22,15 +23,15 @@ PEERS = {
 }
 
 
-def environment(extra: dict[str, str]) -> dict[str, str]:
-    limits = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+def environment(extra: dict[str, str], threads: int = THREADS) -> dict[str, str]:
+    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     return {**os.environ, **limits, "JAX_PLATFORMS": "cpu", **extra}
 
 
-def pin() -> None:
+def pin(threads: int = THREADS) -> None:
     """XLA's pool has as many threads as the process has CPUs."""
     if cpus():
-        os.sched_setaffinity(0, cpus())
+        os.sched_setaffinity(0, cpus()[:threads])
 
 
 def python_of(peer: str, peer_python: str) -> str:
@@ -38,12 +39,13 @@ def python_of(peer: str, peer_python: str) -> str:
 
 
 class Worker:
-    def __init__(self, peer: str, peer_python: str):
+    def __init__(self, peer: str, peer_python: str, threads: int = THREADS):
         self.peer = peer
         module, extra = PEERS[peer]
         self.process = subprocess.Popen(
-            [python_of(peer, peer_python), "-m", f"workers.{module}"], cwd=HERE, env=environment(extra), preexec_fn=pin,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [python_of(peer, peer_python), "-m", f"workers.{module}"], cwd=HERE, env=environment(extra, threads),
+            preexec_fn=functools.partial(pin, threads), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.about = self._answer()
         self.error = self.about.get("error")

@@ -1,177 +1,212 @@
-"""Rows of results, and how they are judged, printed and drawn."""
+"""What a run measured: rows, how they are judged against their bars over several runs, and the files they lie in."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs import Bar
+from jobs import Bar, Job
 
 OURS = "hawfinch"
-UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
-
-
-@dataclass(frozen=True)
-class Stats:
-    median: float
-    q1: float
-    q3: float
-    samples: tuple[float, ...]
-
-    @staticmethod
-    def of(samples: Sequence[float]) -> Stats:
-        if len(samples) < 2:
-            return Stats(samples[0], samples[0], samples[0], tuple(samples))
-        q1, median, q3 = statistics.quantiles(samples, n=4, method="inclusive")
-        return Stats(median, q1, q3, tuple(samples))
-
-    def text(self, unit: str) -> str:
-        if unit != "s":
-            return f"{self.median:.3g} {unit}"
-        scale, name = next((u for u in UNITS if abs(self.median) >= u[0]), (1e-6, "us"))
-        spread = "" if len(self.samples) < 2 else f" ±{50 * (self.q3 - self.q1) / abs(self.median):.0f}%"
-        return f"{self.median / scale:.3g} {name}{spread}"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    bar: str
-    measured: str
-    met: bool | None  # None: not measured
-
-
-@dataclass(frozen=True)
-class Row:
-    name: str
-    title: str
-    unit: str
-    times: dict[str, Stats]
-    best: str | None  # the fastest peer
-    ratio: float | None  # its time over ours: above 1 we are faster
-    percent: float | None
-    verdicts: list[Verdict]
-    notes: list[str] = field(default_factory=list)
-
-
-def judge(bar: Bar, times: dict[str, Stats], percent: float | None) -> Verdict:
-    ours = times.get(OURS)
-    if bar.against in ("s", "MB"):
-        text = f"≤ {Stats.of([bar.value]).text(bar.against)}"
-        return Verdict(text, ours.text(bar.against) if ours else "", ours.median <= bar.value if ours else None)
-    if bar.against == "%":
-        measured = "" if percent is None else f"{percent:.0f} %"
-        return Verdict(f"≥ {bar.value:g} %", measured, None if percent is None else percent >= bar.value)
-    rivals = [s.median for name, s in times.items() if name.startswith(bar.against)]
-    text = f"{bar.value:g}× {bar.against}"
-    if ours is None or not rivals:
-        return Verdict(text, "", None)
-    ratio = min(rivals) / ours.median
-    return Verdict(text, times_text(ratio), ratio >= bar.value)
-
-
-def row(
-    name: str, title: str, times: dict[str, Stats], *, unit: str = "s", percent: float | None = None,
-    bars: Iterable[Bar] = (), notes: Sequence[str] = (),
-) -> Row:  # fmt: skip
-    rivals = {peer: s.median for peer, s in times.items() if peer != OURS}
-    best = min(rivals, key=lambda peer: rivals[peer]) if rivals else None
-    ours = times.get(OURS)
-    ratio = rivals[best] / ours.median if best and ours and ours.median > 0 else None
-    verdicts = [judge(bar, times, percent) for bar in bars]
-    return Row(name, title, unit, times, best, ratio, percent, verdicts, list(notes))
+IN_PLAN, BARE = f"{OURS} in a plan", f"{OURS} bare"
+RUNS = 3  # a bar is met when it is met in each of the last RUNS runs of a commit
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+# Families of peers: the heading of their column, and the cells that belong to it.
+FAMILIES = {
+    "NumPy": r"numpy$",
+    "NumPy, AVX-512 kernels": r"numpy SkylakeX",
+    "PyTorch": r"torch(?! onednn| bf16)",
+    "oneDNN in PyTorch": r"torch (onednn|bf16)",
+    "JAX": r"jax|vmap",
+    "scikit-learn": r"sklearn|joblib",
+}
 
 
 def times_text(x: float) -> str:
     return f"{x:.0f}×" if x >= 100 else f"{x:.3g}×"
 
 
-def _verdict(v: Verdict) -> str:
-    state = "not measured" if v.met is None else f"{v.measured}, {'met' if v.met else '**NOT MET**'}"
-    return f"{v.bar}: {state}"
+def value_text(value: float, unit: str) -> str:
+    if unit == "×":
+        return times_text(value)
+    if unit != "s":
+        return f"{value:.3g} {unit}"
+    scale, name = next((u for u in UNITS if abs(value) >= u[0]), UNITS[-1])
+    return f"{value / scale:.3g} {name}" if abs(value) < 999.5 * scale else f"{value / scale:.0f} {name}"
 
 
-def _cells(r: Row, peers: Sequence[str]) -> list[str]:
-    ratio = "–" if r.ratio is None else times_text(r.ratio) if r.ratio >= 1 else f"**{r.ratio:.2g}×: slower**"
-    return [
-        r.title,
-        r.times[OURS].text(r.unit) if OURS in r.times else "–",
-        ratio,
-        r.best or "–",
-        "–" if r.percent is None else f"{r.percent:.0f} %",
-        "; ".join(map(_verdict, r.verdicts)) or "–",
-        *(r.times[p].text(r.unit) if p in r.times else "–" for p in peers),
-    ]
+@dataclass(frozen=True)
+class Row:
+    """The samples of one job in one run. times: by cell, "peer mode". limits: samples of the machine's limit, and work
+    is what counts against it (FLOP or bytes)."""
+
+    name: str
+    title: str
+    group: str
+    times: dict[str, list[float]]
+    unit: str = "s"
+    bars: tuple[Bar, ...] = ()
+    limit: str = ""
+    limits: list[float] = field(default_factory=list)
+    work: float = 0.0
+    flops: float = 0.0
+    bytes: float = 0.0
+    threads: int = 2
+    notes: list[str] = field(default_factory=list)
+
+    @staticmethod
+    def of(job: Job, times: dict[str, list[float]], limits: list[float], notes: list[str]) -> Row:
+        measured = job.limit, limits, job.work, job.flops, job.bytes, job.threads, notes
+        return Row(job.name, job.title, job.group, times, "s", job.bars, *measured)
+
+    def median(self, cell: str) -> float | None:
+        return statistics.median(self.times[cell]) if self.times.get(cell) else None
+
+    def best(self, pattern: str = "") -> tuple[str, float] | None:
+        """The fastest peer whose name begins so (a regular expression), and its time."""
+        found = {c: statistics.median(t) for c, t in self.times.items() if t and not c.startswith(OURS)}
+        found = {c: t for c, t in found.items() if re.match(pattern, c)}
+        return min(found.items(), key=lambda item: item[1]) if found else None
+
+    def percent(self, cell: str) -> float | None:
+        time = self.median(cell)
+        limit = statistics.median(self.limits) if self.limits else 0.0
+        return None if not time or not limit or not self.work else 100 * self.work / time / limit
+
+    def ratio(self) -> float | None:
+        """The fastest peer's time over ours: above 1 we are faster."""
+        best, ours = self.best(), self.median(OURS)
+        return best[1] / ours if best and ours and ours > 0 else None
+
+    def measure(self, bar: Bar) -> float | None:
+        """What the bar speaks of."""
+        ours = self.median(OURS)
+        if bar.against == "%":
+            return self.percent(IN_PLAN if self.times.get(IN_PLAN) else OURS)
+        if ours is None or bar.against == self.unit:
+            return ours
+        if bar.against == "bare":
+            bare = self.median(BARE)
+            return ours / bare if bare else None
+        best = self.best() if bar.against == "best" else self.best(re.escape(bar.against))
+        return best[1] / ours if best else None
 
 
-def markdown(facts: dict[str, Any], rows: Sequence[Row], peers: Sequence[str]) -> str:
-    head = ["", OURS, "times as fast as the best peer", "best peer", "of the machine's limit", "bars", *peers]
-    table = [head, *(_cells(r, peers) for r in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(head))]
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
-
-    lines = ["# hawfinch against its peers and against the machine", ""]
-    lines += [f"* {name}: {value}" for name, value in facts.items()]
-    lines += ["", line(head), "|" + "|".join("-" * (w + 2) for w in widths) + "|", *map(line, table[1:]), ""]
-    met = [v.met for r in rows for v in r.verdicts]
-    lines.append(f"Bars: {met.count(True)} met, {met.count(False)} not met, {met.count(None)} not measured.")
-    lines += [f"* {r.name}: {note}" for r in rows for note in r.notes]
-    return "\n".join(lines) + "\n"
+def at_most(bar: Bar, unit: str) -> bool:
+    return bar.against in (unit, "bare")
 
 
-def chart(facts: dict[str, Any], rows: Sequence[Row], path: Path) -> None:
-    """Bars of time relative to ours, log scale: each peer's best mode. Left of the line it beats us."""
-    import matplotlib
+@dataclass(frozen=True)
+class Verdict:
+    bar: str
+    measured: str
+    met: bool | None  # None: not measured in each run
 
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
+    def text(self) -> str:
+        return f"{self.bar}: not measured" if self.met is None else f"{self.bar}: {self.measured}, {self.state}"
 
-    families = {"numpy": "C0", "torch": "C1", "jax": "C2", "sklearn": "C4"}
-    shown = [r for r in rows if r.ratio is not None]
-    fig, ax = plt.subplots(figsize=(11, 1 + 0.62 * len(shown)), layout="constrained")
-    for i, r in enumerate(shown):
-        bars = []
-        for family, color in families.items():
-            modes = {p: s.median for p, s in r.times.items() if p.startswith(family)}
-            if modes:
-                mode = min(modes, key=lambda p: modes[p])
-                bars.append((mode, modes[mode] / r.times[OURS].median, color))
-        height = 0.8 / len(bars)
-        for k, (mode, times, color) in enumerate(bars):
-            y = i - 0.4 + (k + 0.5) * height
-            ax.barh(y, math.log10(times), height * 0.9, color=color)
-            ax.text(max(math.log10(times), 0), y, f" {mode} {times_text(times)}", fontsize=7, va="center")
-    ax.axvline(0, color="black", linewidth=1)
-    ax.set_yticks(range(len(shown)), [r.title for r in shown], fontsize=8)
-    ax.set_ylim(len(shown) - 0.5, -0.5)
-    low, high = ax.get_xlim()
-    ax.set_xlim(low, high * 1.3)
-    ticks = range(math.ceil(low), math.ceil(high) + 1)
-    ax.set_xticks(list(ticks), [f"{10.0**t:g}×" for t in ticks])
-    ax.set_xlabel("time relative to hawfinch (each peer's best mode; a bar left of 1× beats hawfinch)")
-    title = f"{facts['CPU']}, {facts['date'][:10]}, commit {facts['commit']}"
-    ax.set_title(f"{title}\n{facts['disturbed'].strip('*')}", fontsize=9)
-    fig.savefig(path, dpi=110)
-    plt.close(fig)
+    @property
+    def state(self) -> str:
+        return "not measured" if self.met is None else "met" if self.met else "**not met**"
 
 
-def write(folder: Path, facts: dict[str, Any], rows: Sequence[Row], peers: Sequence[str]) -> str:
-    """The table as Markdown, all samples as JSON and the chart as PNG; gives the table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / f"{facts['date'][:10]}-{re.sub('[^a-z0-9]+', '-', facts['CPU'].lower()).strip('-')}"
-    text = markdown(facts, rows, peers)
-    Path(f"{stem}.md").write_text(text)
-    Path(f"{stem}.json").write_text(json.dumps({"facts": facts, "rows": [asdict(r) for r in rows]}, indent=1) + "\n")
-    if any(r.ratio is not None for r in rows):
-        try:
-            chart(facts, rows, Path(f"{stem}.png"))
-        except ImportError:
-            text += "No chart: matplotlib is not installed.\n"
-    return text + f"\nWritten: {stem}.md, .json, .png\n"
+@dataclass(frozen=True)
+class Result:
+    """A job over all runs; its figures are medians over the runs."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def first(self) -> Row:
+        return self.rows[0]
+
+    def cells(self) -> list[str]:
+        return list(dict.fromkeys(cell for row in self.rows for cell in row.times if row.times[cell]))
+
+    def median(self, cell: str) -> float | None:
+        return _median([row.median(cell) for row in self.rows])
+
+    def percent(self, cell: str) -> float | None:
+        return _median([row.percent(cell) for row in self.rows])
+
+    def ratio(self) -> float | None:
+        return _median([row.ratio() for row in self.rows])
+
+    def best(self, pattern: str = "") -> tuple[str, float] | None:
+        found = {c: self.median(c) for c in self.cells() if not c.startswith(OURS) and re.match(pattern, c)}
+        times = {c: t for c, t in found.items() if t is not None}
+        return min(times.items(), key=lambda item: item[1]) if times else None
+
+    def spread(self, cell: str) -> float:
+        """Half the range between quartiles of all samples, in percent of the median."""
+        samples = [t for row in self.rows for t in row.times.get(cell, ())]
+        if len(samples) < 2:
+            return 0.0
+        q1, median, q3 = statistics.quantiles(samples, n=4, method="inclusive")
+        return 50 * (q3 - q1) / abs(median) if median else 0.0
+
+    def verdicts(self) -> list[Verdict]:
+        return [self._verdict(bar) for bar in self.first.bars]
+
+    def _verdict(self, bar: Bar) -> Verdict:
+        unit = self.first.unit
+        found = [row.measure(bar) for row in self.rows]
+        values = [v for v in found if v is not None]
+        against = {"best": "the best peer", "bare": "its bare kernels"}.get(bar.against, bar.against)
+        if bar.against in (unit, "%"):
+            text = f"{'≥' if bar.against == '%' else '≤'} {value_text(bar.value, bar.against)}"
+        else:
+            text = f"{'≤ ' if bar.against == 'bare' else ''}{bar.value:g}× {against}"
+        if len(values) < len(found):
+            return Verdict(text, "", None)
+        kind = bar.against if bar.against in (unit, "%") else "×"
+        ends = list(dict.fromkeys(value_text(v, kind) for v in (min(values), max(values))))
+        met = all(v <= bar.value if at_most(bar, unit) else v >= bar.value for v in values)
+        return Verdict(text, " to ".join(ends), met)
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    found = [v for v in values if v is not None]
+    return statistics.median(found) if found else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of bench/run.py. limits: of the machine, by name and threads ("fma 2"). growth: see workers/growth.py."""
+
+    facts: dict[str, Any]
+    limits: dict[str, float]
+    rows: list[Row]
+    growth: dict[str, Any]
+
+    def write(self, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        cpu = re.sub("[^a-z0-9]+", "-", self.facts["CPU"].lower()).strip("-")
+        path = folder / f"{re.sub('[^0-9T-]', '', self.facts['date'][:19])}-{cpu}.json"
+        rows = ",\n  ".join(json.dumps(asdict(row), ensure_ascii=False) for row in self.rows)
+        head = "".join(f" {json.dumps(k)}: {json.dumps(getattr(self, k))},\n" for k in ("facts", "limits", "growth"))
+        path.write_text(f'{{\n{head} "rows": [\n  {rows}\n ]\n}}\n')
+        return path
+
+    @staticmethod
+    def read(path: Path) -> Run:
+        raw = json.loads(path.read_text())
+        rows = [Row(**{**row, "bars": tuple(Bar(**bar) for bar in row["bars"])}) for row in raw["rows"]]
+        return Run(raw["facts"], raw["limits"], rows, raw["growth"])
+
+
+def latest(folder: Path) -> list[Run]:
+    """The newest run in this folder and those before it of the same commit and CPU, at most RUNS, newest last."""
+    runs = [Run.read(path) for path in sorted(folder.glob("*.json"))]
+    same = [r for r in runs if all(r.facts[k] == runs[-1].facts[k] for k in ("CPU", "commit"))]
+    return same[-RUNS:]
+
+
+def results(runs: Sequence[Run]) -> list[Result]:
+    """The jobs of the newest run, each with its rows in all runs that have it."""
+    return [Result(tuple(r for run in runs for r in run.rows if r.name == row.name)) for row in runs[-1].rows]

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import math
 import sys
 import tempfile
-from dataclasses import dataclass, field
+import time
+import traceback
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import fresh
 import machine
-from jobs import BY_NAME, Bar, Job
+import performance
+from jobs import BY_NAME, TRAINING, Bar, Job
 from pool import PEERS, Worker
-from report import OURS, Row, Stats, row, write
+from report import OURS, Row, Run
 
-ALL = [*BY_NAME, "import", "first-step", "wheel"]
-QUICK = ["mlp-64", "step-64", "predict-64", "matmul-1024", "softmax-10", "import"]
-DERIVED = "step-overhead"
+APART = {  # rows that are measured in fresh processes
+    "import": fresh.imports,
+    "first-step": fresh.first_step,
+    "wheel": fresh.wheel,
+    "many": fresh.many,
+}
+ALL = [*BY_NAME, *(name for name in APART if name != "many" or (machine.HERE / "many.py").exists()), "growth"]
+QUICK = ["mlp-64", "step-64", "predict-64", "matmul-512", "matmul-32x256x784", "matmul-32", "matmul-1x512x512",
+         "bf16-1024", "norm-128", "softmax-128x10", "adam-1e5", "import", "growth"]  # fmt: skip
 
 
 @dataclass
@@ -27,7 +37,7 @@ class Settings:
     rounds: int
     seconds: float
     patience: float
-    compiled: bool
+    quick: bool
     peer_python: str
 
 
@@ -43,12 +53,36 @@ class Cell:
         return f"{self.worker.peer} {self.mode}".strip()
 
 
+class Crew:
+    """The workers, by number of threads; those of a number are started when the first job asks for it."""
+
+    def __init__(self, peer_python: str):
+        self.peer_python, self.workers = peer_python, {}
+        self.absent: dict[str, str] = {}
+
+    def of(self, threads: int) -> list[Worker]:
+        if threads not in self.workers:
+            self.workers[threads] = []
+            for peer in PEERS:
+                worker = Worker(peer, self.peer_python, threads)
+                if worker.error:
+                    self.absent[peer] = worker.error
+                else:
+                    self.workers[threads].append(worker)
+        return self.workers[threads]
+
+    def close(self) -> None:
+        for workers in self.workers.values():
+            for worker in workers:
+                worker.close()
+
+
 def prepare(job: Job, workers: list[Worker], how: Settings, notes: list[str]) -> list[Cell]:
     """Sets the job up everywhere, and checks that all train the same net: their first three losses must agree."""
     cells, reference = [], None
     for worker in workers:
         for mode in worker.about["modes"][job.name]:
-            if mode.startswith("compile") and not how.compiled:
+            if mode.startswith("compile") and how.quick:
                 continue
             answer = worker.ask(do="prepare", job=job.name, mode=mode, seconds=how.seconds)
             if "error" in answer:
@@ -77,8 +111,9 @@ def finish(cells: list[Cell], notes: list[str]) -> None:
 
 def run(job: Job, workers: list[Worker], probe: machine.Probe, how: Settings, calm: machine.Calm) -> Row:
     notes: list[str] = []
+    seconds = how.seconds if job.group == TRAINING else 0.3 * how.seconds  # calls vary less than epochs
+    how = replace(how, seconds=seconds)
     cells = prepare(job, workers, how, notes)
-    what = "fma" if job.flops else "triad" if job.bytes else ""
     limits: list[float] = []
     for i in range(how.rounds):
         for cell in cells if i % 2 == 0 else cells[::-1]:
@@ -87,111 +122,115 @@ def run(job: Job, workers: list[Worker], probe: machine.Probe, how: Settings, ca
             if "error" in answer:
                 notes.append(f"{cell.name}: {answer['error']}")
             else:
-                cell.times.append(answer["seconds"])
-        if what and probe.works:
-            limits.append(probe.rate(what))
+                cell.times.append(float(f"{answer['seconds']:.5g}"))
+        if job.limit and probe.works:
+            limits.append(probe.rate(job.limit, job.threads, 0.05))
     finish(cells, notes)
-    times = {cell.name: Stats.of(cell.times) for cell in cells if cell.times}
-    percent = None
-    if limits and OURS in times:
-        percent = 100 * (job.flops or job.bytes) / times[OURS].median / Stats.of(limits).median
-    return row(job.name, job.title, times, percent=percent, bars=job.bars, notes=notes)
+    return Row.of(job, {cell.name: cell.times for cell in cells if cell.times}, limits, notes)
 
 
 def overhead(step: Row, fit: Row) -> Row:
     """What a step costs more when it is called from Python: the difference of two medians."""
-    both = step.times.keys() & fit.times.keys()
-    times = {p: Stats.of([step.times[p].median - fit.times[p].median]) for p in step.times if p in both}
-    ours = {p: s for p, s in times.items() if p == OURS}
-    others = ", ".join(f"{p} {s.text('s')}" for p, s in times.items() if p != OURS)
+    times = {p: step.median(p) - fit.median(p) for p in step.times if fit.times.get(p)}  # type: ignore[operator]
+    others = ", ".join(f"{p} {1e6 * t:.3g} us" for p, t in times.items() if p != OURS)
+    ours = {p: [t] for p, t in times.items() if p == OURS}
     title = "trainer.step from Python minus the step inside fit"
-    return row(DERIVED, title, ours, bars=(Bar(2e-6, "s"),), notes=[f"the same difference for peers: {others}"])
+    return Row("step-overhead", title, TRAINING, ours, bars=(Bar(2e-6, "s"),),
+               notes=[f"the same difference for peers: {others}"])  # fmt: skip
 
 
-def start(peer_python: str) -> tuple[list[Worker], dict[str, str]]:
-    workers, absent = [], {}
-    for peer in PEERS:
-        worker = Worker(peer, peer_python)
-        if worker.error:
-            absent[peer] = worker.error
-        else:
-            workers.append(worker)
-    return workers, absent
+def growth(how: Settings) -> tuple[dict[str, Any], Row]:
+    """Cost curves, and the promise that auto threads are never slower than one: within 5 %, which is the noise here."""
+    args = ["--quick"] if how.quick else []
+    curves = json.loads(fresh.call(sys.executable, "-m", "workers.growth", *args))
+    points = [point for curve in curves.values() for point in curve]
+    ratios = [point["auto"] / point["one"] for point in points if point["one"]]
+    title = f"time with threads left to auto over time with one thread: the worst of {len(ratios)} nets and matmuls"
+    return curves, Row("auto", title, TRAINING, {OURS: [max(ratios)]}, unit="×", bars=(Bar(1.05, "×"),))
 
 
-def facts_of(
-    workers: list[Worker], absent: dict[str, str], probe: machine.Probe, how: Settings, calm: machine.Calm
-) -> dict[str, Any]:
+def limits_of(probe: machine.Probe) -> dict[str, float]:
+    """Each limit on one thread and on two, the best of three."""
+    if not probe.works:
+        return {}
+    return {f"{what} {n}": max(probe.rate(what, n, 0.2) for _ in range(3)) for what in machine.LIMITS for n in (1, 2)}
+
+
+def facts_of(crew: Crew, how: Settings, calm: machine.Calm) -> dict[str, Any]:
     facts = machine.facts()
+    workers = crew.of(machine.THREADS)
     versions = {k: v for w in workers for k, v in w.about["versions"].items()}
     facts["versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
-    facts["threads"] = ", ".join(f"{w.peer} {w.about['threads']}" for w in workers) + " at most"
+    facts["threads"] = (
+        ", ".join(f"{w.peer} {w.about['threads']}" for w in workers) + " at most; 1 in jobs on one thread"
+    )
     facts["hawfinch's own words"] = "; ".join(w.about["config"].replace("\n", "; ") for w in workers if w.peer == OURS)
-    facts["rounds"] = f"{how.rounds} of {how.seconds:g} s per cell, interleaved; medians ± half the interquartile range"
+    facts["rounds"] = f"{how.rounds} of {how.seconds:g} s (training) or {0.3 * how.seconds:.2g} s (kernels) per cell"
     facts["disturbed"] = calm.text()
-    if probe.works:
-        peak = {n: max(probe.rate("fma", n) for _ in range(5)) for n in (1, 2)}
-        triad = max(probe.rate("triad", seconds=0.3) for _ in range(3))
-        facts["machine"] = (
-            f"{peak[1] / 1e9:.0f} GFLOP/s on 1 thread and {peak[2] / 1e9:.0f} on 2 (float32 FMA), "
-            f"{triad / 1e9:.1f} GB/s (triad over 256 MiB, 2 threads)"
-        )
-        facts["of the machine's limit"] = (
-            "FLOP of hawfinch's matmuls over the FMA peak of 2 threads; for GELU bytes over the triad bandwidth, "
-            "over 100 % where data stays in cache. Both limits are measured again in each round"
-        )
-    else:
-        facts["machine"] = "no limits measured: machine.c did not compile (is there a C compiler?)"
-    if absent:
-        facts["absent"] = "; ".join(f"{peer} ({why})" for peer, why in absent.items())
-    return {("CPU" if k == "cpu" else k): v for k, v in facts.items()}
+    if crew.absent:
+        facts["absent"] = "; ".join(f"{peer} ({why})" for peer, why in crew.absent.items())
+    return facts
 
 
-def measure(names: list[str], how: Settings) -> tuple[dict[str, Any], list[Row], list[str]]:
+def measure_row(
+    name: str, rows: dict[str, Row], crew: Crew, probe: machine.Probe, how: Settings, calm: machine.Calm
+) -> None:
+    if name in APART:
+        rows[name] = APART[name](how.peer_python, min(how.rounds, 3))
+        return
+    job = BY_NAME[name]
+    rows[name] = run(job, crew.of(job.threads), probe, how, calm)
+    if name == "step-64" and "mlp-64" in rows:
+        rows["step-overhead"] = overhead(rows[name], rows["mlp-64"])
+
+
+def measure(names: list[str], how: Settings) -> Run:
     rows: dict[str, Row] = {}
-    calm = machine.Calm(how.patience)
-    workers, absent = start(how.peer_python)
+    curves: dict[str, Any] = {}
+    failed: list[str] = []  # what breaks loses itself, not the run
+    calm, crew = machine.Calm(how.patience), Crew(how.peer_python)
     with tempfile.TemporaryDirectory() as folder:
         probe = machine.Probe(Path(folder))
         for name in names:
-            print(f"{name} ...", file=sys.stderr, flush=True)
-            if name == "import":
-                rows[name] = fresh.imports(how.peer_python, how.rounds)
-            elif name == "first-step":
-                rows[name] = fresh.first_step(how.peer_python, min(how.rounds, 5))
-            elif name == "wheel":
-                rows[name] = fresh.wheel()
-            else:
-                rows[name] = run(BY_NAME[name], workers, probe, how, calm)
-            if name == "step-64" and "mlp-64" in rows:
-                rows[DERIVED] = overhead(rows[name], rows["mlp-64"])
-        facts = facts_of(workers, absent, probe, how, calm)
-    for worker in workers:
-        worker.close()
-    peers = dict.fromkeys(name for r in rows.values() for name in r.times if name != OURS)
-    order = sorted(peers, key=lambda name: [*PEERS].index(next(p for p in reversed(PEERS) if name.startswith(p))))
-    return facts, list(rows.values()), order
+            start = time.perf_counter()
+            try:
+                if name == "growth":
+                    curves, rows["auto"] = growth(how)
+                else:
+                    measure_row(name, rows, crew, probe, how, calm)
+            except Exception:
+                traceback.print_exc()
+                failed.append(name)
+            print(f"{name}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+        facts = facts_of(crew, how, calm) | ({"**failed**": ", ".join(failed)} if failed else {})
+        done = Run(facts, limits_of(probe), list(rows.values()), curves)
+    crew.close()
+    return done
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of under a minute")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of under two minutes")
     parser.add_argument("--job", action="append", choices=ALL, help="only this job; may be repeated")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds of all peers per job (default 9)")
-    parser.add_argument("--seconds", type=float, default=0.3, help="time of one sample (default 0.3)")
-    parser.add_argument("--patience", type=float, default=600, help="seconds to lose to other programs (default 600)")
+    parser.add_argument(
+        "--runs", type=int, default=1, help="separate runs; a bar is met when it is in three (default 1)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of all peers per job (default 5)")
+    parser.add_argument("--seconds", type=float, default=0.2, help="time of one sample (default 0.2)")
+    parser.add_argument("--patience", type=float, default=300, help="seconds to lose to other programs (default 300)")
     parser.add_argument(
         "--peer-python", default=sys.executable, help="the Python that has the peers (default this one)"
     )
-    parser.add_argument("--out", type=Path, help="folder for results (default bench/results; build/bench for a part)")
     args = parser.parse_args()
     names = args.job or (QUICK if args.quick else ALL)
-    how = Settings(args.rounds, args.seconds, args.patience, not args.quick, args.peer_python)
+    how = Settings(args.rounds, args.seconds, args.patience, False, args.peer_python)
     if args.quick:
-        how = Settings(2, 0.05, 0, False, args.peer_python)
-    part = machine.HERE.parent / "build" / "bench" if args.quick or args.job else machine.HERE / "results"
-    facts, rows, peers = measure(names, how)
-    print(write(args.out or part, facts, rows, peers))
+        how = Settings(2, 0.05, 0, True, args.peer_python)
+    whole = not (args.quick or args.job)
+    for _ in range(args.runs):
+        path = measure(names, how).write(performance.RESULTS if whole else performance.PART)
+        print(f"written: {path}")
+    print(performance.write(whole))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
-from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Job, data, labels, normal, weights
+from jobs import BETA1, BETA2, EPS, LARGE, MOMENTUM, RATE, Job, data, labels, normal, operands, weights
+from workers.bare import Bare
 from workers.base import Calls, Case, serve
 
 import hawfinch as hf
 from hawfinch.graph import Tensor
+
+CHAIN = 64
 
 
 def net(job: Job, dropout: float) -> hf.Sequential:
@@ -74,14 +80,80 @@ def norm(job: Job) -> Case:
     return Calls(lambda: call(*args))
 
 
+def product(job: Job) -> Callable[..., Tensor]:
+    """x @ w, through the transposes that training uses."""
+    turn = hf.ops.transpose
+    if job.transposed:
+        return (lambda x, w: turn(x) @ w) if job.transposed == "x" else (lambda x, w: x @ turn(w))
+    return lambda x, w: x @ w
+
+
+def bf16(job: Job) -> Callable[..., object]:
+    if hasattr(hf.kernels, "matmul_bf16"):
+        return hf.kernels.matmul_bf16
+    return functools.partial(hf.kernels.matmul, precision="bf16")
+
+
+class InPlan(Case):
+    """One plan, run many times in one call into C: what the kernel costs without the call from Python."""
+
+    def __init__(self, plan: Any, arrays: tuple[Any, ...], per_run: int = 1, only: int = -1):
+        self.plan, self.arrays, self.per_run, self.only = plan, arrays, per_run, only
+
+    def run(self, units: int) -> None:
+        team = self.plan.team(None, 1, units)
+        self.plan.core.run(self.arrays, n_steps=units, rows=units, lr=self.rates(units), threads=team,
+                           only_record=self.only)  # fmt: skip
+
+    def rates(self, units: int) -> Any:
+        return np.full(units, RATE) if self.only >= 0 else None
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        return self.per_run
+
+
+def matmul_in_plan(job: Job) -> Case:
+    """Tiny squares: x w w ... w, CHAIN products in a plan, so that a step of the executor costs next to nothing."""
+    x, w = operands(job)
+    if job.threads > 1:
+        plan = hf.compile(product(job)).plan(x, w)
+        return InPlan(plan, (x, w, np.empty((job.sizes[0], job.sizes[2]), np.float32)))
+    w = np.linalg.qr(w)[0]  # keeps the numbers as large as they are
+
+    def chain(x: Tensor, w: Tensor) -> Tensor:
+        return functools.reduce(lambda y, _: y @ w, range(CHAIN), x)
+
+    return InPlan(hf.compile(chain).plan(x, w), (x, w, np.empty_like(x)), CHAIN)
+
+
+def adam(job: Job) -> Case:
+    """The plan of a linear layer's training step, of which only the sweep is run, over random gradients."""
+    model = hf.Sequential(hf.Linear(1000))
+    trainer = hf.Trainer(model, loss=hf.MSE(), optimizer=hf.Adam(lr=RATE, betas=(BETA1, BETA2), eps=EPS), seed=0)
+    plan = trainer.plan(np.zeros((1, job.sizes[0] // 1000 - 1), np.float32), np.zeros((1, 1000), np.float32))
+    assert trainer.gradient is not None
+    trainer.gradient[:] = normal(len(trainer.gradient), seed=4)
+    return InPlan(plan, (), only=next(i for i, step in enumerate(plan.steps) if step.op == "adam"))
+
+
+def matmul(job: Job) -> Case:
+    x, w = operands(job)
+    out = np.empty((job.sizes[0], job.sizes[2]), np.float32)
+    call = bf16(job) if job.kind == "bf16" else hf.compile(product(job)) if job.transposed else hf.kernels.matmul
+    return Calls(lambda: call(x, w, out=out))
+
+
 def build(job: Job, mode: str) -> Case:
+    if mode == "bare":
+        return Bare(job, Fit(job, 0.0).trainer)
+    if mode == "in a plan":
+        return matmul_in_plan(job)
     if job.kind in ("fit", "step"):
         return Fit(job, job.dropout)
     if job.kind == "predict":
         model, x = net(job, 0.0), data(job)[0]
         return Calls(lambda: model.predict(x))
-    if job.kind == "norm":
-        return norm(job)
     if job.kind == "softmax":
         z, t = normal(*job.sizes), labels(*job.sizes)
         grad = hf.value_and_grad(lambda z, t: hf.ops.mean(hf.ops.softmax_cross_entropy(z, t)))
@@ -90,12 +162,15 @@ def build(job: Job, mode: str) -> Case:
         x, y = normal(*job.sizes), np.empty(job.sizes, np.float32)
         gelu = hf.compile(hf.ops.gelu)
         return Calls(lambda: gelu(x, out=y))
-    n = job.sizes[0]
-    a, b, out = normal(n, n), normal(n, n, seed=4), np.empty((n, n), np.float32)
-    matmul = hf.compile(lambda a, b: a @ b)
-    return Calls(lambda: matmul(a, b, out=out))
+    return {"norm": norm, "adam": adam, "matmul": matmul, "bf16": matmul}[job.kind](job)
+
+
+def modes(job: Job) -> list[str]:
+    if job.name == "mlp-64":
+        return ["", "bare"]
+    return ["", "in a plan"] if job.kind == "matmul" and job.group != LARGE else [""]
 
 
 if __name__ == "__main__":
-    serve({"hawfinch": version("hawfinch"), "numpy": np.__version__}, lambda job: [""], build,
+    serve({"hawfinch": version("hawfinch"), "numpy": np.__version__}, modes, build,
           threads=int(os.environ["OMP_NUM_THREADS"]), config=hf.show_config())  # fmt: skip

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Job, data, labels, normal, weights
+from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Job, data, labels, normal, operands, weights
 from machine import cpus
 from workers.base import Calls, Case, serve
 
@@ -127,6 +127,24 @@ def calls(fn: Any, *args: Any) -> Case:
     return Calls(lambda: jax.block_until_ready(jitted(*arrays)))
 
 
+class Sweep(Case):
+    """Adam alone, on one flat array."""
+
+    def __init__(self, job: Job):
+        self.g, zero = jnp.array(normal(*job.sizes, seed=4)), functools.partial(jnp.zeros, job.sizes)
+        self.state = jnp.array(normal(*job.sizes)), zero(), zero(), jnp.zeros((), jnp.int32)
+
+        def step(state: Tree, g: jax.Array) -> Tree:
+            p, m, v, t = state
+            return *adam(p, g, m, v, t + 1), t + 1
+
+        self.step = jax.jit(step, donate_argnums=0)
+
+    def run(self, units: int) -> None:
+        for _ in range(units):
+            self.state = jax.block_until_ready(self.step(self.state, self.g))
+
+
 def predict(job: Job) -> Case:
     layers = start(job)["p"]
     return calls(lambda x: forward(layers, x, 0.0, jax.random.key(0))[0], data(job)[0])
@@ -150,7 +168,12 @@ def build(job: Job, mode: str) -> Case:
     if job.kind == "softmax":
         return calls(jax.value_and_grad(cross_entropy), normal(*job.sizes), labels(*job.sizes).astype(np.int32))
     if job.kind == "matmul":
-        return calls(jnp.matmul, normal(*job.sizes * 2), normal(*job.sizes * 2, seed=4))
+        order = {"x": lambda x, w: x.T @ w, "w": lambda x, w: x @ w.T}.get(job.transposed, jnp.matmul)
+        return calls(order, *operands(job))
+    if job.kind == "bf16":
+        return calls(jnp.matmul, *(jnp.array(a, jnp.bfloat16) for a in operands(job)))
+    if job.kind == "adam":
+        return Sweep(job)
     if job.kind == "gelu":
         return calls(functools.partial(jax.nn.gelu, approximate=False), normal(*job.sizes))
     return {"predict": predict, "norm": norm}[job.kind](job)

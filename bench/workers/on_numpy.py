@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 
 import numpy as np
-from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Floats, Job, Labels, data, labels, normal, weights
+from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Floats, Job, Labels, data, labels, normal, operands, weights
 from workers.base import UNIT, Calls, Case, serve
 
-KINDS = ("fit", "step", "predict", "matmul", "norm", "softmax")  # NumPy has no erf, hence no GELU
+KINDS = ("fit", "step", "predict", "matmul", "norm", "softmax", "adam")  # NumPy has no erf, hence no GELU
 
 
 def softmax(z: Floats, y: Labels) -> tuple[float, Floats]:
@@ -166,9 +166,13 @@ def build(job: Job, mode: str) -> Case:
     if job.kind == "softmax":
         z, t = normal(*job.sizes), labels(*job.sizes)
         return Calls(lambda: softmax(z, t))
-    n = job.sizes[0]
-    a, b, out = normal(n, n), normal(n, n, seed=4), np.empty((n, n), np.float32)
-    return Calls(lambda: np.matmul(a, b, out=out))
+    if job.kind == "adam":
+        adam, grads = Adam([normal(*job.sizes)]), [normal(*job.sizes, seed=4)]
+        return Calls(lambda: adam.step(grads))
+    x, w = operands(job)
+    x, w = x.T if job.transposed == "x" else x, w.T if job.transposed == "w" else w
+    out = np.empty((len(x), w.shape[1]), np.float32)
+    return Calls(lambda: np.matmul(x, w, out=out))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Iterator
 
 import torch
-from jobs import EPS, MOMENTUM, RATE, Job, data, labels, normal, weights
+from jobs import EPS, MOMENTUM, RATE, Job, data, labels, normal, operands, weights
+from machine import cpus
 from torch import nn
 from workers.base import UNIT, Calls, Case, serve
 
 COMPILED = {"compile": "default", "compile max-autotune": "max-autotune-no-cudagraphs"}
+ADAMS: dict[str, dict[str, bool]] = {"": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
 
 
 def net(job: Job, dropout: float) -> nn.Sequential:
@@ -51,8 +53,8 @@ class Fit(Case):
 
         self.forward = torch.compile(forward, mode=COMPILED[mode]) if mode in COMPILED else forward
         # Compiled nets get the fused Adam: of PyTorch's it is the fastest on a CPU.
-        kinds = {"eager": {}, "eager foreach": {"foreach": True}}
-        self.adam = torch.optim.Adam(self.model.parameters(), lr=RATE, eps=EPS, **kinds.get(mode, {"fused": True}))
+        kind = ADAMS.get(mode.removeprefix("eager").strip(), ADAMS["fused"])
+        self.adam = torch.optim.Adam(self.model.parameters(), lr=RATE, eps=EPS, **kind)
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         self.adam.zero_grad(set_to_none=True)
@@ -90,10 +92,28 @@ def predict(job: Job, mode: str) -> Case:
     return Calls(run)
 
 
-def matmul(job: Job) -> Case:
-    n = job.sizes[0]
-    a, b, out = torch.from_numpy(normal(n, n)), torch.from_numpy(normal(n, n, seed=4)), torch.empty(n, n)
-    return Calls(lambda: torch.mm(a, b, out=out))
+def matmul(job: Job, mode: str) -> Case:
+    """eager: what torch.mm picks (MKL). onednn: oneDNN's product, on w as it lies or packed before for this use; both
+    get w (n, k), the layout that oneDNN's linear layer wants."""
+    x, w = map(torch.from_numpy, operands(job))
+    x, w = x.t() if job.transposed == "x" else x, w.t() if job.transposed == "w" else w
+    if mode == "bf16":
+        x, w = x.bfloat16(), w.bfloat16()
+    if not mode.startswith("onednn"):
+        out = torch.empty(len(x), w.shape[1], dtype=x.dtype)
+        return Calls(lambda: torch.mm(x, w, out=out))
+    linear = torch.ops.mkldnn._linear_pointwise
+    w = w.t().contiguous()
+    if mode == "onednn packed":
+        w = torch.ops.mkldnn._reorder_linear_weight(w, len(x))
+    return Calls(lambda: linear(x, w, None, "none", [], ""))
+
+
+def adam(job: Job, mode: str) -> Case:
+    """The step alone: gradients are there, on one flat parameter."""
+    p = torch.from_numpy(normal(*job.sizes)).requires_grad_()
+    p.grad = torch.from_numpy(normal(*job.sizes, seed=4))
+    return Calls(torch.optim.Adam([p], lr=RATE, eps=EPS, **ADAMS[mode]).step)
 
 
 def norm(job: Job, mode: str) -> Case:
@@ -122,7 +142,9 @@ def gelu(job: Job, mode: str) -> Case:
 def modes(job: Job) -> list[str]:
     if job.kind in ("fit", "step"):
         return ["eager", "eager foreach", "eager fused", *COMPILED]
-    return ["eager"] if job.kind == "matmul" else ["eager", "compile"]
+    if job.kind == "matmul":
+        return ["eager", "onednn", "onednn packed"]
+    return {"bf16": ["bf16"], "adam": [*ADAMS]}.get(job.kind, ["eager", "compile"])
 
 
 def build(job: Job, mode: str) -> Case:
@@ -130,11 +152,11 @@ def build(job: Job, mode: str) -> Case:
     torch.compiler.reset()
     if job.kind in ("fit", "step"):
         return Fit(job, mode, job.dropout)
-    if job.kind == "matmul":
-        return matmul(job)
-    return {"predict": predict, "norm": norm, "softmax": softmax, "gelu": gelu}[job.kind](job, mode)
+    if job.kind in ("matmul", "bf16"):
+        return matmul(job, mode)
+    return {"adam": adam, "predict": predict, "norm": norm, "softmax": softmax, "gelu": gelu}[job.kind](job, mode)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
+    torch.set_num_threads(len(cpus()))
     serve({"torch": torch.__version__}, modes, build, threads=torch.get_num_threads())
