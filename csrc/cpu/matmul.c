@@ -128,16 +128,19 @@ static void multiply_region(const hf_matmul_args *a, char *scratch, int64_t r0, 
   int shape = cols > VL; /* panels of 1 << shape vectors: the widest that still has room for these rows */
   while (shape && shape < 4 && rows <= max[shape + 1] && cols > VL << shape) shape++;
   const int64_t width = VL << shape, bytes = sizeof(real);
-  /* x's lines, one per row of a tile or per k, fall into one set of the L1 cache, of 8 ways or more */
+  /* x's lines, one per row of a tile or per k, fall into one set of the L1 cache */
   const int same_set = (a->x_row == 1 ? a->x_col : a->x_row) * bytes % 4096 == 0;
-  const int64_t mr_max = same_set && a->x_row != 1 && max[shape] > 12 ? 12 : max[shape];
-  const int narrow = mr_max * bytes < 48; /* of each line of x, a tile of adjacent rows uses a part */
-  const int packed_x = same_set && a->x_row == 1 && narrow && rows > mr_max && cols >= NC;
+  const int narrow = max[shape] * bytes < 48; /* of each line of x, a tile of adjacent rows uses a part */
+  const int packed_x =
+      same_set && cols >= NC &&
+      (a->x_row == 1 ? narrow && rows > max[shape] : a->x_col == 1 && rows > SET_ROWS && rows <= max[shape]);
+  const int64_t mr_max = same_set && a->x_row != 1 && !packed_x && max[shape] > SET_ROWS ? SET_ROWS : max[shape];
   const int packed_w =
       a->w_col != 1 || (rows >= 8 * mr_max && a->w_row * bytes >= 4096) || (rows > mr_max && cols % VL && !MASKED);
   /* w is used once, and comes from L3 or memory: read it by whole rows */
   const int stream = !packed_w && rows <= 2 && cols * k * bytes >= 1 << 20;
-  const int64_t k_step = balanced(k, stream ? STREAM : KC), group = stream ? cols : NC;
+  const int64_t k_step = balanced(k, stream ? STREAM : KC),
+                group = stream || (packed_x && !packed_w && rows <= mr_max) ? cols : NC;
   const int64_t mr_step = balanced(rows, mr_max);
   int64_t k0 = 0;
   do { /* once even with k == 0 */
@@ -149,10 +152,11 @@ static void multiply_region(const hf_matmul_args *a, char *scratch, int64_t r0, 
       for (int64_t i = 0; i < rows; i += mr_step) {
         const int64_t mr = rows - i < mr_step ? rows - i : mr_step;
         const real *at = x + i * a->x_row + k0 * a->x_col;
-        int64_t a_col = a->x_col;
+        int64_t a_row = a->x_row, a_col = a->x_col;
         if (packed_x) {
-          pack_x(x_tile, at, a_col, mr, kc);
+          pack_x(x_tile, at, a_row, a_col, mr, kc);
           at = x_tile;
+          a_row = 1;
           a_col = mr;
         }
         for (int64_t j = g0, nv; j < g1; j += nv * VL) {
@@ -166,9 +170,9 @@ static void multiply_region(const hf_matmul_args *a, char *scratch, int64_t r0, 
           if (kc >= 128 && left > nv * VL) /* y's next lines */
             for (int64_t q = 0; q < mr; q++)
               for (int64_t v = nv; v < 2 * nv; v++) __builtin_prefetch(c + q * n + v * VL, 1, 3);
-          tiles[a->x_row == 1][s][mr](kc, at, a->x_row, a_col, b, packed_w ? width : a->w_row,
-                                      !packed_w && i == 0 && left > nv * VL ? nv * VL : 0, packed_w ? VL : last, c, n,
-                                      last, bias ? bias + j : 0, k0 == 0);
+          tiles[a_row == 1][s][mr](kc, at, a_row, a_col, b, packed_w ? width : a->w_row,
+                                   !packed_w && i == 0 && left > nv * VL ? nv * VL : 0, packed_w ? VL : last, c, n,
+                                   last, bias ? bias + j : 0, k0 == 0);
         }
       }
     }

@@ -5,7 +5,7 @@
 #define NOINLINE static __attribute__((noinline)) /* keeps the caller's frame small: products can be tiny */
 
 /* Scratch: KC x NC of w (256 KiB), and a tile of x or of y'. */
-enum { KC = 512, NC = 512 / sizeof(real), STREAM = 16 };
+enum { KC = 512, NC = 512 / sizeof(real), STREAM = 16, SET_ROWS = 8 };
 
 /* dst[p * d_row + i] = src[i * s_row + p] for p < kc, i < rows; up to i = VL - 1, copies of row 0. */
 static void transpose(real *dst, int64_t d_row, const real *src, int64_t s_row, int64_t rows, int64_t kc) {
@@ -57,8 +57,13 @@ NOINLINE void pack_wt(real *dst, int64_t d_row, const real *w, int64_t w_row, in
       for (int64_t p = 0; p < kc; p++) dst[j * d_row + p] = w[p * w_row + j * w_col];
 }
 
-/* dst(kc, mr) = x(mr, kc) with x_row 1; vector stores put up to VL - 1 elements of junk behind it. */
-HF_INLINE void pack_x(real *dst, const real *x, int64_t x_col, int64_t mr, int64_t kc) {
-  for (int64_t p = 0; p < kc; p++, x += x_col, dst += mr)
-    for (int64_t i = 0; i < mr; i += VL) vstore(dst + i, mr - i < VL ? vload_n(x + i, (int)(mr - i)) : vload(x + i));
+/* dst(kc, mr) = x(mr, kc), x_row or x_col being 1. Vector stores put up to VL - 1 elements of junk where the next store
+ * goes; the last one's stays behind. */
+NOINLINE void pack_x(real *dst, const real *x, int64_t x_row, int64_t x_col, int64_t mr, int64_t kc) {
+  if (x_row == 1)
+    for (int64_t p = 0; p < kc; p++, x += x_col, dst += mr)
+      for (int64_t i = 0; i < mr; i += VL) vstore(dst + i, mr - i < VL ? vload_n(x + i, (int)(mr - i)) : vload(x + i));
+  else
+    for (int64_t i = (mr - 1) / VL * VL; i >= 0; i -= VL)
+      transpose(dst + i, mr, x + i * x_row, x_row, mr - i < VL ? mr - i : VL, kc);
 }
