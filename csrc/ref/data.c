@@ -38,10 +38,29 @@ static int64_t ref_source_size(int64_t dtype) {
       REF_LOOP(type, (real *)dst, (real)v)                                                                \
     }                                                                                                     \
     break;
+/* One item per row: dst[i] = the item at data + index[i] * row_stride. */
+#define REF_PICK(code, type, as_int)                       \
+  case code:                                               \
+    for (int64_t i = 0; i < n; i++) {                      \
+      type v;                                              \
+      memcpy(&v, data + index[i] * row_stride, sizeof v);  \
+      if (to_int)                                          \
+        ((int64_t *)dst)[i] = as_int;                      \
+      else                                                 \
+        ((real *)dst)[i] = (real)v;                        \
+    }                                                      \
+    break;
+static void ref_pick(void *restrict dst, bool to_int, const char *restrict data, int64_t dtype, int64_t row_stride,
+                     const int64_t *index, int64_t n) {
+  switch (dtype) { REF_SOURCES(REF_PICK) }
+}
+
 static void ref_convert(void *restrict dst, bool to_int, const char *restrict src, int64_t dtype, int64_t stride,
                         int64_t n) {
   switch (dtype) { REF_SOURCES(REF_CONVERT) }
 }
+
+enum { REF_AHEAD = 4, REF_FETCH = 4096 }; /* rows to look ahead; longest row in bytes that is worth it */
 
 /* dst(rows, elems) = the batch's rows of a user's array, in C order, as real, or as int64 with to_int.
  * Row i of the batch is row index[first + i] of the array, or first + i without an index.
@@ -66,9 +85,17 @@ static void ref_load_batch(const void *args, const hf_ctx *ctx, int64_t lo, int6
     ref_convert(dst + lo * row_bytes, p->to_int, src, a->dtype, run == 1 ? a->row_stride : stride, (hi - lo) * run);
     return;
   }
+  if (ctx->index && outer == 0 && run == 1) {
+    ref_pick(dst + lo * row_bytes, p->to_int, a->data, a->dtype, a->row_stride, ctx->index + ctx->first + lo, hi - lo);
+    return;
+  }
+  const int64_t fetch = outer == 0 && stride > 0 && run * stride < REF_FETCH ? run * stride : 0;
   for (int64_t i = lo; i < hi; i++) {
     const int64_t row = ctx->index ? ctx->index[ctx->first + i] : ctx->first + i;
     const char *src = a->data + row * a->row_stride;
+    if (ctx->index && i + REF_AHEAD < hi) /* rows in random order: no hardware prefetcher foresees them */
+      for (int64_t b = 0; b < fetch; b += 64)
+        __builtin_prefetch(a->data + ctx->index[ctx->first + i + REF_AHEAD] * a->row_stride + b);
     char *to = dst + i * row_bytes, *end = to + row_bytes;
     int64_t at[6] = {0};
     while (to < end) {
