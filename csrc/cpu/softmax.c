@@ -67,6 +67,23 @@ HF_INLINE void softmax_tile_rows(const int log, real *y, const real *x, int64_t 
   tile_store(y, t, n, cols);
 }
 
+/* The largest of x(n), n >= LANES; a NaN may be lost. Four maxima at a time: one waits for itself. */
+HF_INLINE real row_max(const real *x, int64_t n) {
+  real max[4][LANES];
+  for (int k = 0; k < 4; k++) FOR_LANES max[k][l] = x[l];
+  int64_t i = LANES;
+  for (; i + 4 * LANES <= n; i += 4 * LANES)
+    _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++)
+      FOR_LANES max[k][l] = reduce_combine(LOOSE_MAX, max[k][l], x[i + k * LANES + l]);
+  for (; i + LANES <= n; i += LANES) FOR_LANES max[0][l] = reduce_combine(LOOSE_MAX, max[0][l], x[i + l]);
+  if (i < n) FOR_LANES max[1][l] = reduce_combine(LOOSE_MAX, max[1][l], x[n - LANES + l]);
+  FOR_LANES {
+    const real a = reduce_combine(LOOSE_MAX, max[0][l], max[1][l]), b = reduce_combine(LOOSE_MAX, max[2][l], max[3][l]);
+    max[0][l] = reduce_combine(LOOSE_MAX, a, b);
+  }
+  return reduce_tree(LOOSE_MAX, max[0]);
+}
+
 /* Gives the sum of exp(x(n) - max); with store, e(n) = exp(x - max) too; e may be x. */
 HF_INLINE real exp_run(const int store, real *e, const real *x, int64_t n, real max) {
   real sum[LANES] = {0}, tail[LANES];
@@ -104,7 +121,7 @@ static void cpu_softmax(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
   for (int64_t i = lo; cols > NARROW && i < hi; i++) {
     const real *x = (const real *)p->x + i * cols;
     real *y = (real *)p->y + i * cols;
-    const real max = reduce_run(LOOSE_MAX, x, cols, 0);
+    const real max = row_max(x, cols);
     if (p->log) {
       const real log_sum = hf_log(exp_run(0, y, x, cols, max));
 #pragma omp simd
@@ -189,7 +206,7 @@ HF_INLINE void xent_sums(const int soft, real *sum_t, real *sum_tx, const real *
 HF_INLINE void xent_row(const int soft, const hf_softmax_cross_entropy_args *p, const xent_target k, int64_t i) {
   const int64_t cols = p->cols, label = soft ? 0 : ((const int64_t *)p->labels)[i];
   const real *x = (const real *)p->x + i * cols, *target = soft ? (const real *)p->target + i * cols : 0;
-  const real max = reduce_run(LOOSE_MAX, x, cols, 0);
+  const real max = row_max(x, cols);
   real sum_t, sum_tx, *dx = p->dx ? (real *)p->dx + i * cols : 0;
   xent_sums(soft, &sum_t, &sum_tx, x, target, label, cols, k, max);
   const real sum = dx ? exp_run(1, dx, x, cols, max) : exp_run(0, 0, x, cols, max);
