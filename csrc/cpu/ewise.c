@@ -37,7 +37,7 @@
 #define E_POW powf
 #endif
 
-enum { BLOCK = 2048 / sizeof(real), STREAM_BYTES = 32 << 20 };
+enum { BLOCK = 2048 / sizeof(real), STREAM_BYTES = 24 << 20 };
 
 /* to(n) = from(n) past the caches where the machine has such a store and `to` is aligned for it. */
 static void stream_copy(real *to, const real *from, int64_t n) {
@@ -87,6 +87,13 @@ static void dropout_block(real *d, const real *a, int64_t n, double p, uint32_t 
     }
     e += to - from;
   }
+}
+
+/* Other threads see what was streamed. */
+static inline void stream_end(void) {
+#ifdef __SSE2__
+  _mm_sfence();
+#endif
 }
 
 /* The whole program over n elements; e0 is the tensor position of the first. */
@@ -240,7 +247,5 @@ static void cpu_ewise(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
   for (int i = 0; i < e->n_in; i++) tensors += e->in_row[i] == inner;
   const int stream = e->rows * inner * tensors >= STREAM_BYTES / (int64_t)sizeof(real);
   ewise_region(e, ctx, lo, hi, 0, e->dim[2], stream);
-#ifdef __SSE2__
-  if (stream) _mm_sfence();
-#endif
+  if (stream) stream_end();
 }

@@ -22,8 +22,10 @@ HF_INLINE real reduce_identity(const int kind) {
 
 /* a and b into one. For HF_MAX and HF_MIN, NaN wins. */
 HF_INLINE real reduce_combine(const int kind, real a, real b) {
-  if (kind == HF_MAX) return (a > b) | (a != a) ? a : b; /* one select: a nested one is not vectorised */
-  if (kind == HF_MIN) return (a < b) | (a != a) ? a : b;
+  if (kind == HF_MAX || kind == HF_MIN) { /* two selects side by side: nested ones are not vectorised */
+    const real far = (kind == HF_MAX ? a > b : a < b) ? a : b;
+    return a != a ? a : far;
+  }
   if (kind == LOOSE_MAX) return a > b ? a : b;
   return a + b;
 }
@@ -34,8 +36,8 @@ HF_INLINE real reduce_take(const int kind, real acc, real x, real center) {
 }
 
 HF_INLINE real reduce_tree(const int kind, real *lane) {
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int l = 0; l < half; l++) lane[l] = reduce_combine(kind, lane[l], lane[l + half]);
+  _Pragma("GCC unroll 4") for (int half = LANES / 2; half > 0; half /= 2)
+      _Pragma("GCC unroll 8") for (int l = 0; l < half; l++) lane[l] = reduce_combine(kind, lane[l], lane[l + half]);
   return lane[0];
 }
 

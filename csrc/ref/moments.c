@@ -29,9 +29,9 @@ static void ref_norm_grad(const void *args, const hf_ctx *ctx, int64_t lo, int64
     double dgamma = 0, dbeta = 0;
     for (int64_t i = 0; i < p->rows; i++) {
       const int64_t at = i * p->cols + j, s = p->per_row ? i : j;
-      if (scale && !(fma(x[at] - mean[j], scale[j], shift[j]) > 0)) continue;
-      dgamma += dy[at] * ((double)x[at] - mean[s]) * rstd[s];
-      dbeta += dy[at];
+      const double g = !scale || fma(x[at] - mean[j], scale[j], shift[j]) > 0 ? dy[at] : 0;
+      dgamma += g * ((double)x[at] - mean[s]) * rstd[s];
+      dbeta += g;
     }
     ((real *)p->dgamma)[j] = (real)dgamma;
     ((real *)p->dbeta)[j] = (real)dbeta;

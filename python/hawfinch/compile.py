@@ -104,7 +104,9 @@ class _Compiled:
         flat_args = template == ("tuple", ("leaf",) * len(args))
         flat_result = self.template in ("leaf", ("tuple", ("leaf",) * self.n_out))
         few = self.n_in + self.n_out <= _core.MOST_ARRAYS
-        self.plain = flat_args and flat_result and few and not self.echo and all(kind != "mask" for _, kind in self.meta)
+        self.plain = (
+            flat_args and flat_result and few and not self.echo and all(kind != "mask" for _, kind in self.meta)
+        )
         self.quicks: dict[int | None, _core.Call] = {}
 
     def quick(self, threads: int | None) -> _core.Call | None:
@@ -153,7 +155,13 @@ class _Compiled:
         if status == _core.BAD_INDEX:
             raise LabelError("an index is outside of the table that it reads, or a label outside [0, classes)")
         results = [
-            a if out is not None else a[()] if a.ndim == 0 and kind != "mask" else a.astype(bool)[()] if kind == "mask" else a
+            a
+            if out is not None
+            else a[()]
+            if a.ndim == 0 and kind != "mask"
+            else a.astype(bool)[()]
+            if kind == "mask"
+            else a
             for a, (_, kind) in zip(arrays[self.n_in :], self.meta, strict=True)
         ]
         return unflatten(self.template, iter(results))

@@ -3,6 +3,8 @@
 Design
 (a) Rewriting works on the finished graph, gradients included, so the backward pass gains as much as the forward one:
       normalize                          -> elementwise ops
+      its mask of relu in the backward   -> made anew, where the gradient comes from memory
+      product + sum                      -> one instruction, rounded once
       cross-entropy and its gradient     -> one pass over the logits, when the gradient does not wait for the loss
       transpose before matmul            -> strides
       matmul + bias                      -> bias in the accumulators
@@ -118,16 +120,16 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
             again = expand_again(moved(norm))
             to[id(node.outputs[0])] = apply(RELU_MASK, to[id(node.inputs[0])], again)
         else:
-            ins = [to[id(t)] for t in node.inputs]
+            inputs = [to[id(t)] for t in node.inputs]
             norm = normalize_under_relu(node.inputs[0]) if node.op is NORM_GRAD else None
             if norm is not None and norm.inputs[0] is node.inputs[1]:
                 _, _, _, gamma, beta = moved(norm).inputs
-                ins = [to[id(node.inputs[0].node.inputs[0])], *ins[1:], gamma * ins[3], beta]
+                inputs = [to[id(node.inputs[0].node.inputs[0])], *inputs[1:], gamma * inputs[3], beta]
             made: tuple[Tensor, ...]
             if node.op is NORMALIZE:
                 made = (expand_normalize(moved(node)),)
             else:
-                made = new.add(node.op, tuple(ins), node.attrs).outputs
+                made = new.add(node.op, tuple(inputs), node.attrs).outputs
             for old, fresh in zip(node.outputs, made, strict=True):
                 to[id(old)] = fresh
 

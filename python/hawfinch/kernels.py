@@ -81,11 +81,19 @@ def _batch_norm_grad(eps: float, relu: bool, dy: Any, x: Any, gamma: Any, beta: 
 
 
 def batch_norm_grad(
-    dy: Any, x: Any, gamma: Any, beta: Any, eps: float = 1e-5, *, relu: bool = False, out: tuple[Array, ...] | None = None,
+    dy: Any,
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    eps: float = 1e-5,
+    *,
+    relu: bool = False,
+    out: tuple[Array, ...] | None = None,
     threads: int | None = None,
 ) -> tuple[Array, Array, Array, Array]:
-    """(y, dx, dgamma, dbeta): batch norm of x (..., C), followed by max(y, 0) if ``relu``, and its gradients, given that
-    dy (..., C) is the gradient of y. Forward and backward in one call.
+    """(y, dx, dgamma, dbeta): batch norm of x (..., C), then max(y, 0) if ``relu``, and the gradients, given that of y.
+
+    dy (..., C): the gradient of y. Forward and backward in one call. Raises ShapeError.
 
     >>> import numpy as np
     >>> from hawfinch import kernels
@@ -103,10 +111,19 @@ def _layer_norm_grad(eps: float, dy: Any, x: Any, gamma: Any, beta: Any) -> Any:
 
 
 def layer_norm_grad(
-    dy: Any, x: Any, gamma: Any, beta: Any, eps: float = 1e-5, *, out: tuple[Array, ...] | None = None,
+    dy: Any,
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    eps: float = 1e-5,
+    *,
+    out: tuple[Array, ...] | None = None,
     threads: int | None = None,
 ) -> tuple[Array, Array, Array, Array]:
-    """(y, dx, dgamma, dbeta): layer norm of x (..., C) and its gradients, given that dy (..., C) is the gradient of y."""
+    """(y, dx, dgamma, dbeta): layer norm of x (..., C) and its gradients, given dy (..., C), that of y.
+
+    Raises ShapeError.
+    """
     return _function(_layer_norm_grad, float(eps))(dy, x, gamma, beta, out=out, threads=threads)
 
 

@@ -70,7 +70,9 @@ class Program:
         numbers = [i for i, v in enumerate(values) if v is not None]
         if numbers and name + "_b" in OPCODE:  # of three: c or b may be the immediate
             numbers = [i for i in numbers if i != (2 if 2 in numbers else 1)]
-        elif len(numbers) == 1 and ((name + "_imm" in OPCODE and numbers == [1]) or (name in SWAPPED and numbers == [0])):
+        elif len(numbers) == 1 and (
+            (name + "_imm" in OPCODE and numbers == [1]) or (name in SWAPPED and numbers == [0])
+        ):
             return regs
         for i in numbers:  # no immediate form: a register full of the number
             dst = self._free.pop()

@@ -149,7 +149,11 @@ def normalize_under_relu(g: Tensor) -> Any:
     if y.node.op is not RELU or dy.node.op.name not in LEAVES or dy.shape != y.shape:
         return None
     node = y.node.inputs[0].node
-    if node.op is not NORMALIZE or node.attrs["per_row"] or not node.inputs[3].shape == node.inputs[4].shape == y.shape[1:]:
+    if (
+        node.op is not NORMALIZE
+        or node.attrs["per_row"]
+        or not node.inputs[3].shape == node.inputs[4].shape == y.shape[1:]
+    ):
         return None
     return node
 
