@@ -252,8 +252,10 @@ def test_numbers_are_immediates():
     assert steps(lambda v: O.where(v, 1.0, 2.0), x)[0].code == ("constant", "where_c")
     assert steps(lambda v: O.where(v, 2.0, v), x)[0].code == ("where_b",)
     for fn, code in (
-        (lambda v: v * v * v + 3, ("mul", "fma_c")), (lambda v: 2 * v + v, ("fma_b",)), (lambda v: v - 2 * v, ("fnma_b",)),
-        (lambda v: v * 2 - v, ("fms_b",)), (lambda v: O.square(v) - 3, ("fms_c",)), (lambda v: 1 - O.exp(v) * v, ("exp", "fnma_c")),
+        (lambda v: v * v * v + 3, ("mul", "fma_c")), (lambda v: 2 * v + v, ("fma_b",)),
+        (lambda v: v - 2 * v, ("fnma_b",)),
+        (lambda v: v * 2 - v, ("fms_b",)), (lambda v: O.square(v) - 3, ("fms_c",)),
+        (lambda v: 1 - O.exp(v) * v, ("exp", "fnma_c")),
     ):  # fmt: skip
         assert steps(fn, x)[0].code == code
     np.testing.assert_allclose(hf.compile(lambda v: 1 - O.exp(v) * v)(x), 1 - np.exp(x) * x, rtol=1e-15)

@@ -140,8 +140,8 @@ def expand_again(node: Any) -> Tensor:
 def normalize_under_relu(g: Tensor) -> Any:
     """The batch norm node where g = relu_mask(dy, relu(batch norm)) and dy comes from memory; else None.
 
-    Then the mask costs less anew than read: y and g stay out of the backward pass. (Where a matmul makes dy, the mask is
-    part of its epilogue.)
+    Then the mask costs less anew than read: y and g stay out of the backward pass. (Where a matmul makes dy, the mask
+    is part of its epilogue.)
     """
     if g.node.op is not RELU_MASK:
         return None
