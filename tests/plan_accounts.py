@@ -68,8 +68,16 @@ def touched(step, lo, hi, batch):
                 yield f[name], units, True
             for name in ("dy", "x"):
                 yield f[name], matrix(np.arange(rows), units, cols), False
-            for name in ("mean", "rstd"):
-                yield f[name], vectors, False
+            for name in ("mean", "rstd", "scale", "shift"):
+                if f[name] is not None:
+                    yield f[name], vectors, False
+    elif step.op == "norm_row_grad":
+        whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
+        every = np.arange(size(f["cols"]))
+        for name, where, written in (("dx", whole, True), ("dy", whole, False), ("x", whole, False),
+                                     ("mean", units, False), ("rstd", units, False), ("gamma", every, False)):  # fmt: skip
+            if f[name] is not None:
+                yield f[name], where, written
     elif step.op == "softmax":
         whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
         yield f["y"], whole, True

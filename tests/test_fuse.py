@@ -37,7 +37,7 @@ def grad_ops(fn, *args, argnums=0):
         (lambda x, w: x @ w, ()),
         (lambda x, w: O.relu(x @ w), ("relu",)),
         (lambda x, w: O.tanh(x @ w * 2.0), ("mul_imm", "tanh")),
-        (lambda x, w: O.gelu(x @ w), None),
+        (lambda x, w: O.gelu(x @ w), ("gelu",)),
         (lambda x, w: O.sigmoid(x @ w) * (x @ w), None),  # the product is read twice
     ],
 )
@@ -128,7 +128,7 @@ def test_the_gradient_of_an_activation_is_an_epilogue_of_the_product_before_it()
     w2 = rng.normal(size=(4, 3))
     plan = hf.value_and_grad(lambda w1: O.sum(O.square(O.tanh(X @ w1) @ w2))).plan(W)
     codes = {s.code for s in plan.steps if s.op == "matmul"}
-    assert codes == {("tanh",), ("square",), ("square", "rsub", "mul"), ()}
+    assert codes == {("tanh",), ("square",), ("fnma_c", "mul"), ()}
 
 
 # ---- transposes ----
@@ -249,7 +249,16 @@ def test_numbers_are_immediates():
     ):  # fmt: skip
         assert steps(fn, x)[0].code == (code,)
     assert steps(lambda v: 3**v, x)[0].code == ("constant", "pow")
-    assert steps(lambda v: O.where(v, 1.0, 2.0), x)[0].code == ("constant", "constant", "where")
+    assert steps(lambda v: O.where(v, 1.0, 2.0), x)[0].code == ("constant", "where_c")
+    assert steps(lambda v: O.where(v, 2.0, v), x)[0].code == ("where_b",)
+    for fn, code in (
+        (lambda v: v * v * v + 3, ("mul", "fma_c")), (lambda v: 2 * v + v, ("fma_b",)),
+        (lambda v: v - 2 * v, ("fnma_b",)),
+        (lambda v: v * 2 - v, ("fms_b",)), (lambda v: O.square(v) - 3, ("fms_c",)),
+        (lambda v: 1 - O.exp(v) * v, ("exp", "fnma_c")),
+    ):  # fmt: skip
+        assert steps(fn, x)[0].code == code
+    np.testing.assert_allclose(hf.compile(lambda v: 1 - O.exp(v) * v)(x), 1 - np.exp(x) * x, rtol=1e-15)
     np.testing.assert_array_equal(hf.compile(lambda v: O.where(v > 1, 1.0, 2.0))(x), [2, 1])
     np.testing.assert_array_equal(
         hf.compile(lambda v: O.where(O.greater(1.0, v), v, 2.0) + O.where(v, 0.0, 3.0))(x), [0.5, 2]
@@ -260,6 +269,9 @@ MEANING = {
     "constant": lambda a, b, c, imm: np.full(4, imm), "tanh": lambda a, b, c, imm: np.tanh(a),
     "add": lambda a, b, c, imm: a + b, "pow": lambda a, b, c, imm: a**b, "rsub": lambda a, b, c, imm: imm - a,
     "mul_imm": lambda a, b, c, imm: a * imm, "where": lambda a, b, c, imm: np.where(a, b, c),
+    "where_b": lambda a, b, c, imm: np.where(a, imm, c), "where_c": lambda a, b, c, imm: np.where(a, b, imm),
+    "fma": lambda a, b, c, imm: a * b + c, "fma_b": lambda a, b, c, imm: a * imm + c,
+    "fma_c": lambda a, b, c, imm: a * b + imm,
 }  # fmt: skip
 
 

@@ -6,11 +6,17 @@
  *     (memory-bound), and generated C (a compiler on the user's machine).
  * (b) Each instruction is one `omp simd` loop over its expression in ewise.def, so adding one is one line.
  * (c) Broadcast operands are laid out once per call as a block-shaped tile where the block spans whole rows.
+ * (d) Where the operands together are larger than a last-level cache (STREAM_BYTES), outputs go past the caches: that saves
+ *     reading each line before it is overwritten, and keeps the inputs in the cache for the next record.
  *
  * Formula: out[j][r, c] = program(in[i][r * in_row[i] + c * in_stride[i]]).  Shapes: runtime/program.h.
  * An output may be the same buffer as an input of the same layout. Outputs are written (=), never read.
  */
 #include "rng.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define E_ABS hf_abs
 #define E_SQRT hf_sqrt
@@ -22,6 +28,8 @@
 #define E_SIGMOID hf_sigmoid
 #define E_ERF hf_erf
 #define E_SOFTPLUS hf_softplus
+#define E_GELU hf_gelu
+#define E_GELU_SLOPE hf_gelu_slope
 #define E_FMA hf_fma
 #ifdef HF_F64
 #define E_POW pow
@@ -29,11 +37,26 @@
 #define E_POW powf
 #endif
 
-enum { BLOCK = 2048 / sizeof(real) };
+enum { BLOCK = 2048 / sizeof(real), STREAM_BYTES = 24 << 20 };
+
+/* to(n) = from(n) past the caches where the machine has such a store and `to` is aligned for it. */
+static void stream_copy(real *to, const real *from, int64_t n) {
+  int64_t i = 0;
+#ifdef __SSE2__
+  for (; i < n && (uintptr_t)(to + i) % 16; i++) to[i] = from[i];
+#ifdef HF_F64
+  for (; i + 2 <= n; i += 2) _mm_stream_pd(to + i, _mm_loadu_pd(from + i));
+#else
+  for (; i + 4 <= n; i += 4) _mm_stream_ps(to + i, _mm_loadu_ps(from + i));
+#endif
+#endif
+  for (; i < n; i++) to[i] = from[i];
+}
 
 typedef struct block_regs {
   real *reg[HF_N_REGS];
   real input[8][BLOCK] __attribute__((aligned(64)));
+  real output[4][BLOCK] __attribute__((aligned(64)));
   real temp[HF_N_REGS - HF_REG_TEMP][BLOCK] __attribute__((aligned(64)));
 } block_regs;
 
@@ -66,6 +89,13 @@ static void dropout_block(real *d, const real *a, int64_t n, double p, uint32_t 
   }
 }
 
+/* Other threads see what was streamed. */
+static inline void stream_end(void) {
+#ifdef __SSE2__
+  _mm_sfence();
+#endif
+}
+
 /* The whole program over n elements; e0 is the tensor position of the first. */
 static void run_block(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, int64_t n, int64_t e0) {
   for (int64_t q = 0; q < e->n_code; q++) {
@@ -86,15 +116,20 @@ static void run_block(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, 
 #define B const real b = pb[i]
 #define B_IMM const real b = imm
 #define C const real c = pc[i]
+#define C_IMM const real c = imm
 #define HF_UNARY(name, expr) LOOP(HF_I_##name, A; (void)a, expr)
 #define HF_BINARY(name, expr) LOOP(HF_I_##name, A; B, expr)
 #define HF_BINARY_OR_IMM(name, expr) LOOP(HF_I_##name, A; B, expr) LOOP(HF_I_##name##_imm, A; B_IMM, expr)
-#define HF_TERNARY(name, expr) LOOP(HF_I_##name, A; B; C, expr)
+#define HF_TERNARY(name, expr)       \
+  LOOP(HF_I_##name, A; B; C, expr)   \
+  LOOP(HF_I_##name##_b, A; B_IMM; C, expr) \
+  LOOP(HF_I_##name##_c, A; B; C_IMM, expr)
 #include "ewise.def"
 #undef A
 #undef B
 #undef B_IMM
 #undef C
+#undef C_IMM
 #undef LOOP
     case HF_I_dropout: dropout_block(d, pa, n, e->imm[q], hf_code_stream(code), e0, ctx); break;
     default: break;
@@ -107,6 +142,7 @@ typedef struct plane {
   const real *in[8];
   real *out[4];
   int64_t rs[8], cs[8], out_row, rows, cols, e0;
+  int stream;
 } plane;
 
 /* reg = the block (nr rows from row, nc columns from col) of input i; no copy where it is contiguous already. */
@@ -142,15 +178,17 @@ static void run_plane(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, 
         load_input(p, r, i, row, nr, col, nc);
         loaded[i] = p->rs[i] == 0 && (p->cs[i] == 0 || whole_rows) && r->reg[i] == r->input[i];
       }
-      for (int j = 0; j < e->n_out; j++) r->reg[HF_REG_OUT + j] = p->out[j] + row * p->out_row + col;
-      run_block(e, ctx, r, nr * nc, p->e0 + row * p->out_row + col);
+      const int64_t at = row * p->out_row + col;
+      for (int j = 0; j < e->n_out; j++) r->reg[HF_REG_OUT + j] = p->stream ? r->output[j] : p->out[j] + at;
+      run_block(e, ctx, r, nr * nc, p->e0 + at);
+      for (int j = 0; p->stream && j < e->n_out; j++) stream_copy(p->out[j] + at, r->output[j], nr * nc);
     }
   }
 }
 
 /* Rows [r0, r1) of the domain, columns [c0, c1) of its last dimension (all of them but in a matmul's epilogue). */
-static void cpu_ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, int64_t r1, int64_t c0,
-                             int64_t c1) {
+static void ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, int64_t r1, int64_t c0, int64_t c1,
+                         int stream) {
   block_regs r;
   plane p;
   const int64_t d0 = e->dim[0], d1 = e->dim[1], d2 = e->dim[2], inner = d0 * d1 * d2;
@@ -158,6 +196,7 @@ static void cpu_ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t 
   for (int t = 0; t < HF_N_REGS - HF_REG_TEMP; t++) r.reg[HF_REG_TEMP + t] = r.temp[t];
   for (int t = 0; t < HF_REG_TEMP; t++) r.reg[t] = 0;
   int flat = c0 == 0 && c1 == d2;
+  p.stream = stream;
   for (int i = 0; i < e->n_in && flat; i++) {
     const int64_t *s = e->in_stride + 3 * i;
     const int scalar = e->in_row[i] == 0 && (d0 == 1 || s[0] == 0) && (d1 == 1 || s[1] == 0) && (d2 == 1 || s[2] == 0);
@@ -194,7 +233,19 @@ static void cpu_ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t 
     }
 }
 
+/* The epilogue of a matmul: its tile is in the cache. */
+static void cpu_ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, int64_t r1, int64_t c0,
+                             int64_t c1) {
+  ewise_region(e, ctx, r0, r1, c0, c1, 0);
+}
+
+/* Contract: ref_ewise. */
 static void cpu_ewise(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_ewise_args *e = args;
-  cpu_ewise_region(e, ctx, lo, hi, 0, e->dim[2]);
+  const int64_t inner = e->dim[0] * e->dim[1] * e->dim[2];
+  int64_t tensors = e->n_out;
+  for (int i = 0; i < e->n_in; i++) tensors += e->in_row[i] == inner;
+  const int stream = e->rows * inner * tensors >= STREAM_BYTES / (int64_t)sizeof(real);
+  ewise_region(e, ctx, lo, hi, 0, e->dim[2], stream);
+  if (stream) stream_end();
 }

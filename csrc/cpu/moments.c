@@ -1,32 +1,62 @@
 /* Mean and variance, and the parameter gradients of the norms. Formulas and shapes: ref/moments.c.
  *
- * Design: columns in blocks of COLS and rows in chunks of CHUNK: 32 KB, so the second pass over a chunk (its squares
- * about its own mean) finds it in L1 or L2, and x comes from memory once. Chunks are merged by the formula of Chan,
- * Golub and LeVeque, "Algorithms for computing the sample variance" (1983). Rejected: E[x^2] - E[x]^2 (cancels) and
- * Welford per row (a division per element).
+ * Design: one pass. A chunk of rows is summed about the mean of all rows before it, and merged into that mean and the sum of
+ * squares M by the formula of Chan, Golub and LeVeque, "Algorithms for computing the sample variance" (1983). With d the
+ * chunk's distance from that mean, squares about the wrong mean cost an error of n d^2 ulp, and merging adds
+ * n d^2 i / (i + n) to M for n rows after i: as chunks grow by no more than three times what is there, the error stays
+ * within 4 ulp of M, whatever the data. Rejected: E[x^2] - E[x]^2 (cancels), Welford per row (a division per element), and
+ * a second pass for the squares (half the speed where x does not fit in L1). Columns in blocks of NORM_COLS: rows are read in
+ * runs of 4 KB, which the prefetchers follow, while the sums stay in L1; four rows at a time.
  */
 
-/* mean(w), var(w) of the columns of x(rows, w), rows `cols` apart; w <= COLS. var may be NULL. */
-static void moments_cols(real *mean, real *var, const real *x, int64_t rows, int64_t cols, int64_t w) {
-  real m2[COLS], chunk_mean[COLS], chunk_m2[COLS];
-  for (int64_t j = 0; j < w; j++) mean[j] = rows > 0 ? 0 : (real)NAN, m2[j] = 0;
-  for (int64_t i = 0; i < rows; i += CHUNK) {
-    const int64_t n = rows - i < CHUNK ? rows - i : CHUNK;
-    const real *xc = x + i * cols;
-    for (int64_t j = 0; j < w; j++) chunk_mean[j] = 0, chunk_m2[j] = 0;
-    reduce_rows(HF_SUM, chunk_mean, xc, 0, cols, n, w);
-    for (int64_t j = 0; j < w; j++) chunk_mean[j] /= (real)n;
-    if (var) reduce_rows(SUM_SQUARES, chunk_m2, xc, chunk_mean, cols, n, w);
-    const double total = (double)(i + n);
-    const real share = (real)((double)n / total), spread = (real)((double)i * (double)n / total);
+enum { NORM_COLS = 4096 / sizeof(real) };
+
+/* sum(w) += rows [0, n) of x - center, squares(w) += its squares. Rows `stride` apart. */
+HF_INLINE void moments_rows(real *restrict sum, real *restrict squares, const real *x, const real *restrict center,
+                            int64_t stride, int64_t n, int64_t w) {
+  int64_t k = 0;
+  for (; k + 4 <= n; k += 4) {
+    const real *r = x + k * stride;
 #pragma omp simd
     for (int64_t j = 0; j < w; j++) {
-      const real delta = chunk_mean[j] - mean[j];
-      mean[j] = hf_fma(delta, share, mean[j]);
-      m2[j] = hf_fma(delta * delta, spread, m2[j] + chunk_m2[j]);
+      const real a = r[j] - center[j], b = r[j + stride] - center[j];
+      const real c = r[j + 2 * stride] - center[j], d = r[j + 3 * stride] - center[j];
+      sum[j] += (a + b) + (c + d);
+      squares[j] += hf_fma(a, a, b * b) + hf_fma(c, c, d * d);
     }
   }
-  for (int64_t j = 0; var && j < w; j++) var[j] = m2[j] / (real)rows;
+  for (; k < n; k++) {
+#pragma omp simd
+    for (int64_t j = 0; j < w; j++) {
+      const real a = x[k * stride + j] - center[j];
+      sum[j] += a;
+      squares[j] = hf_fma(a, a, squares[j]);
+    }
+  }
+}
+
+/* mean(w), var(w) of the columns of x(rows, w), rows `cols` apart; w <= NORM_COLS. var may be NULL. */
+static void moments_cols(real *mean, real *var, const real *x, int64_t rows, int64_t cols, int64_t w) {
+  real center[NORM_COLS], m2[NORM_COLS], sum[NORM_COLS], squares[NORM_COLS];
+  for (int64_t j = 0; j < w; j++) center[j] = rows > 0 ? x[j] : (real)NAN, m2[j] = 0;
+  for (int64_t i = 1, n; i < rows; i += n) {
+    n = 3 * i < CHUNK ? 3 * i : CHUNK;
+    n = rows - i < n ? rows - i : n;
+    for (int64_t j = 0; j < w; j++) sum[j] = 0, squares[j] = 0;
+    moments_rows(sum, squares, x + i * cols, center, cols, n, w);
+    const real each = (real)(1.0 / (double)n), share = (real)(1.0 / (double)(i + n));
+    const real spread = (real)((double)i / (double)(i + n));
+#pragma omp simd
+    for (int64_t j = 0; j < w; j++) {
+      const real d = sum[j] * each; /* the chunk's mean - center */
+      m2[j] += hf_fma(-sum[j], d, squares[j]) + sum[j] * d * spread;
+      center[j] = hf_fma(sum[j], share, center[j]);
+    }
+  }
+  for (int64_t j = 0; j < w; j++) {
+    mean[j] = center[j];
+    if (var) var[j] = (m2[j] > 0 || m2[j] != m2[j] ? m2[j] : 0) / (real)rows;
+  }
 }
 
 /* Contract: ref_moments. */
@@ -43,28 +73,48 @@ static void cpu_moments(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
     }
     return;
   }
-  for (int64_t j = lo; j < hi; j += COLS)
-    moments_cols(mean + j, var ? var + j : 0, x + j, p->rows, p->cols, hi - j < COLS ? hi - j : COLS);
+  for (int64_t j = lo; j < hi; j += NORM_COLS)
+    moments_cols(mean + j, var ? var + j : 0, x + j, p->rows, p->cols, hi - j < NORM_COLS ? hi - j : NORM_COLS);
 }
 
-/* Columns [j0, j0 + w); w <= COLS. With statistics per column, rstd is taken out of the sum. */
-HF_INLINE void norm_grad_cols(const int per_row, const hf_norm_grad_args *p, int64_t j0, int64_t w) {
-  const real *mean = p->mean, *rstd = p->rstd;
+/* Columns [j0, j0 + w); w <= NORM_COLS. With statistics per column, rstd is taken out of the sum. `relu`: of dy, only what is
+ * where (x - mean) scale + shift > 0. */
+HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_grad_args *p, int64_t j0, int64_t w) {
+  const real *mean = p->mean, *rstd = p->rstd, *scale = (const real *)p->scale + j0,
+             *shift = (const real *)p->shift + j0;
   real *dgamma = (real *)p->dgamma + j0, *dbeta = (real *)p->dbeta + j0;
-  real total_g[COLS], total_b[COLS], part_g[COLS], part_b[COLS];
+  real total_g[NORM_COLS], total_b[NORM_COLS], part_g[NORM_COLS], part_b[NORM_COLS];
+  const int64_t cols = p->cols;
   for (int64_t j = 0; j < w; j++) total_g[j] = 0, total_b[j] = 0;
   for (int64_t i0 = 0; i0 < p->rows; i0 += CHUNK) {
     const int64_t i1 = p->rows - i0 < CHUNK ? p->rows : i0 + CHUNK;
     for (int64_t j = 0; j < w; j++) part_g[j] = 0, part_b[j] = 0;
-    for (int64_t i = i0; i < i1; i++) {
-      const real *dy = (const real *)p->dy + i * p->cols + j0, *x = (const real *)p->x + i * p->cols + j0;
-      const real row_mean = per_row ? mean[i] : 0, row_rstd = per_row ? rstd[i] : 0;
+    for (int64_t i = i0; i < i1;) {
+      const real *dy = (const real *)p->dy + i * cols + j0, *x = (const real *)p->x + i * cols + j0;
+#define TERM(r)                                                                                                     \
+  const real centred##r =                                                                                           \
+      per_row ? (x[j + r * cols] - mean[i + r]) * rstd[i + r] : x[j + r * cols] - mean[j0 + j];                     \
+  const real all##r = dy[j + r * cols];                                                                             \
+  const real g##r = !relu || hf_fma(centred##r, scale[j], shift[j]) > 0 ? all##r : 0;
+      if (i + 4 <= i1) {
 #pragma omp simd
-      for (int64_t j = 0; j < w; j++) {
-        const real centred = per_row ? (x[j] - row_mean) * row_rstd : x[j] - mean[j0 + j];
-        part_g[j] = hf_fma(dy[j], centred, part_g[j]);
-        part_b[j] += dy[j];
+        for (int64_t j = 0; j < w; j++) {
+          TERM(0)
+          TERM(1) TERM(2) TERM(3) part_g[j] =
+              hf_fma(g3, centred3, hf_fma(g2, centred2, hf_fma(g1, centred1, hf_fma(g0, centred0, part_g[j]))));
+          part_b[j] += (g0 + g1) + (g2 + g3);
+        }
+        i += 4;
+      } else {
+#pragma omp simd
+        for (int64_t j = 0; j < w; j++) {
+          TERM(0)
+          part_g[j] = hf_fma(g0, centred0, part_g[j]);
+          part_b[j] += g0;
+        }
+        i++;
       }
+#undef TERM
     }
     for (int64_t j = 0; j < w; j++) total_g[j] += part_g[j], total_b[j] += part_b[j];
   }
@@ -78,11 +128,55 @@ HF_INLINE void norm_grad_cols(const int per_row, const hf_norm_grad_args *p, int
 static void cpu_norm_grad(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_norm_grad_args *p = args;
-  for (int64_t j = lo; j < hi; j += COLS) {
-    const int64_t w = hi - j < COLS ? hi - j : COLS;
+  for (int64_t j = lo; j < hi; j += NORM_COLS) {
+    const int64_t w = hi - j < NORM_COLS ? hi - j : NORM_COLS;
     if (p->per_row)
-      norm_grad_cols(1, p, j, w);
+      norm_grad_cols(1, 0, p, j, w);
+    else if (p->scale)
+      norm_grad_cols(0, 1, p, j, w);
     else
-      norm_grad_cols(0, p, j, w);
+      norm_grad_cols(0, 0, p, j, w);
+  }
+}
+
+/* A row of n; lanes, chunks and tree as in reduce_run. */
+HF_INLINE void norm_row_grad_row(const int scaled, real *dx, const real *dy, const real *x, const real *gamma,
+                                 int64_t n, real mean, real rstd) {
+  real sum[LANES] = {0}, along[LANES] = {0};
+  for (int64_t i = 0; i < n;) {
+    const int64_t end = n - i < CHUNK * LANES ? n : i + CHUNK * LANES;
+    real part_sum[LANES] = {0}, part_along[LANES] = {0};
+    for (; i + LANES <= end; i += LANES) FOR_LANES {
+        const real h = scaled ? dy[i + l] * gamma[i + l] : dy[i + l];
+        part_sum[l] += h;
+        part_along[l] = hf_fma(h, x[i + l] - mean, part_along[l]);
+      }
+    for (int l = 0; i < end; i++, l++) {
+      const real h = scaled ? dy[i] * gamma[i] : dy[i];
+      part_sum[l] += h;
+      part_along[l] = hf_fma(h, x[i] - mean, part_along[l]);
+    }
+    FOR_LANES sum[l] += part_sum[l], along[l] += part_along[l];
+  }
+  const real m = reduce_tree(HF_SUM, sum) / (real)n, slope = reduce_tree(HF_SUM, along) / (real)n * rstd * rstd;
+#pragma omp simd
+  for (int64_t j = 0; j < n; j++) {
+    const real h = scaled ? dy[j] * gamma[j] : dy[j];
+    dx[j] = hf_fma(mean - x[j], slope, h - m) * rstd;
+  }
+}
+
+/* Contract: ref_norm_row_grad. */
+static void cpu_norm_row_grad(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  (void)ctx;
+  const hf_norm_row_grad_args *p = args;
+  const real *mean = p->mean, *rstd = p->rstd;
+  for (int64_t i = lo; i < hi; i++) {
+    const real *dy = (const real *)p->dy + i * p->cols, *x = (const real *)p->x + i * p->cols;
+    real *dx = (real *)p->dx + i * p->cols;
+    if (p->gamma)
+      norm_row_grad_row(1, dx, dy, x, p->gamma, p->cols, mean[i], rstd[i]);
+    else
+      norm_row_grad_row(0, dx, dy, x, 0, p->cols, mean[i], rstd[i]);
   }
 }

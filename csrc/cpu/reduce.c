@@ -22,8 +22,10 @@ HF_INLINE real reduce_identity(const int kind) {
 
 /* a and b into one. For HF_MAX and HF_MIN, NaN wins. */
 HF_INLINE real reduce_combine(const int kind, real a, real b) {
-  if (kind == HF_MAX) return a > b ? a : (a != a ? a : b);
-  if (kind == HF_MIN) return a < b ? a : (a != a ? a : b);
+  if (kind == HF_MAX || kind == HF_MIN) { /* two selects side by side: nested ones are not vectorised */
+    const real far = (kind == HF_MAX ? a > b : a < b) ? a : b;
+    return a != a ? a : far;
+  }
   if (kind == LOOSE_MAX) return a > b ? a : b;
   return a + b;
 }
@@ -34,8 +36,8 @@ HF_INLINE real reduce_take(const int kind, real acc, real x, real center) {
 }
 
 HF_INLINE real reduce_tree(const int kind, real *lane) {
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int l = 0; l < half; l++) lane[l] = reduce_combine(kind, lane[l], lane[l + half]);
+  _Pragma("GCC unroll 4") for (int half = LANES / 2; half > 0; half /= 2)
+      _Pragma("GCC unroll 8") for (int l = 0; l < half; l++) lane[l] = reduce_combine(kind, lane[l], lane[l + half]);
   return lane[0];
 }
 
@@ -115,17 +117,44 @@ HF_INLINE void reduce_region(const int kind, const hf_reduce_args *p, int64_t o0
   }
 }
 
-static void reduce_argmax(const hf_reduce_args *p, int64_t o0, int64_t o1, int64_t i0, int64_t i1) {
-  for (int64_t o = o0; o < o1; o++)
-    for (int64_t i = i0; i < i1; i++) {
-      const real *x = (const real *)p->x + o * p->red * p->inner + i;
-      int64_t at = 0;
-      for (int64_t k = 1; k < p->red; k++) {
-        const real v = x[k * p->inner], high = x[at * p->inner];
-        if (v > high || (v != v && high == high)) at = k;
-      }
-      ((int64_t *)p->y)[o * p->inner + i] = at;
+/* Number of the first element of x(n) that is the largest, or NaN if there is one: the maximum, then a search for it. */
+static int64_t argmax_run(const real *x, int64_t n) {
+  const real max = reduce_run(HF_MAX, x, n, 0);
+  int64_t i = 0;
+  for (int found = 0; i + LANES <= n; i += LANES) {
+#pragma omp simd reduction(| : found)
+    for (int l = 0; l < LANES; l++) found |= (x[i + l] == max) | (x[i + l] != x[i + l]);
+    if (found) break;
+  }
+  while (i < n && !((x[i] == max) | (x[i] != x[i]))) i++;
+  return i < n ? i : 0;
+}
+
+/* The same of the columns of x(red, w), rows `stride` apart; w <= COLS. */
+static void argmax_cols(int64_t *y, const real *x, int64_t red, int64_t stride, int64_t w) {
+  real max[COLS];
+  for (int64_t j = 0; j < w; j++) max[j] = red > 0 ? x[j] : 0, y[j] = 0;
+  for (int64_t k = 1; k < red; k++) {
+    const real *v = x + k * stride;
+#pragma omp simd
+    for (int64_t j = 0; j < w; j++) {
+      const int take = (v[j] > max[j]) | ((v[j] != v[j]) & (max[j] == max[j]));
+      max[j] = take ? v[j] : max[j];
+      y[j] = take ? k : y[j];
     }
+  }
+}
+
+static void reduce_argmax(const hf_reduce_args *p, int64_t o0, int64_t o1, int64_t i0, int64_t i1) {
+  for (int64_t o = o0; o < o1; o++) {
+    const real *x = (const real *)p->x + o * p->red * p->inner;
+    int64_t *y = (int64_t *)p->y + o * p->inner;
+    if (p->inner == 1)
+      y[0] = argmax_run(x, p->red);
+    else
+      for (int64_t i = i0; i < i1; i += COLS)
+        argmax_cols(y + i, x + i, p->red, p->inner, i1 - i < COLS ? i1 - i : COLS);
+  }
 }
 
 /* Contract: ref_reduce. */

@@ -6,10 +6,12 @@
  * (b) Wider rows go one by one: LANES lanes and a fixed tree, x read from L1 in each pass. Tails are padded with -inf,
  *     whose exponential adds 0 (where max is not finite the row is NaN anyway).
  * (c) Which of the two follows from cols alone, so a row's result does not depend on its batch.
- * (d) The largest element is subtracted first: exponents are <= 0 and the sum lies in [1, cols]. A maximum
+ * (d) The exponentials of a row that is not too long stay in a buffer in L1, and dx is written once: past the caches where
+ *     it is large (see ewise.c).
+ * (e) The largest element is subtracted first: exponents are <= 0 and the sum lies in [1, cols]. A maximum
  *     that loses a NaN will do: that NaN's own exponential makes the sum NaN.
  */
-enum { NARROW = 32 };
+enum { NARROW = 32, ROW_BUFFER = 16384 / sizeof(real) };
 
 #ifdef HF_F64
 #define EXP_NONPOS hf_exp
@@ -67,6 +69,23 @@ HF_INLINE void softmax_tile_rows(const int log, real *y, const real *x, int64_t 
   tile_store(y, t, n, cols);
 }
 
+/* The largest of x(n), n >= LANES; a NaN may be lost. Four maxima at a time: one waits for itself. */
+HF_INLINE real row_max(const real *x, int64_t n) {
+  real max[4][LANES];
+  for (int k = 0; k < 4; k++) FOR_LANES max[k][l] = x[l];
+  int64_t i = LANES;
+  for (; i + 4 * LANES <= n; i += 4 * LANES)
+    _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++) FOR_LANES max[k][l] =
+        reduce_combine(LOOSE_MAX, max[k][l], x[i + k * LANES + l]);
+  for (; i + LANES <= n; i += LANES) FOR_LANES max[0][l] = reduce_combine(LOOSE_MAX, max[0][l], x[i + l]);
+  if (i < n) FOR_LANES max[1][l] = reduce_combine(LOOSE_MAX, max[1][l], x[n - LANES + l]);
+  FOR_LANES {
+    const real a = reduce_combine(LOOSE_MAX, max[0][l], max[1][l]), b = reduce_combine(LOOSE_MAX, max[2][l], max[3][l]);
+    max[0][l] = reduce_combine(LOOSE_MAX, a, b);
+  }
+  return reduce_tree(LOOSE_MAX, max[0]);
+}
+
 /* Gives the sum of exp(x(n) - max); with store, e(n) = exp(x - max) too; e may be x. */
 HF_INLINE real exp_run(const int store, real *e, const real *x, int64_t n, real max) {
   real sum[LANES] = {0}, tail[LANES];
@@ -104,7 +123,7 @@ static void cpu_softmax(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
   for (int64_t i = lo; cols > NARROW && i < hi; i++) {
     const real *x = (const real *)p->x + i * cols;
     real *y = (real *)p->y + i * cols;
-    const real max = reduce_run(LOOSE_MAX, x, cols, 0);
+    const real max = row_max(x, cols);
     if (p->log) {
       const real log_sum = hf_log(exp_run(0, y, x, cols, max));
 #pragma omp simd
@@ -187,21 +206,26 @@ HF_INLINE void xent_sums(const int soft, real *sum_t, real *sum_tx, const real *
 
 /* Row i; its label has been checked. */
 HF_INLINE void xent_row(const int soft, const hf_softmax_cross_entropy_args *p, const xent_target k, int64_t i) {
+  real buffer[ROW_BUFFER] __attribute__((aligned(64)));
   const int64_t cols = p->cols, label = soft ? 0 : ((const int64_t *)p->labels)[i];
   const real *x = (const real *)p->x + i * cols, *target = soft ? (const real *)p->target + i * cols : 0;
-  const real max = reduce_run(LOOSE_MAX, x, cols, 0);
+  const real max = row_max(x, cols);
   real sum_t, sum_tx, *dx = p->dx ? (real *)p->dx + i * cols : 0;
   xent_sums(soft, &sum_t, &sum_tx, x, target, label, cols, k, max);
-  const real sum = dx ? exp_run(1, dx, x, cols, max) : exp_run(0, 0, x, cols, max);
+  real *e = cols <= ROW_BUFFER ? buffer : dx;
+  const real sum = dx ? exp_run(1, e, x, cols, max) : exp_run(0, 0, x, cols, max);
   if (p->loss) ((real *)p->loss)[i] = hf_fma(hf_log(sum), sum_t, -sum_tx);
   if (!dx) return;
-  const real scale = ((const real *)p->dloss)[i * p->dloss_row], share = sum_t / sum, at_label = dx[label];
+  const real scale = ((const real *)p->dloss)[i * p->dloss_row], share = sum_t / sum, at_label = e[label];
+  const int stream = e == buffer && p->rows * cols * 2 >= STREAM_BYTES / (int64_t)sizeof(real);
+  real *to = stream ? buffer : dx;
 #pragma omp simd
   for (int64_t j = 0; j < cols; j++) {
     const real t = soft ? hf_fma(k.on, target[j], k.off) : k.off;
-    dx[j] = hf_fma(dx[j], share, -t) * scale;
+    to[j] = hf_fma(e[j], share, -t) * scale;
   }
-  if (!soft) dx[label] = hf_fma(at_label, share, -(k.on + k.off)) * scale;
+  if (!soft) to[label] = hf_fma(at_label, share, -(k.on + k.off)) * scale;
+  if (stream) stream_copy(dx, buffer, cols);
 }
 
 /* First row of [lo, hi) whose label lies outside [0, cols), or hi. */
@@ -235,4 +259,5 @@ static void cpu_softmax_cross_entropy(const void *args, const hf_ctx *ctx, int64
     }
     lo = bad + 1;
   }
+  stream_end();
 }

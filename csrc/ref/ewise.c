@@ -10,6 +10,8 @@
 #define E_SIGMOID(a) ref_sigmoid(a)
 #define E_ERF(a) erf(a)
 #define E_SOFTPLUS(a) ref_softplus(a)
+#define E_GELU(a) ref_gelu(a)
+#define E_GELU_SLOPE(a) ref_gelu_slope(a)
 #define E_POW(a, b) pow(a, b)
 #define E_FMA(a, b, c) fma(a, b, c)
 
@@ -19,6 +21,12 @@ static real ref_sigmoid(real x) {
   return (x < 0 ? e : (real)1) / (1 + e);
 }
 static real ref_softplus(real x) { return (x < 0 ? (real)0 : x) + log1p(exp(-fabs(x))); }
+/* x Phi(x), Phi the normal distribution function, and its slope Phi(x) + x phi(x); 0 and 0, 1 at the infinities. */
+static real ref_gelu(real x) { return x < -40 ? (real)0 : (real)(0.5 * x * erfc(-x * M_SQRT1_2)); }
+static real ref_gelu_slope(real x) {
+  const real bell = fabs(x) > 40 ? (real)0 : (real)(x * exp(-0.5 * x * x) * (0.5 * M_SQRT1_2 * M_2_SQRTPI));
+  return (real)(0.5 * erfc(-x * M_SQRT1_2)) + bell;
+}
 
 /* Inverted dropout (Srivastava et al. 2014): a / (1 - p) where the mask word of element e is kept, else 0. */
 static real ref_dropout(real a, double p, uint32_t stream, const hf_ctx *ctx, int64_t e) {
@@ -40,7 +48,16 @@ static real ref_instr(const hf_ewise_args *p, int at, const real *reg, const hf_
     const real b = imm;                                    \
     return expr;                                           \
   }
-#define HF_TERNARY(name, expr) case HF_I_##name: return expr;
+#define HF_TERNARY(name, expr)                             \
+  case HF_I_##name: return expr;                           \
+  case HF_I_##name##_b: {                                  \
+    const real b = imm;                                    \
+    return expr;                                           \
+  }                                                        \
+  case HF_I_##name##_c: {                                  \
+    const real c = imm;                                    \
+    return expr;                                           \
+  }
 #define HF_MASK(name) case HF_I_##name: return ref_##name(a, p->imm[at], hf_code_stream(code), ctx, e);
 #include "ewise.def"
   }

@@ -15,7 +15,7 @@ enum hf_instr {
 #define HF_UNARY(name, expr) HF_I_##name,
 #define HF_BINARY(name, expr) HF_I_##name,
 #define HF_BINARY_OR_IMM(name, expr) HF_I_##name, HF_I_##name##_imm,
-#define HF_TERNARY(name, expr) HF_I_##name,
+#define HF_TERNARY(name, expr) HF_I_##name, HF_I_##name##_b, HF_I_##name##_c,
 #define HF_MASK(name) HF_I_##name,
 #include "ewise.def"
   HF_N_INSTR

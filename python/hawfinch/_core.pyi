@@ -51,6 +51,12 @@ class Plan:
         first_step: int = ...,
     ) -> tuple[int, int]: ...
 
+MOST_ARRAYS: int
+
+class Call:
+    def __init__(self, plans: list[Any], arrays: tuple[Array, ...], n_in: int, several: bool, threads: int) -> None: ...
+    def __call__(self, args: tuple[Any, ...], out: Any) -> Any: ...
+
 class Quick:
     def __init__(
         self,

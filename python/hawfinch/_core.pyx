@@ -373,6 +373,119 @@ cdef class Plan:
             self.busy = 0
 
 
+cdef int run_once(Plan plan, int threads, int64_t rows, double lr, uint64_t seed, int64_t step0) except -1:
+    """One step of a plan that nobody else uses."""
+    cdef hf_run run
+    cdef int status = PAUSED_STATUS
+    run.n_steps, run.batch, run.rows = 1, rows, rows
+    run.index, run.lr = NULL, &lr
+    run.seed, run.step0, run.budget_seconds = seed, step0, 0.05
+    run.only_record, run.cursor_step, run.cursor_record, run.cursor_piece = -1, 0, 0, 0
+    plan.busy = 1
+    try:
+        while status == PAUSED_STATUS:
+            with nogil:
+                status = run_team(&plan.plan, &run, threads)
+            if status == PAUSED_STATUS:
+                PyErr_CheckSignals()
+    finally:
+        plan.busy = 0
+    return status
+
+
+cpdef enum:
+    MOST_ARRAYS = 16  # of a Call
+
+
+@cython.final
+cdef class Call:
+    """The short way for a compiled function: arrays of just these dtypes and shapes, contiguous, in a plan at hand.
+
+    Answers None where anything differs or fails; the caller then goes the long way, with all its checks and messages.
+    """
+
+    cdef list plans
+    cdef int n_in, n_all, threads, most_threads, typenums[MOST_ARRAYS], ndims[MOST_ARRAYS]
+    cdef cnp.npy_intp shapes[MOST_ARRAYS][64]
+    cdef bint several
+
+    def __init__(self, list plans, tuple arrays, int n_in, bint several, int threads):
+        """plans: the pool. arrays: n_in templates of inputs, then of outputs; several: a tuple is the result."""
+        cdef int i, d
+        cdef cnp.ndarray a
+        self.plans, self.n_in, self.n_all, self.several, self.threads = plans, n_in, len(arrays), several, threads
+        self.most_threads = hf_max_threads()
+        for i, x in enumerate(arrays):
+            a = x
+            self.typenums[i], self.ndims[i] = cnp.PyArray_TYPE(a), cnp.PyArray_NDIM(a)
+            for d in range(self.ndims[i]):
+                self.shapes[i][d] = cnp.PyArray_DIM(a, d)
+
+    cdef bint _alike(self, int i, object given):
+        cdef int d
+        if type(given) is not np.ndarray:
+            return False
+        cdef cnp.ndarray a = given
+        if cnp.PyArray_TYPE(a) != self.typenums[i] or cnp.PyArray_NDIM(a) != self.ndims[i]:
+            return False
+        for d in range(self.ndims[i]):
+            if cnp.PyArray_DIM(a, d) != self.shapes[i][d]:
+                return False
+        return cnp.PyArray_ISCARRAY_RO(a)
+
+    cdef bint _may_write(self, int number, object out, char **data, tuple args, list results):
+        """Whether out is as it should be and apart from the arrays before it."""
+        cdef int i
+        if not self._alike(number, out) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out):
+            return False
+        cdef cnp.ndarray other
+        cdef char *start = <char *>cnp.PyArray_DATA(<cnp.ndarray>out)
+        for i in range(number):
+            other = args[i] if i < self.n_in else results[i - self.n_in]
+            if start < data[i] + cnp.PyArray_NBYTES(other) and data[i] < start + cnp.PyArray_NBYTES(<cnp.ndarray>out):
+                return False
+        return True
+
+    def __call__(self, tuple args, out):
+        cdef char *data[MOST_ARRAYS]
+        cdef int i, status
+        cdef Plan plan
+        cdef list results = []
+        if len(args) != self.n_in or not self.plans:
+            return None
+        for i in range(self.n_in):
+            if not self._alike(i, args[i]):
+                return None
+            data[i] = <char *>cnp.PyArray_DATA(<cnp.ndarray>args[i])
+        if out is not None:
+            if (type(out) is tuple) != self.several or self.several and len(out) != self.n_all - self.n_in:
+                return None
+            results.extend(out if self.several else (out,))
+        else:
+            for i in range(self.n_in, self.n_all):
+                results.append(cnp.PyArray_EMPTY(self.ndims[i], self.shapes[i], self.typenums[i], 0))
+        for i in range(self.n_in, self.n_all):
+            if out is not None and not self._may_write(i, results[i - self.n_in], data, args, results):
+                return None
+            data[i] = <char *>cnp.PyArray_DATA(<cnp.ndarray>results[i - self.n_in])
+        if self.threads < 0 and hf_max_threads() != self.most_threads:
+            return None
+        owner = self.plans.pop()
+        plan = owner.core
+        for i in range(plan.n_dynamic):
+            plan.dynamic_target[i][0] = <int64_t>data[plan.dynamic_number[i]] + plan.dynamic_offset[i]
+        status = run_once(plan, self.threads, 1, 0.0, 0, 0)
+        self.plans.append(owner)
+        if status != 0:
+            return None
+        if out is not None:
+            return out
+        for i in range(len(results)):
+            if self.ndims[self.n_in + i] == 0:
+                results[i] = results[i][()]
+        return tuple(results) if self.several else results[0]
+
+
 cdef int64_t _version = 0
 
 
@@ -437,24 +550,6 @@ cdef class Quick:
             return -1
         return plan.sources[i].rows
 
-    cdef int _run(self, Plan plan, int64_t rows, double lr, uint64_t seed, int64_t step0) except -1:
-        cdef hf_run run
-        cdef int status = PAUSED_STATUS
-        run.n_steps, run.batch, run.rows = 1, rows, rows
-        run.index, run.lr = NULL, &lr
-        run.seed, run.step0, run.budget_seconds = seed, step0, 0.05
-        run.only_record, run.cursor_step, run.cursor_record, run.cursor_piece = -1, 0, 0, 0
-        plan.busy = 1
-        try:
-            while status == PAUSED_STATUS:
-                with nogil:
-                    status = run_team(&plan.plan, &run, self.threads)
-                if status == PAUSED_STATUS:
-                    PyErr_CheckSignals()
-        finally:
-            plan.busy = 0
-        return status
-
     def predict(self, x):
         """The output for x, or None."""
         cdef Plan plan
@@ -475,7 +570,7 @@ cdef class Quick:
         out = cnp.PyArray_EMPTY(self.out_ndim, self.out_shape, self.out_type, 0)
         for i in range(plan.n_dynamic):
             plan.dynamic_target[i][0] = <int64_t>cnp.PyArray_DATA(out) + plan.dynamic_offset[i]
-        i = self._run(plan, rows, 0.0, 0, 0)
+        i = run_once(plan, self.threads, rows, 0.0, 0, 0)
         self.plans.append(owner)
         return out if i == 0 else None
 
@@ -488,7 +583,7 @@ cdef class Quick:
         rows = self._load(plan, 0, x)
         if rows < self.least_rows or rows > self.most_rows or self._load(plan, 1, y) != rows:
             return None
-        if self._run(plan, rows, lr, seed, step0) != 0:
+        if run_once(plan, self.threads, rows, lr, seed, step0) != 0:
             return None
         if self.out_type == cnp.NPY_FLOAT32:
             return (<float *>cnp.PyArray_DATA(self.value))[0]

@@ -99,7 +99,25 @@ class _Compiled:
         self.graph, to = rewrite(graph, wanted)
         self.outputs = dict(zip(kept, [to[id(t)] for t in wanted], strict=True))
         self.meta = [(tuple(size_at(s, 1) for s in t.shape), t.dtype) for t in outputs]
+        self.inputs = [(a.shape, "int" if a.dtype.kind == "i" else "real") for a in args]
         self.free: list[Plan] = []
+        flat_args = template == ("tuple", ("leaf",) * len(args))
+        flat_result = self.template in ("leaf", ("tuple", ("leaf",) * self.n_out))
+        few = self.n_in + self.n_out <= _core.MOST_ARRAYS
+        self.plain = (
+            flat_args and flat_result and few and not self.echo and all(kind != "mask" for _, kind in self.meta)
+        )
+        self.quicks: dict[int | None, _core.Call] = {}
+
+    def quick(self, threads: int | None) -> _core.Call | None:
+        """The short way for calls like those before, where there is one."""
+        if self.plain and self.free and threads not in self.quicks:
+            real = np.dtype(self.dtype)
+            every = [*self.inputs, *self.meta]
+            arrays = tuple([np.empty(shape, np.int64 if kind == "int" else real) for shape, kind in every])
+            team = self.free[-1].team(threads, 1)
+            self.quicks[threads] = _core.Call(self.free, arrays, self.n_in, self.template != "leaf", team)
+        return self.quicks.get(threads)
 
     def plan(self) -> Plan:
         places: dict[int, Place] = {}
@@ -120,11 +138,11 @@ class _Compiled:
             max_threads=max(MAX_THREADS, _core.max_threads()),
         )  # fmt: skip
 
-    def __call__(self, args: Sequence[Array], threads: int | None, out: Array | None = None) -> Any:
+    def __call__(self, args: Sequence[Array], threads: int | None, out: Sequence[Array] | None = None) -> Any:
         real = np.dtype(self.dtype)
         arrays = [np.ascontiguousarray(a, dtype=a.dtype if a.dtype.kind == "i" else real) for a in args]
         for i, (shape, kind) in enumerate(self.meta):
-            arrays.append(np.empty(shape, np.int64 if kind == "int" else real) if out is None else out)
+            arrays.append(np.empty(shape, np.int64 if kind == "int" else real) if out is None else out[i])
             if i in self.echo:
                 arrays[-1][...] = arrays[self.echo[i]]
         try:
@@ -137,7 +155,13 @@ class _Compiled:
         if status == _core.BAD_INDEX:
             raise LabelError("an index is outside of the table that it reads, or a label outside [0, classes)")
         results = [
-            a if a is out else a[()] if a.ndim == 0 and kind != "mask" else a.astype(bool)[()] if kind == "mask" else a
+            a
+            if out is not None
+            else a[()]
+            if a.ndim == 0 and kind != "mask"
+            else a.astype(bool)[()]
+            if kind == "mask"
+            else a
             for a, (_, kind) in zip(arrays[self.n_in :], self.meta, strict=True)
         ]
         return unflatten(self.template, iter(results))
@@ -149,6 +173,7 @@ class Function:
     def __init__(self, fn: Callable[..., Any], threads: int | None = None):
         self.fn, self.threads = fn, threads
         self._cache: OrderedDict[Any, _Compiled] = OrderedDict()
+        self._quick: tuple[int | None, _core.Call | None] = (None, None)  # the last call's threads and its short way
         self.__doc__, self.__name__ = fn.__doc__, getattr(fn, "__name__", "function")
 
     def _lookup(self, args: Sequence[Any]) -> tuple[_Compiled, list[Array]]:
@@ -162,15 +187,25 @@ class Function:
                 self._cache.popitem(last=False)
         return compiled, arrays
 
-    def __call__(self, *args: Any, out: Array | None = None, threads: int | None = None) -> Any:
+    def __call__(self, *args: Any, out: Array | tuple[Array, ...] | None = None, threads: int | None = None) -> Any:
         threads = self.threads if threads is None else threads
+        asked, quick = self._quick
+        if quick is not None and asked is threads:  # not ==: True is no number of threads
+            result = quick(args, out)
+            if result is not None:
+                return result
         compiled, arrays = self._lookup(args)
+        outs: tuple[Array, ...] | None = None
         if out is not None:
-            if len(compiled.meta) != 1:
-                raise ArgumentError(f"out needs a function with one result; this one gives {len(compiled.meta)}")
-            shape, kind = compiled.meta[0]
-            check_out(out, shape, "int64" if kind == "int" else compiled.dtype, arrays)
-        return compiled(arrays, threads, out)
+            outs = out if isinstance(out, tuple) else (out,)
+            if len(compiled.meta) != len(outs) or isinstance(out, tuple) != (compiled.template != "leaf"):
+                given = f"a tuple of {len(outs)}" if isinstance(out, tuple) else "one array"
+                raise ArgumentError(f"out must be like the result: {len(compiled.meta)} array(s); got {given}")
+            for i, (a, (shape, kind)) in enumerate(zip(outs, compiled.meta, strict=True)):
+                check_out(a, shape, "int64" if kind == "int" else compiled.dtype, [*arrays, *outs[:i]])
+        result = compiled(arrays, threads, outs)
+        self._quick = threads, compiled.quick(threads)
+        return result
 
     def plan(self, *args: Any) -> Plan:
         """The plan for arguments of these shapes: see ``Plan.describe()`` and ``Plan.memory``."""
@@ -178,16 +213,16 @@ class Function:
         return compiled.plan()
 
 
-def check_out(out: Array, shape: tuple[int, ...], dtype: str, inputs: Sequence[Array]) -> None:
-    """``out`` must be a writable C-contiguous array of the result's shape and dtype that shares no memory with an
-    input."""
+def check_out(out: Array, shape: tuple[int, ...], dtype: str, others: Sequence[Array]) -> None:
+    """``out`` must be a writable C-contiguous array of the result's shape and dtype that shares no memory with the
+    inputs or another out."""
     if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
         given = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ShapeError(f"out: expected a {dtype} array of shape {shape}, got {given}")
     if not out.flags.c_contiguous or not out.flags.writeable:
         raise ArgumentError("out must be writable and C-contiguous")
-    if any(np.may_share_memory(out, a) for a in inputs):
-        raise ArgumentError("out must not share memory with an input")
+    if any(np.may_share_memory(out, a) for a in others):
+        raise ArgumentError("out must not share memory with an input or another out")
 
 
 def compile(fn: Callable[..., Any], *, threads: int | None = None) -> Function:
@@ -195,6 +230,7 @@ def compile(fn: Callable[..., Any], *, threads: int | None = None) -> Function:
 
     fn takes arrays (or nested dicts, lists and tuples of them) and uses operators and ``hf.ops``; Python control flow
     is unrolled while tracing. float64 inputs give a float64 plan, anything else float32. threads: None chooses by cost.
+    A call takes ``out=``, an array or a tuple of arrays like the result, to write there and give that back.
 
     >>> import numpy as np, hawfinch as hf
     >>> f = hf.compile(lambda x, w: hf.ops.relu(x @ w))

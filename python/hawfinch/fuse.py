@@ -3,6 +3,8 @@
 Design
 (a) Rewriting works on the finished graph, gradients included, so the backward pass gains as much as the forward one:
       normalize                          -> elementwise ops
+      its mask of relu in the backward   -> made anew, where the gradient comes from memory
+      product + sum                      -> one instruction, rounded once
       cross-entropy and its gradient     -> one pass over the logits, when the gradient does not wait for the loss
       transpose before matmul            -> strides
       matmul + bias                      -> bias in the accumulators
@@ -18,9 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .graph import LEAVES, SCALAR, Graph, Node, Tensor, numel, tracing
-from .ops.elementwise import COPY
-from .ops.normalization import NORMALIZE, expand_normalize
+from .graph import LEAVES, SCALAR, Graph, Node, Tensor, apply, numel, tracing
+from .ops.elementwise import ADD, COPY, FMA, FMS, FNMA, MUL, RELU_MASK, SQUARE, SUB
+from .ops.normalization import NORM_GRAD, NORMALIZE, expand_again, expand_normalize, normalize_under_relu
 from .ops.shape import RESHAPE, TRANSPOSE
 from .ops.softmax import CROSS_ENTROPY, CROSS_ENTROPY_BOTH, CROSS_ENTROPY_GRAD
 from .program import MAX_IN, MAX_OUT, Program, ewise_fields, ewise_step, operands
@@ -62,6 +64,30 @@ def _cross_entropy_pairs(nodes: Sequence[Node]) -> dict[Node, Node]:
     return pairs
 
 
+def _contract(nodes: Sequence[Node], outputs: Sequence[Tensor]) -> None:
+    """A product that only a sum reads becomes part of it: rounded once, and one instruction less.
+
+    By the graph alone, whatever the programs will be; so the bits don't depend on how nodes are grouped.
+    """
+    readers: dict[Node, int] = {}
+    for n in nodes:
+        for t in n.inputs:
+            readers[t.node] = readers.get(t.node, 0) + 1
+    kept = {t.node for t in outputs}
+    for n in nodes:
+        if n.op is not ADD and n.op is not SUB:
+            continue
+        for i, t in enumerate(n.inputs):
+            m = t.node
+            if m.op in (MUL, SQUARE) and readers[m] == 1 and m not in kept and t.shape == n.outputs[0].shape:
+                a, b = m.inputs if m.op is MUL else m.inputs * 2
+                if a.node.op is SCALAR:
+                    a, b = b, a
+                n.op = FMA if n.op is ADD else FMS if i == 0 else FNMA
+                n.inputs = (a, b, n.inputs[1 - i])
+                break
+
+
 def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, Tensor]]:
     """A new graph of the live nodes only, with node-level rewriting done; and old tensor id -> new tensor."""
     nodes = live_nodes(graph, outputs)
@@ -70,6 +96,10 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
     new = Graph(training=graph.training)
     new.n_streams = graph.n_streams
     to: dict[int, Tensor] = {}
+
+    def moved(node: Node) -> Node:
+        """A node like this one over the new graph's tensors, but not part of it."""
+        return Node(node.op, tuple([to[id(t)] for t in node.inputs]), node.attrs, -1, node.scope)
 
     def replay(node: Node) -> None:
         if id(node.outputs[0]) in to:
@@ -86,14 +116,21 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
             to[id(node.outputs[0])], to[id(grad.outputs[0])] = both.outputs
         elif node in paired_grads:
             replay_with_inputs(next(k for k, v in pairs.items() if v is node))
+        elif (norm := normalize_under_relu(node.outputs[0])) is not None:
+            again = expand_again(moved(norm))
+            to[id(node.outputs[0])] = apply(RELU_MASK, to[id(node.inputs[0])], again)
         else:
-            made = new.add(node.op, tuple([to[id(t)] for t in node.inputs]), node.attrs)
+            inputs = [to[id(t)] for t in node.inputs]
+            norm = normalize_under_relu(node.inputs[0]) if node.op is NORM_GRAD else None
+            if norm is not None and norm.inputs[0] is node.inputs[1]:
+                _, _, _, gamma, beta = moved(norm).inputs
+                inputs = [to[id(node.inputs[0].node.inputs[0])], *inputs[1:], gamma * inputs[3], beta]
+            made: tuple[Tensor, ...]
             if node.op is NORMALIZE:
-                new.nodes.remove(made)
-                made_outputs: tuple[Tensor, ...] = (expand_normalize(made),)
+                made = (expand_normalize(moved(node)),)
             else:
-                made_outputs = made.outputs
-            for old, fresh in zip(node.outputs, made_outputs, strict=True):
+                made = new.add(node.op, tuple(inputs), node.attrs).outputs
+            for old, fresh in zip(node.outputs, made, strict=True):
                 to[id(old)] = fresh
 
     def replay_with_inputs(node: Node) -> None:
@@ -110,7 +147,10 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
         for node in nodes:
             if id(node.outputs[0]) not in to:
                 replay_with_inputs(node)
-    new.nodes = live_nodes(new, [to[id(t)] for t in outputs])
+    kept = [to[id(t)] for t in outputs]
+    new.nodes = live_nodes(new, kept)
+    _contract(new.nodes, kept)
+    new.nodes = live_nodes(new, kept)
     for i, n in enumerate(new.nodes):
         n.index = i
     return new, to

@@ -14,16 +14,17 @@ array([[0.5, 0.5]])
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import ops
 from .compile import Function
+from .errors import ShapeError
 from .graph import Array
 
 __all__ = [
-    "batch_norm", "gather", "layer_norm", "log_softmax", "matmul", "relu", "softmax", "softmax_cross_entropy",
-    "softmax_cross_entropy_grad",
+    "batch_norm", "batch_norm_grad", "gather", "layer_norm", "layer_norm_grad", "log_softmax", "matmul", "relu",
+    "softmax", "softmax_cross_entropy", "softmax_cross_entropy_grad",
 ]  # fmt: skip
 
 
@@ -73,6 +74,59 @@ def batch_norm(
     return _function(_batch_norm, float(eps))(x, gamma, beta, threads=threads)
 
 
+def _batch_norm_grad(eps: float, relu: bool, dy: Any, x: Any, gamma: Any, beta: Any) -> Any:
+    y = ops.batch_norm(x, gamma, beta, eps)[0]
+    y = ops.relu(y) if relu else y
+    return y, *_pull(y, dy, (x, gamma, beta))
+
+
+def batch_norm_grad(
+    dy: Any,
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    eps: float = 1e-5,
+    *,
+    relu: bool = False,
+    out: tuple[Array, ...] | None = None,
+    threads: int | None = None,
+) -> tuple[Array, Array, Array, Array]:
+    """(y, dx, dgamma, dbeta): batch norm of x (..., C), then max(y, 0) if ``relu``, and the gradients, given that of y.
+
+    dy (..., C): the gradient of y. Forward and backward in one call. Raises ShapeError.
+
+    >>> import numpy as np
+    >>> from hawfinch import kernels
+    >>> x, ones, zeros = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1)
+    >>> y, dx, dgamma, dbeta = kernels.batch_norm_grad(np.array([[1.0], [2.0]]), x, ones, zeros, eps=0.0)
+    >>> y.ravel(), dx.ravel(), dgamma, dbeta
+    (array([-1.,  1.]), array([0., 0.]), array([1.]), array([3.]))
+    """
+    return _function(_batch_norm_grad, float(eps), bool(relu))(dy, x, gamma, beta, out=out, threads=threads)
+
+
+def _layer_norm_grad(eps: float, dy: Any, x: Any, gamma: Any, beta: Any) -> Any:
+    y = ops.layer_norm(x, gamma, beta, eps)
+    return y, *_pull(y, dy, (x, gamma, beta))
+
+
+def layer_norm_grad(
+    dy: Any,
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    eps: float = 1e-5,
+    *,
+    out: tuple[Array, ...] | None = None,
+    threads: int | None = None,
+) -> tuple[Array, Array, Array, Array]:
+    """(y, dx, dgamma, dbeta): layer norm of x (..., C) and its gradients, given dy (..., C), that of y.
+
+    Raises ShapeError.
+    """
+    return _function(_layer_norm_grad, float(eps))(dy, x, gamma, beta, out=out, threads=threads)
+
+
 def _layer_norm(eps: float, x: Any, gamma: Any, beta: Any) -> Any:
     return ops.layer_norm(x, gamma, beta, eps)
 
@@ -93,6 +147,18 @@ def softmax_cross_entropy(
 ) -> Array:
     """Loss of each row (rows,): logits (rows, classes), integer labels (rows,) or probabilities. Raises LabelError."""
     return _function(_cross_entropy, float(label_smoothing))(logits, target, out=out, threads=threads)
+
+
+def _pull(y: Any, dy: Any, by: Sequence[Any]) -> list[Any]:
+    """Gradients of sum(y * dy), dy held fixed: what dy is when it reaches ``by``."""
+    from .autodiff import gradients
+    from .graph import current_graph
+
+    graph = current_graph()
+    assert graph is not None
+    if y.shape != dy.shape:
+        raise ShapeError(f"dy must have the shape of the result, {y.shape}; got {dy.shape}")
+    return list(gradients(graph, ops.sum(y * dy), list(by)))
 
 
 def _cross_entropy_grad(smoothing: float, x: Any, t: Any) -> Any:

@@ -68,7 +68,11 @@ class Program:
         ]
         name = node.op.name
         numbers = [i for i, v in enumerate(values) if v is not None]
-        if len(numbers) == 1 and ((name + "_imm" in OPCODE and numbers == [1]) or (name in SWAPPED and numbers == [0])):
+        if numbers and name + "_b" in OPCODE:  # of three: c or b may be the immediate
+            numbers = [i for i in numbers if i != (2 if 2 in numbers else 1)]
+        elif len(numbers) == 1 and (
+            (name + "_imm" in OPCODE and numbers == [1]) or (name in SWAPPED and numbers == [0])
+        ):
             return regs
         for i in numbers:  # no immediate form: a register full of the number
             dst = self._free.pop()
@@ -83,6 +87,10 @@ class Program:
             name, imm, regs = name + "_imm", regs[1], regs[:1]
         elif len(regs) == 2 and isinstance(regs[0], float):
             name, imm, regs = SWAPPED[name], regs[0], regs[1:]
+        elif len(regs) == 3 and isinstance(regs[2], float):
+            name, imm, regs = name + "_c", regs[2], regs[:2]
+        elif len(regs) == 3 and isinstance(regs[1], float):
+            name, imm, regs = name + "_b", regs[1], [regs[0], 0, regs[2]]
         if name == "dropout":
             imm = node.attrs["p"]
         self._add(name, dst, *(int(r) for r in regs), imm=imm, stream=node.attrs.get("stream", 0))

@@ -60,6 +60,7 @@ typedef struct test_case {
     hf_reduce_args reduce;
     hf_moments_args moments;
     hf_norm_grad_args norm_grad;
+    hf_norm_row_grad_args norm_row_grad;
     hf_softmax_args softmax;
     hf_softmax_cross_entropy_args xent;
     hf_grad_norm_args grad_norm;
@@ -223,6 +224,23 @@ static void make_norm_grad(test_case *c) {
   ADD(hf_norm_grad_args, rstd, IN, statistics, 0.5, 2);
   ADD(hf_norm_grad_args, dgamma, OUT, p->cols, 0, 0);
   ADD(hf_norm_grad_args, dbeta, OUT, p->cols, 0, 0);
+  if (!p->per_row && chance(2)) {
+    ADD(hf_norm_grad_args, scale, IN, p->cols, -2, 2);
+    ADD(hf_norm_grad_args, shift, IN, p->cols, -1, 1);
+  }
+}
+
+static void make_norm_row_grad(test_case *c) {
+  hf_norm_row_grad_args *p = &c->args.norm_row_grad;
+  p->rows = c->units = size_up_to(50);
+  p->cols = size_up_to(1500);
+  c->scale = 20; /* |h| <= 2, |xhat| <= 3, rstd <= 2 */
+  ADD(hf_norm_row_grad_args, dy, IN, p->rows * p->cols, -1, 1);
+  ADD(hf_norm_row_grad_args, x, IN, p->rows * p->cols, -1, 1);
+  ADD(hf_norm_row_grad_args, mean, IN, p->rows, -0.5, 0.5);
+  ADD(hf_norm_row_grad_args, rstd, IN, p->rows, 0.5, 2);
+  if (chance(2)) ADD(hf_norm_row_grad_args, gamma, IN, p->cols, 0.5, 2);
+  ADD(hf_norm_row_grad_args, dx, OUT, p->rows * p->cols, 0, 0);
 }
 
 static void make_softmax(test_case *c) {
@@ -325,6 +343,7 @@ static const struct {
     {"reduce", HF_OP_reduce, make_reduce, 4},
     {"moments", HF_OP_moments, make_moments, 8},
     {"norm_grad", HF_OP_norm_grad, make_norm_grad, 4},
+    {"norm_row_grad", HF_OP_norm_row_grad, make_norm_row_grad, 8},
     {"softmax", HF_OP_softmax, make_softmax, 8},
     {"softmax_cross_entropy", HF_OP_softmax_cross_entropy, make_softmax_cross_entropy, 8},
     {"grad_norm", HF_OP_grad_norm, make_grad_norm, 128},

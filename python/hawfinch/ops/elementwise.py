@@ -68,6 +68,8 @@ TANH: Op = _define("tanh", lambda g, y, x: (g * (1.0 - apply(SQUARE, y)),))
 SIGMOID: Op = _define("sigmoid", lambda g, y, x: (g * (y * (1.0 - y)),))
 ERF: Op = _define("erf", lambda g, y, x: (g * (apply(EXP, -apply(SQUARE, x)) * (2.0 / math.sqrt(math.pi))),))
 SOFTPLUS: Op = _define("softplus", lambda g, y, x: (g * apply(SIGMOID, x),))
+GELU: Op = _define("gelu", lambda g, y, x: (g * apply(GELU_SLOPE, x),))
+GELU_SLOPE: Op = _define("gelu_slope", lambda g, y, x: (g * (_bell(x) * (2.0 - apply(SQUARE, x))),))
 RELU: Op = _define("relu", lambda g, y, x: (apply(RELU_MASK, g, y),))
 RELU_MASK: Op = _define("relu_mask", lambda g, y, a, b: (apply(RELU_MASK, g, b), None))
 LEAKY_RELU: Op = _define("leaky_relu", lambda g, y, x, imm: (where(x < 0.0, g * imm, g),))
@@ -86,6 +88,10 @@ LESS_EQUAL: Op = _define("less_equal", None, "mask")
 EQUAL: Op = _define("equal", None, "mask")
 NOT_EQUAL: Op = _define("not_equal", None, "mask")
 WHERE: Op = _define("where", lambda g, y, c, a, b: (None, _zero_where(c, g), where(c, 0.0, g)))
+# products with a sum, rounded once: made by fuse.py
+FMA: Op = _define("fma", None)  # a * b + c
+FMS: Op = _define("fms", None)  # a * b - c
+FNMA: Op = _define("fnma", None)  # c - a * b
 COPY: Op = Op(
     "copy",
     lambda x, *, shape: [(shape, x.dtype)],
@@ -106,6 +112,11 @@ def _sum_to(g: Tensor, shape: Shape) -> Tensor:
     return sum_to(g, shape)
 
 
+def _bell(x: Tensor) -> Tensor:
+    """The normal density."""
+    return apply(EXP, apply(SQUARE, x) * -0.5) * (1 / math.sqrt(2 * math.pi))
+
+
 def _log_of_base(a: Tensor) -> Tensor:
     """log(a) with 0 where a <= 0: the gradient of a**b by b is 0 at a = 0, as in PyTorch."""
     return where(a > 0.0, apply(LOG, where(a > 0.0, a, 1.0)), 0.0)
@@ -123,8 +134,23 @@ def _split(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return _zero_where(equal(a, y), g * tie), _zero_where(equal(b, y), g * tie)
 
 
+def _repeated(x: Any, other: Any) -> Any:
+    """The number where x is one number repeated within the shape of ``other``, as the gradient of a sum is; else x."""
+    if not isinstance(x, Tensor) or not isinstance(other, Tensor):
+        return x
+    t = x
+    while t.node.op is COPY or t.node.op.name == "reshape":
+        t = t.node.inputs[0]
+    if t is x or t.node.op is not SCALAR or broadcast_shapes(x.shape, other.shape) != other.shape:
+        return x
+    return scalar_value(t)
+
+
 def _binary(op: Op, doc: str, name: str | None = None, neutral: float | None = None) -> Callable[[Any, Any], Tensor]:
     def function(a: Any, b: Any) -> Tensor:
+        if current_graph() is not None:
+            a = _repeated(a, b)
+            b = _repeated(b, a)
         if neutral is not None and current_graph() is not None:  # x * 1 is x: gradient rules multiply by one a lot
             for x, other in ((a, b), (b, a)):
                 value = other if isinstance(other, int | float) else None
@@ -219,7 +245,7 @@ def elu(x: Any, alpha: float = 1.0) -> Tensor:
 
 def gelu(x: Any) -> Tensor:
     """x * Phi(x), Phi the normal distribution function (the exact form, by erf). Hendrycks, Gimpel, 2016."""
-    return mul(x, add(mul(erf(mul(x, math.sqrt(0.5))), 0.5), 0.5))
+    return apply(GELU, x)
 
 
 def silu(x: Any) -> Tensor:

@@ -1,9 +1,10 @@
 """Batch and layer normalisation.
 
 Design: y = (x - mean) * rstd * gamma + beta is an elementwise program like any other, so it fuses with the activation
-and the dropout behind it; only the statistics (``moments``) and the gradients of gamma and beta (``norm_grad``) are
-kernels of their own. Memory passes over the activation: forward 1 read + 1 read and write, backward 2 reads + 2 reads
-and 1 write, the least that statistics over the batch allow. Rejected: one kernel per normalisation and activation.
+and the dropout behind it; only the statistics (``moments``), the gradients of gamma and beta (``norm_grad``) and the
+layer norm's gradient by x, whose two sums need a row at a time (``norm_row_grad``), are kernels of their own. Memory
+passes over the activation: forward 1 read + 1 read and write, backward 2 reads + 2 reads and 1 write, the least that
+statistics over the batch allow. Rejected: one kernel per normalisation and activation.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ShapeError
-from ..graph import SCALAR, Op, Shape, Tensor, apply, numel
+from ..graph import LEAVES, SCALAR, Op, Shape, Tensor, apply, numel
 from ..steps import Step
-from .elementwise import reciprocal, sqrt
-from .reduction import mean as mean_
+from .elementwise import RELU, RELU_MASK, reciprocal, sqrt
 from .shape import reshape, size
 
 COL_GRAIN = 16  # columns per unit of sharing: one cache line of float32
@@ -40,25 +40,45 @@ MOMENTS: Op = Op("moments", _moments_infer, None, _moments_lower)
 
 
 def _norm_grad_lower(node: Any) -> list[Step]:
-    dy, x, mean, rstd = node.inputs
+    dy, x, mean, rstd, *relu = node.inputs
     dgamma, dbeta = node.outputs
     rows, cols = x.shape
     fields = {
         "dgamma": dgamma, "dbeta": dbeta, "dy": dy, "x": x, "mean": mean, "rstd": rstd,
-        "rows": rows, "cols": cols, "per_row": int(node.attrs["per_row"]),
+        "rows": rows, "cols": cols, "per_row": int(node.attrs["per_row"]), "scale": None, "shift": None,
     }  # fmt: skip
+    if relu:
+        fields["scale"], fields["shift"] = relu
     return [
         Step("norm_grad", fields, node.outputs, node.inputs, units=cols, grain=COL_GRAIN,
-             local=(dgamma, dbeta) if node.attrs["per_row"] else (dgamma, dbeta, mean, rstd), flops=numel(x.shape) * 4)
+             local=(dgamma, dbeta) if node.attrs["per_row"] else (dgamma, dbeta, mean, rstd, *relu),
+             flops=numel(x.shape) * 4)
     ]  # fmt: skip
 
 
 NORM_GRAD: Op = Op(
     "norm_grad",
-    lambda dy, x, mean, rstd, *, per_row: [((x.shape[1],), "real")] * 2,
+    lambda dy, x, mean, rstd, *relu, per_row: [((x.shape[1],), "real")] * 2,
     None,
     _norm_grad_lower,
 )
+
+
+def _norm_row_grad_lower(node: Any) -> list[Step]:
+    dy, x, mean, rstd, *gamma = node.inputs
+    dx = node.outputs[0]
+    rows, cols = x.shape
+    fields = {
+        "dx": dx, "dy": dy, "x": x, "mean": mean, "rstd": rstd, "gamma": gamma[0] if gamma else None,
+        "rows": rows, "cols": cols,
+    }  # fmt: skip
+    return [
+        Step("norm_row_grad", fields, (dx,), node.inputs, units=rows, local=(dx, dy, x, mean, rstd),
+             flops=numel(x.shape) * 8, in_place=((dx, dy), (dx, x)))
+    ]  # fmt: skip
+
+
+NORM_ROW_GRAD: Op = Op("norm_row_grad", lambda dy, x, *_: [(x.shape, "real")], None, _norm_row_grad_lower)
 
 
 # normalize(x, mean, var, gamma, beta): mean and var are functions of x (their gradient is part of this rule). It is not
@@ -87,13 +107,14 @@ def _normalize_grad(node: Any, g: Tensor) -> list[Tensor | None]:
     mean, rstd, rstd_vector = _statistics(node)
     dgamma, dbeta = apply(NORM_GRAD, g, x, mean_vector, rstd_vector, per_row=node.attrs["per_row"])
     if node.attrs["per_row"]:  # dx = rstd * (h - mean_row(h) - xhat * mean_row(h * xhat)), h = g * gamma
-        h = g * gamma
-        minus_xhat = (mean - x) * rstd
-        dx = (h - mean_(h, 1, True) - minus_xhat * mean_(h * minus_xhat, 1, True)) * rstd
+        if gamma.shape == x.shape[1:]:
+            dx = apply(NORM_ROW_GRAD, g, x, mean_vector, rstd_vector, gamma)
+        else:
+            dx = apply(NORM_ROW_GRAD, g * gamma, x, mean_vector, rstd_vector)
     else:  # dx = a * g + (mean - x) * rstd * a * dgamma / rows - a * dbeta / rows, a = gamma * rstd
         a = gamma * rstd
         a_mean = a / size(x.shape[0])
-        dx = g * a + (mean - x) * (a_mean * (rstd * dgamma)) - a_mean * dbeta
+        dx = g * a + ((mean - x) * (a_mean * (rstd * dgamma)) - a_mean * dbeta)
     return [dx, None, None, dgamma, dbeta]
 
 
@@ -107,6 +128,34 @@ def expand_normalize(node: Any) -> Tensor:
     if node.attrs["per_row"]:
         return (x - mean) * rstd * gamma + beta
     return (x - mean) * (gamma * rstd) + beta
+
+
+def expand_again(node: Any) -> Tensor:
+    """The same numbers of a batch norm once more, bit for bit, from mean - x, which the backward pass has at hand."""
+    x, _, _, gamma, beta = node.inputs
+    mean, rstd, _ = _statistics(node)
+    return beta - (mean - x) * (gamma * rstd)
+
+
+def normalize_under_relu(g: Tensor) -> Any:
+    """The batch norm node where g = relu_mask(dy, relu(batch norm)) and dy comes from memory; else None.
+
+    Then the mask costs less anew than read: y and g stay out of the backward pass. (Where a matmul makes dy, the mask
+    is part of its epilogue.)
+    """
+    if g.node.op is not RELU_MASK:
+        return None
+    dy, y = g.node.inputs
+    if y.node.op is not RELU or dy.node.op.name not in LEAVES or dy.shape != y.shape:
+        return None
+    node = y.node.inputs[0].node
+    if (
+        node.op is not NORMALIZE
+        or node.attrs["per_row"]
+        or not node.inputs[3].shape == node.inputs[4].shape == y.shape[1:]
+    ):
+        return None
+    return node
 
 
 def _rows(x: Any) -> Any:
