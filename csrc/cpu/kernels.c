@@ -14,6 +14,7 @@
 
 #include "ewise.c"
 #include "matmul.c"
+#include "matmul_bf16.c"
 #include "reduce.c"
 #include "moments.c"
 #include "softmax.c"

@@ -34,6 +34,7 @@ static int cpu_runs(const char *isa) {
   if (!strcmp(isa, "avx512"))
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+  if (!strcmp(isa, "avx512_bf16")) return __builtin_cpu_supports("avx512bf16"); /* of the ISA avx512, one kernel's need */
 #endif
   (void)isa;
   return 1;
@@ -59,6 +60,7 @@ const char *hf_isa_name(int i) {
 hf_kernel hf_kernel_for(int isa, hf_dtype dtype, int op) {
   const isa_tables *t = runnable(isa);
   if (!t || op < 0 || op >= HF_N_OPS) return 0;
-  const hf_kernel fast = t->table[dtype][op];
+  hf_kernel fast = t->table[dtype][op];
+  if (op == HF_OP_matmul_bf16 && !cpu_runs("avx512_bf16")) fast = 0;
   return fast ? fast : compiled[0].table[dtype][op];
 }

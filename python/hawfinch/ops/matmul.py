@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..errors import ShapeError
+from .. import _core
+from ..errors import ArgumentError, ShapeError
 from ..graph import Dim, Op, Shape, Size, Tensor, apply, numel, size_at, times
 from ..steps import Step
 from .elementwise import mul
@@ -17,7 +18,22 @@ TYPICAL_BATCH = 128  # rows, where the split is chosen before the batch size is 
 WIDE_WORK = 1 << 24  # multiply-adds from which a product is shared by columns: threads then read w once, not each
 
 
-def _infer(x: Tensor, w: Tensor) -> list[tuple[Shape, str]]:
+PRECISIONS = ("f32", "bf16")
+
+
+def check_precision(precision: str) -> str:
+    """precision itself; raises ArgumentError unless it is known and this processor has its instructions."""
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision {precision!r} is not known: choose 'f32' or 'bf16'")
+    if precision == "bf16" and not (_core.has_fast_kernel("matmul_bf16") or _core.kernel_isa() == "ref"):
+        raise ArgumentError(
+            "precision='bf16' needs AVX512-BF16 (AMD Zen 4, Intel Cooper Lake or Sapphire Rapids, and later), which "
+            f"this processor lacks or HAWFINCH_ISA leaves out (kernels: {_core.kernel_isa()}); use precision='f32'"
+        )
+    return precision
+
+
+def _infer(x: Tensor, w: Tensor, precision: str = "f32") -> list[tuple[Shape, str]]:
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0]:
         raise ShapeError(f"matmul: shapes {x.shape} and {w.shape} do not fit: expected (m, k) and (k, n)")
     return [((x.shape[0], w.shape[1]), "real")]
@@ -25,7 +41,7 @@ def _infer(x: Tensor, w: Tensor) -> list[tuple[Shape, str]]:
 
 def _grad(node: Any, g: Tensor) -> list[Tensor]:
     x, w = node.inputs
-    return [apply(MATMUL, g, transpose(w)), apply(MATMUL, transpose(x), g)]
+    return [apply(MATMUL, g, transpose(w), **node.attrs), apply(MATMUL, transpose(x), g, **node.attrs)]
 
 
 def operand(t: Tensor) -> tuple[Tensor, Size, Size]:
@@ -50,17 +66,19 @@ def _lower(node: Any) -> list[Step]:
     local = () if by_cols else (x, y) if x_col == 1 and x is not w else (y,)
     varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)
     flops = times(varying, 2 * math.prod(s for s in (m, k, n) if isinstance(s, int)))
-    return [Step("matmul", fields, (y,), (x, w), units=blocks if by_cols else m, local=local, flops=flops)]
+    op = "matmul_bf16" if node.attrs["precision"] == "bf16" else "matmul"
+    return [Step(op, fields, (y,), (x, w), units=blocks if by_cols else m, local=local, flops=flops)]
 
 
 MATMUL: Op = Op("matmul", _infer, _grad, _lower)
 
 
-def matmul(x: Any, w: Any) -> Tensor:
+def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:
     """x @ w for x (..., k) and w (k, n) or (k,).
 
     Each element is one chain of fused multiply-adds over k ascending, so a row's result does not depend on the other
-    rows. Products of two stacks of matrices (both operands with more than two axes) are not supported.
+    rows. precision: "f32", or "bf16" to round x and w to bfloat16 first (sums stay float32), in gradients too;
+    ArgumentError where the processor has no instructions for it. Products of two stacks of matrices (both operands with more than two axes) are not supported.
     """
     if len(x.shape) == 0 or len(w.shape) == 0 or len(w.shape) > 2:
         raise ShapeError(f"matmul: expected (..., k) and (k, n) or (k,), got {tuple(x.shape)} and {tuple(w.shape)}")
@@ -74,5 +92,5 @@ def matmul(x: Any, w: Any) -> Tensor:
         return sum_(mul(x, w))
     x2 = x if len(x.shape) == 2 else reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
     w2 = w if len(w.shape) == 2 else reshape(w, (w.shape[0], 1))
-    y = apply(MATMUL, x2, w2)
+    y = apply(MATMUL, x2, w2, precision=check_precision(precision))
     return y if tuple(y.shape) == out else reshape(y, out)

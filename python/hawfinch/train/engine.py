@@ -26,6 +26,7 @@ from ..ops.elementwise import COPY
 from ..ops.shape import size
 from ..optim import Optimizer
 from ..plan import Dynamic, Place, Plan, Source, base_of
+from ..precision import in_precision
 from ..steps import Step, single
 
 NORM_CHUNK = 4096  # HF_NORM_CHUNK
@@ -93,7 +94,7 @@ class BatchPlan:
     def __init__(
         self, model: Module, loss: Loss, metrics: dict[str, Metric], target: tuple[Shape, str], weighted: bool,
         capacity: int, optimizer: Optimizer | None = None, slots: dict[str, Array] | None = None,
-        gradient: Array | None = None,
+        gradient: Array | None = None, precision: str = "f32",
     ):  # fmt: skip
         store = model.store()
         assert model._input is not None
@@ -145,7 +146,7 @@ class BatchPlan:
         aux = _Aux(new, places)
         sources = [*xs, y, *([] if w is None else [w])]
         steps = [load_step(to[id(t)], i) for i, t in enumerate(sources) if id(t) in to]
-        steps += fuse(new, [to[id(t)] for t in wanted])
+        steps += in_precision(fuse(new, [to[id(t)] for t in wanted]), precision, store.dtype)
         self.n_compute = len(steps)
         if optimizer is not None and slots is not None and gradient is not None:
             steps += _update_steps(aux, store, optimizer, slots, gradient, values[0])

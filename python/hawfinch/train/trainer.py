@@ -15,6 +15,7 @@ from ..graph import BATCH, Array, Shape, collector_paused
 from ..losses import ClassWeight, Loss, get_loss, weights_of_labels
 from ..metrics import get_metrics
 from ..nn.module import Module
+from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
 from ..plan import Memory, Plan, aligned_zeros, check_threads
 from .arrays import as_data, as_inputs, check_features, check_finite, check_lengths
@@ -38,6 +39,9 @@ class Trainer:
     function. optimizer: an Optimizer or its name; default Adam. metrics: names ("accuracy", "mse", "mae") or
     functions of traced (prediction, target) that give (rows,). seed: initial parameters, row order and dropout follow
     from it alone. threads: default None chooses by cost; the result is the same bits for any number. device: "cpu".
+    precision: "f32", or "bf16": matrix products of a training step that are large enough to gain round their operands to
+    bfloat16 and sum in float32; parameters, everything else, ``evaluate`` and ``predict`` stay float32. ArgumentError
+    where the processor has no AVX512-BF16, or the model is float64.
 
     >>> import numpy as np, hawfinch as hf
     >>> x = np.random.default_rng(0).normal(size=(256, 2)).astype(np.float32)
@@ -52,6 +56,7 @@ class Trainer:
     def __init__(
         self, model: Module, loss: str | Loss | Callable[..., Any], optimizer: str | Optimizer = "adam", *,
         metrics: Sequence[Any] = (), seed: int = 0, threads: int | None = None, device: str = "cpu",
+        precision: str = "f32",
     ):  # fmt: skip
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
@@ -62,7 +67,7 @@ class Trainer:
             raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
         self.model, self.loss, self.optimizer = model, get_loss(loss), get_optimizer(optimizer)
         self.metrics = get_metrics(metrics, self.loss)
-        self.seed, self.threads = int(seed), check_threads(threads)
+        self.seed, self.threads, self.precision = int(seed), check_threads(threads), check_precision(precision)
         self.steps = 0
         self.epochs = 0
         self.epochs_planned = 0
@@ -145,6 +150,7 @@ class Trainer:
                 found = self._plans[key] = BatchPlan(
                     self.model, self.loss, self.metrics, target, weighted, batch,
                     self.optimizer if training else None, slots, self.gradient if training else None,
+                    self.precision if training else "f32",
                 )  # fmt: skip
         return found
 
