@@ -19,7 +19,8 @@
 
 #define BF16_CODE __attribute__((target("avx512bf16")))
 #define BF16_UNROLL _Pragma("GCC unroll 16")
-enum { BF16_KC = 256, BF16_MC = 1024, BF16_NC = 512, BF16_MR = 6, PANEL = HF_COL_BLOCK }; /* 768 KiB of scratch */
+/* 768 KiB of scratch. AHEAD: rows from the one that is rounded to the one that is prefetched; 3 % at 1024^3. */
+enum { BF16_KC = 256, BF16_MC = 1024, BF16_NC = 512, BF16_MR = 6, PANEL = HF_COL_BLOCK, AHEAD = 4 };
 
 /* 16 pairs of the run p[0 .. n), n >= 1: lane l = (p[2l], p[2l + 1]); 0 from n on. */
 BF16_CODE HF_INLINE vreal pairs_along(const float *p, int64_t n) {
@@ -32,8 +33,8 @@ BF16_CODE HF_INLINE vreal pairs_along(const float *p, int64_t n) {
 BF16_CODE HF_INLINE vreal pairs_across(const float *p, int64_t next, int missing, int64_t n) {
   const vreal even = n >= VL ? vload(p) : vload_n(p, (int)n);
   const vreal odd = missing ? vset1(0.0f) : n >= VL ? vload(p + next) : vload_n(p + next, (int)n);
-  const __m512i low_then_high = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
-                                                 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  const __m512i low_then_high = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+                                                 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   return (vreal)_mm512_permutexvar_epi16(low_then_high, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
@@ -46,11 +47,18 @@ HF_INLINE void store_transposed(float *dst, int64_t stride, vreal *v, int64_t n)
 }
 
 /* dst = x(rows, kc) as rows of pairs, `stride` (a multiple of 16) apart. Pairs are stored as the bits of a float. */
-BF16_CODE static __attribute__((noinline)) void pack_pair_rows(float *dst, int64_t stride, const float *x, int64_t x_row,
-                                                               int64_t x_col, int64_t rows, int64_t kc) {
+BF16_CODE static __attribute__((noinline)) void pack_pair_rows(float *dst, int64_t stride, const float *x,
+                                                               int64_t x_row, int64_t x_col, int64_t rows, int64_t kc) {
   if (x_col == 1) {
     for (int64_t i = 0; i < rows; i++)
-      for (int64_t k = 0; k < kc; k += 2 * VL) vstore(dst + i * stride + k / 2, pairs_along(x + i * x_row + k, kc - k));
+      for (int64_t k = 0; k < kc; k += 2 * VL) {
+        const float *p = x + i * x_row + k;
+        if (i + AHEAD < rows) {
+          __builtin_prefetch(p + AHEAD * x_row);
+          __builtin_prefetch(p + AHEAD * x_row + VL);
+        }
+        vstore(dst + i * stride + k / 2, pairs_along(p, kc - k));
+      }
     return;
   }
   for (int64_t i = 0; i < rows; i += VL)
@@ -70,9 +78,15 @@ BF16_CODE static __attribute__((noinline)) void pack_pair_panels(float *dst, con
   const int64_t kp = (kc + 1) / 2;
   if (w_col == 1) {
     for (int64_t p = 0; p < kp; p++)
-      for (int64_t j = 0; j < cols; j += VL)
+      for (int64_t j = 0; j < cols; j += VL) {
+        const float *from = w + 2 * p * w_row + j;
+        if (p + AHEAD < kp) {
+          __builtin_prefetch(from + 2 * AHEAD * w_row);
+          __builtin_prefetch(from + (2 * AHEAD + 1) * w_row);
+        }
         vstore(dst + j / PANEL * PANEL * kp + p * PANEL + j % PANEL,
-               pairs_across(w + 2 * p * w_row + j, w_row, 2 * p + 1 == kc, cols - j));
+               pairs_across(from, w_row, 2 * p + 1 == kc, cols - j));
+      }
     return;
   }
   for (int64_t j = 0; j < cols; j += VL)
@@ -86,8 +100,8 @@ BF16_CODE static __attribute__((noinline)) void pack_pair_panels(float *dst, con
 }
 
 /* c(mr, 16 nv) = [bias or c] + x(mr, kp pairs) w(kp pairs, 16 nv); the last vector has `last` valid columns. */
-BF16_CODE HF_INLINE void bf16_tile(const int mr, const int nv, int64_t kp, const float *x, int64_t x_row, const float *w,
-                                   float *c, int64_t c_row, int last, const float *bias, int first) {
+BF16_CODE HF_INLINE void bf16_tile(const int mr, const int nv, int64_t kp, const float *x, int64_t x_row,
+                                   const float *w, float *c, int64_t c_row, int last, const float *bias, int first) {
   vreal acc[BF16_MR][PANEL / VL];
   BF16_UNROLL for (int i = 0; i < mr; i++) {
     const float *from = first ? bias : c + i * c_row;
@@ -133,9 +147,11 @@ static const bf16_tile_fn bf16_tiles[4][BF16_MR] = {BF16_ROW(1), BF16_ROW(2), BF
 /* y rows [r0, r1), columns [c0, c1). */
 static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
   float *pairs = (float *)scratch, *panels = pairs + BF16_MC * (BF16_KC / 2), *y = a->y;
+  const int64_t n_blocks = (a->k + BF16_KC - 1) / BF16_KC, even = n_blocks ? (a->k + n_blocks - 1) / n_blocks : 0;
+  const int64_t k_step = (even + 2 * VL - 1) / (2 * VL) * (2 * VL); /* blocks of about the same size */
   int64_t k0 = 0;
   do { /* once even with k == 0 */
-    const int64_t kc = a->k - k0 < BF16_KC ? a->k - k0 : BF16_KC, kp = (kc + 1) / 2, stride = (kp + VL - 1) / VL * VL;
+    const int64_t kc = a->k - k0 < k_step ? a->k - k0 : k_step, kp = (kc + 1) / 2, stride = (kp + VL - 1) / VL * VL;
     for (int64_t i0 = r0, rows; i0 < r1; i0 += rows) {
       rows = r1 - i0 < BF16_MC ? r1 - i0 : BF16_MC;
       const int64_t n_tiles = (rows + BF16_MR - 1) / BF16_MR, mr_max = (rows + n_tiles - 1) / n_tiles;
@@ -148,13 +164,13 @@ static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r
           const float *bias = a->bias ? (const float *)a->bias + g + j : 0;
           for (int64_t i = 0, mr; i < rows; i += mr) {
             mr = rows - i < mr_max ? rows - i : mr_max;
-            bf16_tiles[nv - 1][mr - 1](kp, pairs + i * stride, stride, panels + j * kp, y + (i0 + i) * a->n + g + j, a->n,
-                                       (int)(width - (nv - 1) * VL), bias, k0 == 0);
+            bf16_tiles[nv - 1][mr - 1](kp, pairs + i * stride, stride, panels + j * kp, y + (i0 + i) * a->n + g + j,
+                                       a->n, (int)(width - (nv - 1) * VL), bias, k0 == 0);
           }
         }
       }
     }
-    k0 += BF16_KC;
+    k0 += k_step;
   } while (k0 < a->k);
 }
 

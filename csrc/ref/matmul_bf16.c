@@ -1,7 +1,8 @@
 /* y(m, n) = epilogue(bias(n) + bf16(x)(m, k) bf16(w)(k, n)): ref_matmul with operands rounded to bfloat16 and, built for
  * float, the arithmetic of x86's vdpbf16ps, which is the definition of this op: y[i, j] starts at bias[j] and takes k in
- * pairs, ascending, of each pair the odd one first. A product of two bfloat16 is exact in float32, so each step rounds
- * once, to nearest even. Subnormals count as 0 in operands and sums. An odd k ends with a pair whose second half is 0.
+ * pairs, ascending, of each pair the odd one first, each by a fused multiply-add that rounds to nearest even (a plain one
+ * does the same but where the product over- or underflows: two bfloat16 multiply exactly in float32). Subnormals count as
+ * 0 in operands and sums. An odd k ends with a pair whose second half is 0.
  * Strides, units and aliasing as in ref_matmul; of x_row and x_col one is 1, and so of w_row and w_col. */
 #include <float.h>
 
@@ -35,10 +36,9 @@ static void ref_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int
       real sum = bias ? bias[j] : (real)0;
       for (int64_t q = 0; q < (p->k + 1) / 2 * 2; q++) {
         const int64_t k = q ^ 1; /* 1, 0, 3, 2, ... */
-        const real product = k < p->k ? ref_bf16(x[i * p->x_row + k * p->x_col]) *
-                                            ref_bf16(w[k * p->w_row + j * p->w_col])
-                                      : (real)0;
-        sum = ref_flush(ref_flush(sum) + product);
+        const real xk = k < p->k ? ref_bf16(x[i * p->x_row + k * p->x_col]) : (real)0;
+        const real wk = k < p->k ? ref_bf16(w[k * p->w_row + j * p->w_col]) : (real)0;
+        sum = ref_flush(fma(xk, wk, ref_flush(sum)));
       }
       y[i * p->n + j] = sum;
     }

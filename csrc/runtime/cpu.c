@@ -34,7 +34,7 @@ static int cpu_runs(const char *isa) {
   if (!strcmp(isa, "avx512"))
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-  if (!strcmp(isa, "avx512_bf16")) return __builtin_cpu_supports("avx512bf16"); /* of the ISA avx512, one kernel's need */
+  if (!strcmp(isa, "avx512_bf16")) return __builtin_cpu_supports("avx512bf16"); /* for one kernel of avx512 */
 #endif
   (void)isa;
   return 1;

@@ -1,9 +1,9 @@
 """Mixed precision: which products of a plan round their operands to bfloat16.
 
-Design: one pass over the steps between fuse and plan. Parameters, gradients, activations and the optimiser stay float32;
-a product's kernel rounds its two operands on their way into scratch and sums in float32, so bias, epilogue, memory and
-threads are as they were. bfloat16 has float32's range, so the loss is not scaled. Rejected: bfloat16 activations in the
-arena (half the memory traffic of what is a tenth of a step's time, but an elementwise kernel per pair of dtypes).
+Design: one pass over the steps between fuse and plan. Parameters, gradients, activations and the optimiser stay
+float32; a product's kernel rounds its two operands on their way into scratch and sums in float32, so bias, epilogue,
+memory and threads are as they were. bfloat16 has float32's range, so the loss is not scaled. Rejected: bfloat16
+activations in the arena (less memory traffic, but every elementwise kernel once more for each mix of dtypes).
 """
 
 from __future__ import annotations

@@ -77,8 +77,10 @@ def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:
     """x @ w for x (..., k) and w (k, n) or (k,).
 
     Each element is one chain of fused multiply-adds over k ascending, so a row's result does not depend on the other
-    rows. precision: "f32", or "bf16" to round x and w to bfloat16 first (sums stay float32), in gradients too;
-    ArgumentError where the processor has no instructions for it. Products of two stacks of matrices (both operands with more than two axes) are not supported.
+    rows. Products of two stacks of matrices (both operands with more than two axes) are not supported.
+    precision: default "f32"; "bf16" rounds x and w to bfloat16 first, in the gradients' products too, and sums in
+    float32 (subnormals count as 0); float64 arrays go through the slow reference kernel. Raises ShapeError, and
+    ArgumentError where the processor lacks AVX512-BF16.
     """
     if len(x.shape) == 0 or len(w.shape) == 0 or len(w.shape) > 2:
         raise ShapeError(f"matmul: expected (..., k) and (k, n) or (k,), got {tuple(x.shape)} and {tuple(w.shape)}")
@@ -88,7 +90,7 @@ def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:
             f"{x.shape[-1]} columns against {w.shape[0]} rows"
         )
     out = tuple(x.shape[:-1]) + tuple(w.shape[1:])
-    if len(x.shape) == 1 and len(w.shape) == 1:
+    if len(x.shape) == 1 and len(w.shape) == 1 and precision == "f32":
         return sum_(mul(x, w))
     x2 = x if len(x.shape) == 2 else reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
     w2 = w if len(w.shape) == 2 else reshape(w, (w.shape[0], 1))

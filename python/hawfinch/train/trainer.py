@@ -39,9 +39,9 @@ class Trainer:
     function. optimizer: an Optimizer or its name; default Adam. metrics: names ("accuracy", "mse", "mae") or
     functions of traced (prediction, target) that give (rows,). seed: initial parameters, row order and dropout follow
     from it alone. threads: default None chooses by cost; the result is the same bits for any number. device: "cpu".
-    precision: "f32", or "bf16": matrix products of a training step that are large enough to gain round their operands to
-    bfloat16 and sum in float32; parameters, everything else, ``evaluate`` and ``predict`` stay float32. ArgumentError
-    where the processor has no AVX512-BF16, or the model is float64.
+    precision: default "f32"; "bf16": products of a training step that are large enough to gain round their operands to
+    bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. ArgumentError where the processor
+    has no AVX512-BF16, or the model is float64.
 
     >>> import numpy as np, hawfinch as hf
     >>> x = np.random.default_rng(0).normal(size=(256, 2)).astype(np.float32)
