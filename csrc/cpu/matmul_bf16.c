@@ -72,20 +72,19 @@ BF16_CODE static __attribute__((noinline)) void pack_pair_rows(float *dst, int64
     }
 }
 
-/* dst = w(kc, cols) as panels of pairs (kp, PANEL), kp = ceil(kc / 2). */
+/* dst = w(kc, cols) as panels of pairs (kp, PANEL); kp is a multiple of 16, pairs from kc on are 0. */
 BF16_CODE static __attribute__((noinline)) void pack_pair_panels(float *dst, const float *w, int64_t w_row,
-                                                                 int64_t w_col, int64_t cols, int64_t kc) {
-  const int64_t kp = (kc + 1) / 2;
+                                                                 int64_t w_col, int64_t cols, int64_t kc, int64_t kp) {
   if (w_col == 1) {
     for (int64_t p = 0; p < kp; p++)
       for (int64_t j = 0; j < cols; j += VL) {
         const float *from = w + 2 * p * w_row + j;
-        if (p + AHEAD < kp) {
+        if (2 * (p + AHEAD) < kc) {
           __builtin_prefetch(from + 2 * AHEAD * w_row);
           __builtin_prefetch(from + (2 * AHEAD + 1) * w_row);
         }
         vstore(dst + j / PANEL * PANEL * kp + p * PANEL + j % PANEL,
-               pairs_across(from, w_row, 2 * p + 1 == kc, cols - j));
+               2 * p < kc ? pairs_across(from, w_row, 2 * p + 1 == kc, cols - j) : vset1(0.0f));
       }
     return;
   }
@@ -144,8 +143,54 @@ BF16_TILES(1) BF16_TILES(2) BF16_TILES(3) BF16_TILES(4)
 static const bf16_tile_fn bf16_tiles[4][BF16_MR] = {BF16_ROW(1), BF16_ROW(2), BF16_ROW(3), BF16_ROW(4)}; /* [nv - 1][mr - 1] */
 // clang-format on
 
+/* AMX, on request alone (cpu.c says why): c(mr, nc) = [bias or c] + x(32, steps * 16 pairs) w(steps * 16 pairs, 32), mr and
+ * nc at most 32, through four tiles of 16 x 16 sums. Every 32 terms of a sum start two chains at 0, of even and of odd k,
+ * whose sum is added: other bits than vdpbf16ps gives, but those too depend on k alone. */
+#ifndef AMX_CODE /* a test brings its own _tile functions */
+#define AMX_CODE __attribute__((target("amx-tile,amx-bf16")))
+#endif
+#define AMX_FENCE __asm__ volatile("" ::: "memory") /* GCC's _tile functions don't say that they touch memory */
+
+typedef struct amx_tile_config {
+  uint8_t palette, start_row, reserved[14];
+  uint16_t row_bytes[16];
+  uint8_t rows[16];
+} amx_tile_config;
+
+AMX_CODE static __attribute__((noinline)) void amx_tile(int64_t steps, const float *x, int64_t x_row, const float *w,
+                                                        float *c, int64_t c_row, int64_t mr, int64_t nc,
+                                                        const float *bias, int first) {
+  float sums[32][32] = {{0}};
+  for (int64_t i = 0; i < mr; i++) {
+    const float *from = first ? bias : c + i * c_row;
+    if (from) memcpy(sums[i], from, (size_t)nc * sizeof(float));
+  }
+  AMX_FENCE;
+  _tile_loadd(0, &sums[0][0], sizeof sums[0]);
+  _tile_loadd(1, &sums[0][16], sizeof sums[0]);
+  _tile_loadd(2, &sums[16][0], sizeof sums[0]);
+  _tile_loadd(3, &sums[16][16], sizeof sums[0]);
+  for (int64_t s = 0; s < steps; s++, x += 16, w += 16 * PANEL) {
+    _tile_loadd(4, x, x_row * (int64_t)sizeof(float));
+    _tile_loadd(5, x + 16 * x_row, x_row * (int64_t)sizeof(float));
+    _tile_loadd(6, w, PANEL * sizeof(float));
+    _tile_loadd(7, w + 16, PANEL * sizeof(float));
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, &sums[0][0], sizeof sums[0]);
+  _tile_stored(1, &sums[0][16], sizeof sums[0]);
+  _tile_stored(2, &sums[16][0], sizeof sums[0]);
+  _tile_stored(3, &sums[16][16], sizeof sums[0]);
+  AMX_FENCE;
+  for (int64_t i = 0; i < mr; i++) memcpy(c + i * c_row, sums[i], (size_t)nc * sizeof(float));
+}
+
 /* y rows [r0, r1), columns [c0, c1). */
-static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
+static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r0, int64_t r1, int64_t c0, int64_t c1,
+                          const int amx) {
   float *pairs = (float *)scratch, *panels = pairs + BF16_MC * (BF16_KC / 2), *y = a->y;
   const int64_t n_blocks = (a->k + BF16_KC - 1) / BF16_KC, even = n_blocks ? (a->k + n_blocks - 1) / n_blocks : 0;
   const int64_t k_step = (even + 2 * VL - 1) / (2 * VL) * (2 * VL); /* blocks of about the same size */
@@ -158,13 +203,19 @@ static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r
       pack_pair_rows(pairs, stride, (const float *)a->x + i0 * a->x_row + k0 * a->x_col, a->x_row, a->x_col, rows, kc);
       for (int64_t g = c0, cols; g < c1; g += cols) {
         cols = c1 - g < BF16_NC ? c1 - g : BF16_NC;
-        pack_pair_panels(panels, (const float *)a->w + k0 * a->w_row + g * a->w_col, a->w_row, a->w_col, cols, kc);
+        pack_pair_panels(panels, (const float *)a->w + k0 * a->w_row + g * a->w_col, a->w_row, a->w_col, cols, kc,
+                         stride);
         for (int64_t j = 0; j < cols; j += PANEL) {
           const int64_t width = cols - j < PANEL ? cols - j : PANEL, nv = (width + VL - 1) / VL;
           const float *bias = a->bias ? (const float *)a->bias + g + j : 0;
-          for (int64_t i = 0, mr; i < rows; i += mr) {
+          for (int64_t i = 0; i < rows && amx; i += 32)
+            for (int64_t h = 0; h < width; h += 32)
+              amx_tile(stride / VL, pairs + i * stride, stride, panels + j * stride + h,
+                       y + (i0 + i) * a->n + g + j + h, a->n, rows - i < 32 ? rows - i : 32,
+                       width - h < 32 ? width - h : 32, bias ? bias + h : 0, k0 == 0);
+          for (int64_t i = 0, mr; i < rows && !amx; i += mr) {
             mr = rows - i < mr_max ? rows - i : mr_max;
-            bf16_tiles[nv - 1][mr - 1](kp, pairs + i * stride, stride, panels + j * kp, y + (i0 + i) * a->n + g + j,
+            bf16_tiles[nv - 1][mr - 1](kp, pairs + i * stride, stride, panels + j * stride, y + (i0 + i) * a->n + g + j,
                                        a->n, (int)(width - (nv - 1) * VL), bias, k0 == 0);
           }
         }
@@ -174,7 +225,7 @@ static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r
   } while (k0 < a->k);
 }
 
-static void cpu_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+HF_INLINE void matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi, const int amx) {
   const hf_matmul_bf16_args *a = args;
   int64_t r0 = lo, r1 = hi, c0 = 0, c1 = a->n;
   if (a->by_cols) {
@@ -184,9 +235,22 @@ static void cpu_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int
     c1 = hi * HF_COL_BLOCK < a->n ? hi * HF_COL_BLOCK : a->n;
   }
   if (r0 >= r1 || c0 >= c1) return;
-  multiply_bf16(a, ctx->scratch, r0, r1, c0, c1);
+  multiply_bf16(a, ctx->scratch, r0, r1, c0, c1, amx);
   if (a->epilogue.n_code) cpu_ewise_region(&a->epilogue, ctx, r0, r1, c0, c1);
 }
+
+static void cpu_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  matmul_bf16(args, ctx, lo, hi, 0);
+}
+
+AMX_CODE static void amx_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const amx_tile_config whole_tiles = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+  _tile_loadconfig(&whole_tiles);
+  matmul_bf16(args, ctx, lo, hi, 1);
+  _tile_release();
+}
+extern const hf_kernel hf_kernels_amx_matmul_bf16;
+const hf_kernel hf_kernels_amx_matmul_bf16 = amx_matmul_bf16;
 
 #else
 #define cpu_matmul_bf16 0
