@@ -152,6 +152,12 @@ def test_gradients_round_their_operands_too():
 
 
 @needs_bf16
+def test_float64_arrays_are_made_float32():
+    x, w = np.random.default_rng(0).normal(size=(2, 40, 40))
+    assert same(kernels.matmul(x, w, precision="bf16"), product(x, w))
+
+
+@needs_bf16
 def test_a_row_does_not_depend_on_its_batch():
     x, w = normal(300, 130), normal(130, 333, seed=1)
     whole = kernels.matmul(x, w, precision="bf16")

@@ -47,10 +47,11 @@ static int cpu_runs(const char *isa) {
   return 1;
 }
 
+#if defined(HF_HAVE_X86)
 /* Linux lets a process use AMX once it has asked. On request alone: the kernel has run against an emulation of its
  * instructions (tests/c/amx.c), never on hardware. */
 static int amx_allowed(void) {
-#if defined(HF_HAVE_X86) && defined(__linux__)
+#if defined(__linux__)
   enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
   unsigned eax, ebx, ecx, edx;
   const char *wanted = getenv("HAWFINCH_AMX");
@@ -61,6 +62,7 @@ static int amx_allowed(void) {
   return 0;
 #endif
 }
+#endif
 
 static const isa_tables *runnable(int i) {
   for (size_t c = 0; c < sizeof compiled / sizeof compiled[0]; c++)

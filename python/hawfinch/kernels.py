@@ -17,6 +17,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from . import ops
 from .compile import Function
 from .graph import Array
@@ -40,8 +42,13 @@ def _matmul(precision: str, x: Any, w: Any, b: Any = None) -> Any:
 def matmul(
     x: Any, w: Any, bias: Any = None, *, precision: str = "f32", out: Array | None = None, threads: int | None = None
 ) -> Array:
-    """x (..., k) @ w (k, n) + bias (n,); precision: see ``hf.ops.matmul``. Raises ShapeError, ArgumentError."""
+    """x (..., k) @ w (k, n) + bias (n,); precision: see ``hf.ops.matmul``; "bf16" makes everything float32 first.
+
+    Raises ShapeError, ArgumentError.
+    """
     arrays = (x, w) if bias is None else (x, w, bias)
+    if precision == "bf16":
+        arrays = tuple(np.asarray(a, np.float32) for a in arrays)
     return _function(_matmul, precision)(*arrays, out=out, threads=threads)
 
 
