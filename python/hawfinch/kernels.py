@@ -46,9 +46,9 @@ def matmul(
 
     Raises ShapeError, ArgumentError.
     """
-    arrays = (x, w) if bias is None else (x, w, bias)
+    arrays = [x, w] if bias is None else [x, w, bias]
     if precision == "bf16":
-        arrays = tuple(np.asarray(a, np.float32) for a in arrays)
+        arrays = [np.asarray(a, np.float32) for a in arrays]
     return _function(_matmul, precision)(*arrays, out=out, threads=threads)
 
 
