@@ -74,8 +74,11 @@ def touched(step, lo, hi, batch):
     elif step.op == "norm_row_grad":
         whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
         every = np.arange(size(f["cols"]))
-        for name, where, written in (("dx", whole, True), ("dy", whole, False), ("x", whole, False),
-                                     ("mean", units, False), ("rstd", units, False), ("gamma", every, False)):  # fmt: skip
+        touched = {
+            "dx": (whole, True), "dy": (whole, False), "x": (whole, False), "mean": (units, False),
+            "rstd": (units, False), "gamma": (every, False),
+        }  # fmt: skip
+        for name, (where, written) in touched.items():
             if f[name] is not None:
                 yield f[name], where, written
     elif step.op == "softmax":

@@ -16,6 +16,7 @@
 #include "matmul_pack.c"
 #include "matmul_dot.c"
 #include "matmul.c"
+#include "matmul_bf16.c"
 #include "reduce.c"
 #include "moments.c"
 #include "softmax.c"

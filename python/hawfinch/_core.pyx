@@ -123,6 +123,11 @@ def kernel_isa():
     return _ISA
 
 
+def has_fast_kernel(str op):
+    """Whether the ISA in use has a float32 kernel for op that is not the reference kernel."""
+    return hf_kernel_for(ISAS.index(_ISA), 0, OPS[op]) != hf_kernel_for(ISAS.index("ref"), 0, OPS[op])
+
+
 def max_threads():
     return hf_max_threads()
 

@@ -17,6 +17,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from . import ops
 from .compile import Function
 from .errors import ShapeError
@@ -29,23 +31,26 @@ __all__ = [
 
 
 @functools.lru_cache(maxsize=64)
-def _function(make: Callable[..., Any], *settings: float) -> Function:
+def _function(make: Callable[..., Any], *settings: float | str) -> Function:
     return Function(functools.partial(make, *settings) if settings else make)
 
 
-def _matmul(x: Any, w: Any) -> Any:
-    return ops.matmul(x, w)
+def _matmul(precision: str, x: Any, w: Any, b: Any = None) -> Any:
+    y = ops.matmul(x, w, precision=precision)
+    return y if b is None else y + b
 
 
-def _matmul_bias(x: Any, w: Any, b: Any) -> Any:
-    return ops.matmul(x, w) + b
+def matmul(
+    x: Any, w: Any, bias: Any = None, *, precision: str = "f32", out: Array | None = None, threads: int | None = None
+) -> Array:
+    """x (..., k) @ w (k, n) + bias (n,); precision: see ``hf.ops.matmul``; "bf16" makes everything float32 first.
 
-
-def matmul(x: Any, w: Any, bias: Any = None, *, out: Array | None = None, threads: int | None = None) -> Array:
-    """x (..., k) @ w (k, n) + bias (n,). Raises ShapeError."""
-    if bias is None:
-        return _function(_matmul)(x, w, out=out, threads=threads)
-    return _function(_matmul_bias)(x, w, bias, out=out, threads=threads)
+    Raises ShapeError, ArgumentError.
+    """
+    arrays = [x, w] if bias is None else [x, w, bias]
+    if precision == "bf16":
+        arrays = [np.asarray(a, np.float32) for a in arrays]
+    return _function(_matmul, precision)(*arrays, out=out, threads=threads)
 
 
 def relu(x: Any, *, out: Array | None = None, threads: int | None = None) -> Array:

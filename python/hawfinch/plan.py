@@ -115,7 +115,7 @@ class Plan:
         ]
         self.barriers = self._find_barriers()
         self.max_threads = max_threads or _core.max_threads()
-        self.scratch_bytes = 1 << 20 if any(s.op == "matmul" for s in self.steps) else ALIGN
+        self.scratch_bytes = 1 << 20 if any(s.op.startswith("matmul") for s in self.steps) else ALIGN
         self.core = _core.Plan(
             [self._record(*r) for r in zip(self.steps, self.pieces, self.barriers, strict=True)],
             _core.kernel_isa(), dtype == "float64", self.scratch_bytes, self.max_threads, sum(self.seconds) > PIECE / 4,

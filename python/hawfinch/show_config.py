@@ -12,7 +12,7 @@ from . import _core
 
 
 def show_config() -> str:
-    """ISA, threads and why, OpenMP runtime, CUDA and versions, as text of one fact per line."""
+    """ISA, bfloat16, threads and why, OpenMP runtime, CUDA and versions, as text of one fact per line."""
     from importlib.metadata import version  # 20 ms that importing hawfinch need not cost
 
     reasons = [f"{os.cpu_count()} CPUs"]
@@ -27,6 +27,7 @@ def show_config() -> str:
         [
             f"hawfinch {version('hawfinch')}",
             f"kernels: {_core.kernel_isa()} ({'HAWFINCH_ISA' if forced else 'best'} of {choices})",
+            f"bfloat16: {'AVX512-BF16' if _core.has_fast_kernel('matmul_bf16') else 'no instructions for it'}",
             f"threads: {_core.max_threads()} at most ({', '.join(reasons)}, cgroup quota); fewer where work is small",
             f"OpenMP: {_core.openmp_runtime()}",
             f"CUDA: {'built in' if _core.cuda_available() else 'not built in'}",

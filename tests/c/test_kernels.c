@@ -340,6 +340,7 @@ static const struct {
 } ops[] = {
     {"ewise", HF_OP_ewise, make_ewise, 3},
     {"matmul", HF_OP_matmul, make_matmul, 2},
+    {"matmul_bf16", HF_OP_matmul_bf16, make_matmul, 2}, /* its struct is that of matmul */
     {"reduce", HF_OP_reduce, make_reduce, 4},
     {"moments", HF_OP_moments, make_moments, 8},
     {"norm_grad", HF_OP_norm_grad, make_norm_grad, 4},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..errors import ShapeError
+from .. import _core
+from ..errors import ArgumentError, ShapeError
 from ..graph import Dim, Op, Shape, Size, Tensor, apply, numel, size_at, times
 from ..steps import Step
 from .elementwise import mul
@@ -19,7 +20,22 @@ TYPICAL_BATCH = 128  # rows, where the split is chosen before the batch size is 
 WIDE_WORK, WIDE_WEIGHTS, FEW_ROWS = 1 << 24, 1 << 16, 16
 
 
-def _infer(x: Tensor, w: Tensor) -> list[tuple[Shape, str]]:
+PRECISIONS = ("f32", "bf16")
+
+
+def check_precision(precision: str) -> str:
+    """precision itself; raises ArgumentError unless it is known and this processor has its instructions."""
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision {precision!r} is not known: choose 'f32' or 'bf16'")
+    if precision == "bf16" and not (_core.has_fast_kernel("matmul_bf16") or _core.kernel_isa() == "ref"):
+        raise ArgumentError(
+            "precision='bf16' needs AVX512-BF16 (AMD Zen 4, Intel Cooper Lake or Sapphire Rapids, and later), which "
+            f"this processor lacks or HAWFINCH_ISA leaves out (kernels: {_core.kernel_isa()}); use precision='f32'"
+        )
+    return precision
+
+
+def _infer(x: Tensor, w: Tensor, precision: str = "f32") -> list[tuple[Shape, str]]:
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0]:
         raise ShapeError(f"matmul: shapes {x.shape} and {w.shape} do not fit: expected (m, k) and (k, n)")
     return [((x.shape[0], w.shape[1]), "real")]
@@ -27,7 +43,7 @@ def _infer(x: Tensor, w: Tensor) -> list[tuple[Shape, str]]:
 
 def _grad(node: Any, g: Tensor) -> list[Tensor]:
     x, w = node.inputs
-    return [apply(MATMUL, g, transpose(w)), apply(MATMUL, transpose(x), g)]
+    return [apply(MATMUL, g, transpose(w), **node.attrs), apply(MATMUL, transpose(x), g, **node.attrs)]
 
 
 def operand(t: Tensor) -> tuple[Tensor, Size, Size]:
@@ -53,17 +69,21 @@ def _lower(node: Any) -> list[Step]:
     local = () if by_cols else (x, y) if x_col == 1 and x is not w else (y,)
     varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)
     flops = times(varying, 2 * math.prod(s for s in (m, k, n) if isinstance(s, int)))
-    return [Step("matmul", fields, (y,), (x, w), units=blocks if by_cols else m, local=local, flops=flops)]
+    op = "matmul_bf16" if node.attrs["precision"] == "bf16" else "matmul"
+    return [Step(op, fields, (y,), (x, w), units=blocks if by_cols else m, local=local, flops=flops)]
 
 
 MATMUL: Op = Op("matmul", _infer, _grad, _lower)
 
 
-def matmul(x: Any, w: Any) -> Tensor:
+def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:
     """x @ w for x (..., k) and w (k, n) or (k,).
 
     Each element is one chain of fused multiply-adds over k ascending, so a row's result does not depend on the other
     rows. Products of two stacks of matrices (both operands with more than two axes) are not supported.
+    precision: default "f32"; "bf16" rounds x and w to bfloat16 first, in the gradients' products too, and sums in
+    float32 (subnormals count as 0); float64 arrays go through the slow reference kernel. Raises ShapeError, and
+    ArgumentError where the processor lacks AVX512-BF16.
     """
     if len(x.shape) == 0 or len(w.shape) == 0 or len(w.shape) > 2:
         raise ShapeError(f"matmul: expected (..., k) and (k, n) or (k,), got {tuple(x.shape)} and {tuple(w.shape)}")
@@ -73,9 +93,9 @@ def matmul(x: Any, w: Any) -> Tensor:
             f"{x.shape[-1]} columns against {w.shape[0]} rows"
         )
     out = tuple(x.shape[:-1]) + tuple(w.shape[1:])
-    if len(x.shape) == 1 and len(w.shape) == 1:
+    if len(x.shape) == 1 and len(w.shape) == 1 and precision == "f32":
         return sum_(mul(x, w))
     x2 = x if len(x.shape) == 2 else reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
     w2 = w if len(w.shape) == 2 else reshape(w, (w.shape[0], 1))
-    y = apply(MATMUL, x2, w2)
+    y = apply(MATMUL, x2, w2, precision=check_precision(precision))
     return y if tuple(y.shape) == out else reshape(y, out)

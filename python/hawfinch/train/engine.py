@@ -43,6 +43,7 @@ from ..ops.elementwise import COPY
 from ..ops.shape import size
 from ..optim import Optimizer
 from ..plan import Dynamic, Place, Plan, Source, base_of
+from ..precision import in_precision
 from ..steps import Step, single
 
 PARAMS, STATE, GRADIENT, SLOTS = range(4)  # numbers of what a batch's plan is bound to; slots from the last on
@@ -165,7 +166,7 @@ class BatchPlan:
 
     def __init__(
         self, batch: BatchGraph, capacity: int, optimizer: Optimizer | None, buffers: tuple[Array, ...],
-        signature: Any = None,
+        precision: str = "f32", signature: Any = None,
     ):  # fmt: skip
         graph, store, mean, weight, totals = batch.graph, batch.store, batch.mean, batch.weight, batch.totals
         self.capacity, self.buffers, self.signature = capacity, buffers, signature
@@ -200,7 +201,7 @@ class BatchPlan:
 
         aux = _Aux(new, places)
         steps = [load_step(to[id(t)], i) for i, t in enumerate(batch.sources) if id(t) in to]
-        steps += fuse(new, [to[id(t)] for t in wanted])
+        steps += in_precision(fuse(new, [to[id(t)] for t in wanted]), precision, store.dtype)
         self.n_compute = len(steps)
         if optimizer is not None:
             steps += _update_steps(aux, store, optimizer, values[0])

@@ -15,6 +15,7 @@ from ..graph import BATCH, Array, Shape, collector_paused
 from ..losses import ClassWeight, Loss, get_loss, weights_of_labels
 from ..metrics import get_metrics
 from ..nn.module import Module
+from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
 from ..plan import Memory, Plan, aligned_zeros, check_threads
 from .arrays import as_data, as_inputs, check_features, check_finite, check_lengths
@@ -50,6 +51,9 @@ class Trainer:
     function. optimizer: an Optimizer or its name; default Adam. metrics: names ("accuracy", "mse", "mae") or
     functions of traced (prediction, target) that give (rows,). seed: initial parameters, row order and dropout follow
     from it alone. threads: default None chooses by cost; the result is the same bits for any number. device: "cpu".
+    precision: default "f32"; "bf16": products of a training step that are large enough to gain round their operands to
+    bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. ArgumentError where the processor
+    has no AVX512-BF16, or the model is float64.
 
     >>> import numpy as np, hawfinch as hf
     >>> x = np.random.default_rng(0).normal(size=(256, 2)).astype(np.float32)
@@ -64,6 +68,7 @@ class Trainer:
     def __init__(
         self, model: Module, loss: str | Loss | Callable[..., Any], optimizer: str | Optimizer = "adam", *,
         metrics: Sequence[Any] = (), seed: int = 0, threads: int | None = None, device: str = "cpu",
+        precision: str = "f32",
     ):  # fmt: skip
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
@@ -74,7 +79,7 @@ class Trainer:
             raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
         self.model, self.loss, self.optimizer = model, get_loss(loss), get_optimizer(optimizer)
         self.metrics = get_metrics(metrics, self.loss)
-        self.seed, self.threads = int(seed), check_threads(threads)
+        self.seed, self.threads, self.precision = int(seed), check_threads(threads), check_precision(precision)
         self.steps = 0
         self.epochs = 0
         self.epochs_planned = 0
@@ -153,10 +158,12 @@ class Trainer:
         return None if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
 
     def _key(self, y: Array, weighted: bool, training: bool) -> tuple[Any, ...]:
-        """What this trainer's plans differ in: target, weighted, training, then its settings."""
+        """What this trainer's plans differ in: target, weighted, training, precision, then its settings."""
         dtype = "int" if y.dtype == np.int64 and y.ndim == 1 and self._output[1:] != () else "real"
         target = ((BATCH, *y.shape[1:]), dtype)
-        return (target, weighted, training, repr(self.loss), *self.metrics.values(), self.optimizer.signature)
+        precision = self.precision if training else "f32"
+        settings = (repr(self.loss), *self.metrics.values(), self.optimizer.signature)
+        return (target, weighted, training, precision, *settings)
 
     def _plan(self, y: Array, weighted: bool, batch: int, training: bool) -> BatchPlan:
         self._home()
@@ -173,11 +180,11 @@ class Trainer:
         if optimizer is not None:
             buffers += (self.gradient, *(self.slots[name] for name in optimizer.slots))
         if self._pool is None:
-            return BatchPlan(self._graph(key), batch, optimizer, buffers)
+            return BatchPlan(self._graph(key), batch, optimizer, buffers, key[3])
         signature = self._signature(key, batch)
         plan = self._pool.take(signature)
         if plan is None:
-            plan = BatchPlan(self._graph(key), batch, optimizer, buffers, signature)
+            plan = BatchPlan(self._graph(key), batch, optimizer, buffers, key[3], signature)
             plan.core.halt = self._pool.halt
         plan.buffers = buffers
         return plan
@@ -190,7 +197,7 @@ class Trainer:
         what = (key, batch, self.model.store())
         if self._signed[:3] != what:
             graph = self._graph(key).signature()
-            self._signed = (*what, (graph, batch, self.optimizer.signature if key[2] else None))
+            self._signed = (*what, (graph, batch, key[3], self.optimizer.signature if key[2] else None))
         return self._signed[3]
 
     def _sign(self, fit: _Fit, known: dict[Any, Any], structure: Any) -> tuple[Any, ...]:
@@ -199,7 +206,7 @@ class Trainer:
         structure: the model's, before it was built; None if the model or a metric is one's own and must be traced.
         """
         key = self._key(fit.data.y, fit.data.weight is not None, True)
-        settings = (structure, key[:3], self.loss.signature, *self.metrics, self.optimizer.signature, fit.batch)
+        settings = (structure, key[:4], self.loss.signature, *self.metrics, self.optimizer.signature, fit.batch)
         if structure is None or settings not in known:
             signature = self._signature(key, fit.batch)
             known[settings] = known.setdefault(signature, signature)
