@@ -183,6 +183,8 @@ def write(whole: bool = True) -> str:
     """Page and pictures of the last runs: of the whole harness into docs/, of a part of it into build/bench/."""
     folder = DOCS if whole else PART
     runs = latest(RESULTS) if whole else latest(PART)[-1:]
+    if not runs:
+        raise SystemExit(f"no results in {RESULTS if whole else PART}: `make bench` measures some")
     path = folder / "performance.md"
     path.write_text(page(runs))
     found, facts = results(runs), runs[-1].facts
