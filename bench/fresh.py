@@ -39,33 +39,40 @@ def beyond_numpy(python: str, module: str) -> float:
     return with_it - wall(python, "import numpy")
 
 
-def interleave(what: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Samples of each; the first round only warms the disk's and Python's caches. What fails is left out."""
+def interleave(what: dict[str, Callable[[], float]], rounds: int) -> tuple[dict[str, list[float]], list[str]]:
+    """Samples of each, and notes on what failed; the first round only warms the disk's and Python's caches."""
     found: dict[str, list[float]] = {name: [] for name in what}
+    notes: dict[str, str] = {}
     for _ in range(rounds + 1):
         for name, measure in what.items():
             try:
                 found[name].append(measure())
-            except (subprocess.CalledProcessError, OSError):
-                pass
-    return {name: values[1:] for name, values in found.items() if values[1:]}
+            except (subprocess.CalledProcessError, OSError) as error:
+                notes[name] = f"{name}: {reason(error)}"
+    return {name: values[1:] for name, values in found.items() if values[1:]}, list(notes.values())
+
+
+def reason(error: Exception) -> str:
+    """The last line of what a program that failed wrote."""
+    lines = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def imports(peer_python: str, rounds: int) -> Row:
     def measure(name: str, module: str) -> Callable[[], float]:
         return lambda: beyond_numpy(python_of(name, peer_python), module)
 
-    times = interleave({name: measure(name, module) for name, module in IMPORTS.items()}, rounds)
-    return Row("import", "import, beyond the import of NumPy", START, times, bars=(Bar(0.030, "s"),))
+    times, notes = interleave({name: measure(name, module) for name, module in IMPORTS.items()}, rounds)
+    return Row("import", "import, beyond the import of NumPy", START, times, bars=(Bar(0.030, "s"),), notes=notes)
 
 
 def first_step(peer_python: str, rounds: int) -> Row:
     def measure(name: str) -> Callable[[], float]:
         return lambda: float(call(python_of(name, peer_python), "-m", "workers.first_step", name))
 
-    times = interleave({mode: measure(name) for mode, name in FIRST_STEPS.items()}, rounds)
+    times, notes = interleave({mode: measure(name) for mode, name in FIRST_STEPS.items()}, rounds)
     title = "MLP of 100 layers, 64 wide: from building the model to the end of its first step"
-    return Row("first-step", title, START, times, bars=(Bar(0.050, "s"),))
+    return Row("first-step", title, START, times, bars=(Bar(0.050, "s"),), notes=notes)
 
 
 def wheel(peer_python: str, rounds: int) -> Row:
@@ -90,5 +97,5 @@ def many(peer_python: str, rounds: int) -> Row:
         try:
             times[mode] = [json.loads(call(python, "many.py", "--mode", mode))["seconds"]]
         except subprocess.CalledProcessError as error:
-            notes.append(f"{mode}: {error.stderr.strip().splitlines()[-1:]}")
+            notes.append(f"{mode}: {reason(error)}")
     return Row("many", "1,000 MLPs 64-32-10, 20 epochs of the digits each", MANY, times, bars=bars, notes=notes)

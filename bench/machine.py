@@ -126,4 +126,4 @@ class Calm:
 
     def text(self) -> str:
         text = f"other programs took over {DISTURBED:.0%} of the CPUs in {self.disturbed} of {self.samples} samples"
-        return f"**{text}: do not trust this run**" if self.disturbed > 0.2 * self.samples else text
+        return f"**{text}: do not trust this run**" if self.disturbed > 0.05 * self.samples else text

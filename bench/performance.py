@@ -31,7 +31,7 @@ def percent_text(value: float | None) -> str:
 
 
 def ratio_text(value: float | None) -> str:
-    return "–" if value is None else times_text(value) if value >= 1 else f"**{value:.2g}×: slower**"
+    return "–" if value is None else times_text(value) if value >= 1 else f"**{times_text(value)}: slower**"
 
 
 def time_cell(result: Result, cell: str) -> str:
@@ -89,7 +89,7 @@ def losses(found: Sequence[Result]) -> list[str]:
             continue
         what = [f"{v.bar} is a bar, {v.measured} is what it does" for v in lost]
         if slower and best:
-            what.append(f"{best[0]} is faster: {ratio:.2g}×")
+            what.append(f"{best[0]} is faster: {times_text(ratio)}")
         reason = why.get(name, "No reason is written down yet.")
         lines.append(f"* **{title(r)}** (`{name}`): {'; '.join(what)}. {reason}")
     if not lines:
@@ -183,6 +183,8 @@ def write(whole: bool = True) -> str:
     """Page and pictures of the last runs: of the whole harness into docs/, of a part of it into build/bench/."""
     folder = DOCS if whole else PART
     runs = latest(RESULTS) if whole else latest(PART)[-1:]
+    if not runs:
+        raise SystemExit(f"no results in {RESULTS if whole else PART}: `make bench` measures some")
     path = folder / "performance.md"
     path.write_text(page(runs))
     found, facts = results(runs), runs[-1].facts

@@ -75,7 +75,7 @@ def test_reasons_are_given_for_losses_alone(monkeypatch: pytest.MonkeyPatch, tmp
     lost, won = row(3.0, 2.5, name="lost"), row(1.0, 2.5, name="won")
     other = row(1.0, 0.9, name="other", bars=())
     text = performance.losses([Result((r,)) for r in (lost, won, other)])
-    assert "(`lost`)" in text[0] and text[0].endswith("torch compile is faster: 0.83×. Because of the cache.")
+    assert "(`lost`)" in text[0] and text[0].endswith("torch compile is faster: 0.833×. Because of the cache.")
     assert "(`other`)" in text[1] and text[1].endswith("No reason is written down yet.")
     assert text[-1] == "`bench/limits.md` still explains a loss of `won`: these runs show none."
     assert "Never shown" not in "".join(text) and "Because" not in "".join(text[1:])

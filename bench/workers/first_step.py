@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from jobs import Job, data
 
-DEEP = Job("deep", "MLP of 100 layers", "step", (64,) * 100 + (10,), 32, 1)
+DEEP = Job("deep", "MLP of 100 layers", "step", (64,) * 100 + (10,), batch=32, batches=1)
 
 
 def on_hawfinch() -> Callable[[], object]:

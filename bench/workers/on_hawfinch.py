@@ -88,12 +88,6 @@ def product(job: Job) -> Callable[..., Tensor]:
     return lambda x, w: x @ w
 
 
-def bf16(job: Job) -> Callable[..., object]:
-    if hasattr(hf.kernels, "matmul_bf16"):
-        return hf.kernels.matmul_bf16
-    return functools.partial(hf.kernels.matmul, precision="bf16")
-
-
 class InPlan(Case):
     """One plan, run many times in one call into C: what the kernel costs without the call from Python."""
 
@@ -140,7 +134,9 @@ def adam(job: Job) -> Case:
 def matmul(job: Job) -> Case:
     x, w = operands(job)
     out = np.empty((job.sizes[0], job.sizes[2]), np.float32)
-    call = bf16(job) if job.kind == "bf16" else hf.compile(product(job)) if job.transposed else hf.kernels.matmul
+    call: Callable[..., object] = hf.compile(product(job)) if job.transposed else hf.kernels.matmul
+    if job.kind == "bf16":
+        call = functools.partial(call, precision="bf16")
     return Calls(lambda: call(x, w, out=out))
 
 
