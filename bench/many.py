@@ -4,8 +4,7 @@ hawfinch's ``fit_many`` against scikit-learn's MLPClassifier under joblib, and a
 in ``lax.scan``. Timed in a process of its own, after a warm-up that compiles and starts workers: building or drawing
 the nets, shuffling, training. What a peer can do without, it may: JAX skips the five rows of the short last batch.
 
-    python bench/many.py [--peer-python PYTHON] [--rounds N]      # a table
-    python bench/many.py --mode hawfinch                          # one sample, as JSON
+    python bench/many.py --mode hawfinch     # one sample, as JSON; `bench/run.py --job many` compares them all
 """
 
 from __future__ import annotations
@@ -14,16 +13,12 @@ import argparse
 import functools
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from report import Row
 
 Sample = tuple[float, float]  # seconds, mean loss of the last epoch
 NETS, EPOCHS, BATCH = 1000, 20, 32
@@ -154,41 +149,12 @@ MODES: dict[str, tuple[Callable[[int], Sample], int]] = {  # nets in a sample: s
 }
 
 
-def seconds(mode: str) -> float:
-    function, nets = MODES[mode]
-    return function(nets)[0] * NETS / nets
-
-
-def many(peer_python: str, rounds: int) -> Row:
-    """A row of the benchmark's table: seconds for all nets."""
-    from fresh import call, interleave
-    from jobs import Bar
-    from pool import python_of
-    from report import row
-
-    def measure(mode: str) -> Callable[[], float]:
-        python = python_of(mode.split(maxsplit=1)[0], peer_python)
-        return lambda: json.loads(call(python, "many.py", "--mode", mode))["seconds"]
-
-    times = interleave({mode: measure(mode) for mode in MODES}, rounds)
-    title = f"{NETS} MLPs 64-32-10, {EPOCHS} epochs of 1,797 digits, batch {BATCH}: from building to the last epoch"
-    return row("many", title, times, bars=(Bar(20, "sklearn"), Bar(2, "jax vmap")))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mode", choices=MODES)
-    parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
-    if args.mode:
-        function, nets = MODES[args.mode]
-        spent, loss = function(nets)
-        print(json.dumps({"seconds": spent * NETS / nets, "nets": nets, "loss": loss}))
-        return
-    found = many(args.peer_python, args.rounds)
-    for name, stats in found.times.items():
-        print(f"{name:<48} {stats.median:8.2f} s ± {stats.spread:.2f}")
+    parser.add_argument("--mode", choices=MODES, required=True)
+    function, nets = MODES[parser.parse_args().mode]
+    spent, loss = function(nets)
+    print(json.dumps({"seconds": spent * NETS / nets, "nets": nets, "loss": loss}))
 
 
 if __name__ == "__main__":
