@@ -9,15 +9,16 @@
  *     Rejected: one tile size with scalar edges (edges dominate at the sizes this engine is for), and run-time code
  *     generation (no assembler to ship).
  * (c) Loops: k-blocks, groups of NC columns, row tiles, the group's vector panels. A tile's x rows stay in L1 over the
- *     group, and the group's w, KC x NC, stays in L2 over the rows; while a tile is at work, the next one's rows of x are
- *     fetched. KC is large because every k-block reads and writes y once more. Rejected: panels outside, tiles inside
- *     (10-20 % slower: y and w walked two lines at a time).
+ *     group, and the group's w, KC x NC, stays in L2 over the rows. KC is large because every k-block reads and writes y
+ *     once more. A first tile asks for the lines of w that its right neighbour needs, one step of k at a time. Rejected:
+ *     panels outside, tiles inside (10-20 % slower: y and w walked two lines at a time), and prefetches in bursts
+ *     between tiles, of x or of w (they wait for each other: up to a third slower).
  * (d) w is packed into panels where its rows are not contiguous, or where it is large and enough rows of x reuse it.
- *     x is read in place. Where its lines fall into the same few cache sets, tiles have fewer rows than the cache has
- *     ways, or a tile of adjacent rows is copied. Rejected: always packing, which loses 3-5 % at batch 128 and doubles
- *     the time of tiny products, and copying all of x (2-4 % of 1024^3).
- * (e) A few rows of x against a w that lies beyond L2: w is walked in blocks of whole rows, the next block on its way
- *     while this one is multiplied, because the time is that of reading w.
+ *     x is read in place. Where its rows are a multiple of a page apart, the lines of a tile fall into one set of L1, so a
+ *     tile has no more rows than that set has ways to spare; one tile alone is copied instead. Rejected: always packing,
+ *     which loses 3-5 % at batch 128 and doubles the time of tiny products, and copying all of x (2-4 % of 1024^3).
+ * (e) One or two rows of x against a w that lies beyond L2: w is walked in blocks of whole rows, as the time is that of
+ *     reading it once.
  * (f) A narrow product whose x is stored by columns is computed transposed, y' = w' x': its vectors go along x's columns.
  * (g) The epilogue is an elementwise program over the finished rows, while they are in L1/L2. Rejected: an epilogue
  *     in the micro-kernel's registers, a second interpreter for what is a few percent of the product's time.
@@ -27,7 +28,7 @@
 #define FORGET(p) __asm__("" : "+r"(p))
 
 /* c(mr, nv * VL) = [bias or c] + a(mr, kc) b(kc, nv * VL); the last vector has `last` valid columns, b_last in b.
- * a: element (i, p) at a[i * a_row + p * a_col]; ADJACENT means a_row == 1. Rows go in groups of three, pointer +
+ * a: element (i, p) at a[i * a_row + p * a_col]; adjacent means a_row == 1. b + ahead is fetched, b's own line with 0. Rows go in groups of three, pointer +
  * {0, 1, 2} * a_row: x86 has no registers for 14 row pointers. */
 HF_INLINE void tile(const int mr, const int nv, const int adjacent, int64_t kc, const real *a, int64_t a_row,
                     int64_t a_col, const real *b, int64_t b_row, int64_t ahead, int b_last, real *c, int64_t c_row,
@@ -180,11 +181,11 @@ static void multiply_region(const hf_matmul_args *a, char *scratch, int64_t r0, 
   } while (k0 < k);
 }
 
-/* All columns of y rows [r0, r1), n <= VL: y' = w' x' by strips of x's columns, whose vectors are contiguous. */
+/* All columns of y rows [r0, r1), n < LANES: y' = w' x' by strips of x's columns, whose vectors are contiguous. */
 NOINLINE void multiply_transposed(const hf_matmul_args *a, char *scratch, int64_t r0, int64_t r1) {
   const int64_t n = a->n, k = a->k, k_step = balanced(k, KC), strip = 2 * VL;
   const int64_t mr_step = balanced(n, MR2);
-  real *t = (real *)scratch; /* y'(n, strip), and rows up to VL that transpose() may read */
+  real *t = (real *)scratch; /* y'(n, strip) */
   for (int64_t i = r0; i < r1; i += strip) {
     const int64_t here = r1 - i < strip ? r1 - i : strip;
     const int s = here > VL;

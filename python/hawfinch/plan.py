@@ -31,10 +31,10 @@ ALIGN = 64
 FLOPS = {
     "baseline": 1.5e10,
     "ref": 1e9,
-    "neon": 4e10,
-    "avx2": 6e10,
-    "avx512": 1.2e11,
-}  # per second and core, in small ops
+    "neon": 6e10,
+    "avx2": 1e11,
+    "avx512": 2e11,
+}  # per second and core
 BYTES = 2.5e10  # per second and core, L2 to memory
 RECORD = 20e-9  # seconds of fixed cost per record
 BARRIER = 1.5e-6  # seconds; 0.3e-6 when every core is free
