@@ -85,9 +85,9 @@ def touched(step, lo, hi, batch):
                     yield f[name], vectors, False
     elif step.op == "norm_row_grad":
         whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
-        every = np.arange(size(f["cols"]))
+        row, every = units, np.arange(size(f["cols"]))
         for name, where, written in (("dx", whole, True), ("dy", whole, False), ("x", whole, False),
-                                     ("mean", units, False), ("rstd", units, False), ("gamma", every, False)):  # fmt: skip
+                                     ("mean", row, False), ("rstd", row, False), ("gamma", every, False)):  # fmt: skip
             if f[name] is not None:
                 yield f[name], where, written
     elif step.op == "softmax":
