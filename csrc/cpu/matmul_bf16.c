@@ -4,7 +4,7 @@
  * (a) vdpbf16ps adds two products to each of 16 float sums, so operands are 32-bit pairs (k even, k odd). One vector
  *     holds the pairs of 16 columns of w, and one pair of x is broadcast to it.
  * (b) Both operands are rounded on their way into this thread's scratch, block by block, and meet the tile while they
- *     are in L1 and L2: x as rows of pairs, w as panels (k pairs, 64 columns). Costs 2-6 % of a large product.
+ *     are in L1 and L2: x as rows of pairs, w as panels (k pairs, 64 columns). Costs 4-8 % of a large product.
  *     Rejected: bfloat16 copies in the arena, made by steps of their own. No two products of a training step read the
  *     same copy (forward pairs w along its rows, dX along its columns; forward pairs x along features, dW along the
  *     batch), so copies would be written and read once each, with barriers between.
