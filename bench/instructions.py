@@ -50,14 +50,16 @@ def training(sizes: tuple[int, ...], batch: int, norm: bool = False) -> Run:
     x = rng.standard_normal((4 * batch, sizes[0]), dtype=np.float32)
     y = rng.integers(0, sizes[-1], len(x))
     trainer.step(x[:batch], y[:batch])
-    core = trainer.plan(x, y, batch_size=batch).core
+    core, store = trainer.plan(x, y, batch_size=batch).core, model.store()
+    assert trainer.gradient is not None
+    buffers = store.params, store.buffers, trainer.gradient, *trainer.slots.values()
     core.set_source(0, x)
     core.set_source(1, y)
     # steps over the same four batches, all in one call
     order = np.tile(np.arange(len(x)), 256)
 
     def run(n: int) -> object:
-        return core.run((), n_steps=n, batch=batch, rows=n * batch, index=order, lr=np.full(n, 1e-3))
+        return core.run(buffers, n_steps=n, batch=batch, rows=n * batch, index=order, lr=np.full(n, 1e-3))
 
     return run
 

@@ -71,13 +71,10 @@ class Fit(Case):
 
 
 def norm(job: Job) -> Case:
-    def fn(x: Tensor, gamma: Tensor, beta: Tensor, dy: Tensor) -> Tensor:
-        return hf.ops.sum(hf.ops.relu(hf.ops.batch_norm(x, gamma, beta)[0]) * dy)
-
-    n = job.sizes[1]
-    args = normal(*job.sizes), np.ones(n, np.float32), np.zeros(n, np.float32), normal(*job.sizes, seed=4)
-    call = hf.value_and_grad(fn, (0, 1, 2))
-    return Calls(lambda: call(*args))
+    x, dy, n = normal(*job.sizes), normal(*job.sizes, seed=4), job.sizes[1]
+    gamma, beta = np.ones(n, np.float32), np.zeros(n, np.float32)
+    out = hf.kernels.batch_norm_grad(dy, x, gamma, beta, relu=True)
+    return Calls(lambda: hf.kernels.batch_norm_grad(dy, x, gamma, beta, relu=True, out=out))
 
 
 def product(job: Job) -> Callable[..., Tensor]:
@@ -128,7 +125,8 @@ def adam(job: Job) -> Case:
     plan = trainer.plan(np.zeros((1, job.sizes[0] // 1000 - 1), np.float32), np.zeros((1, 1000), np.float32))
     assert trainer.gradient is not None
     trainer.gradient[:] = normal(len(trainer.gradient), seed=4)
-    return InPlan(plan, (), only=next(i for i, step in enumerate(plan.steps) if step.op == "adam"))
+    store, only = model.store(), next(i for i, step in enumerate(plan.steps) if step.op == "adam")
+    return InPlan(plan, (store.params, store.buffers, trainer.gradient, *trainer.slots.values()), only=only)
 
 
 def matmul(job: Job) -> Case:

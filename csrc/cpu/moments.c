@@ -101,7 +101,8 @@ HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_g
         for (int64_t j = 0; j < w; j++) {
           TERM(0)
           TERM(1)
-          TERM(2) TERM(3) part_g[j] =
+          TERM(2)
+          TERM(3) part_g[j] =
               hf_fma(g3, centred3, hf_fma(g2, centred2, hf_fma(g1, centred1, hf_fma(g0, centred0, part_g[j]))));
           part_b[j] += (g0 + g1) + (g2 + g3);
         }
