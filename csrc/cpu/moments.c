@@ -80,8 +80,8 @@ static void cpu_moments(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
 /* Columns [j0, j0 + w); w <= NORM_COLS. With statistics per column, rstd is taken out of the sum. `relu`: of dy, only what is
  * where (x - mean) scale + shift > 0. */
 HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_grad_args *p, int64_t j0, int64_t w) {
-  const real *mean = p->mean, *rstd = p->rstd, *scale = (const real *)p->scale + j0,
-             *shift = (const real *)p->shift + j0;
+  const real *mean = p->mean, *rstd = p->rstd;
+  const real *scale = relu ? (const real *)p->scale + j0 : 0, *shift = relu ? (const real *)p->shift + j0 : 0;
   real *dgamma = (real *)p->dgamma + j0, *dbeta = (real *)p->dbeta + j0;
   real total_g[NORM_COLS], total_b[NORM_COLS], part_g[NORM_COLS], part_b[NORM_COLS];
   const int64_t cols = p->cols;
@@ -95,22 +95,22 @@ HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_g
   const real centred##r =                                                                                           \
       per_row ? (x[j + r * cols] - mean[i + r]) * rstd[i + r] : x[j + r * cols] - mean[j0 + j];                     \
   const real all##r = dy[j + r * cols];                                                                             \
-  const real g##r = !relu || hf_fma(centred##r, scale[j], shift[j]) > 0 ? all##r : 0;
+  const real g##r = !relu || hf_fma(centred##r, scale[j], shift[j]) > 0 ? all##r : 0
       if (i + 4 <= i1) {
 #pragma omp simd
         for (int64_t j = 0; j < w; j++) {
-          TERM(0)
-          TERM(1)
-          TERM(2)
-          TERM(3) part_g[j] =
-              hf_fma(g3, centred3, hf_fma(g2, centred2, hf_fma(g1, centred1, hf_fma(g0, centred0, part_g[j]))));
+          TERM(0);
+          TERM(1);
+          TERM(2);
+          TERM(3);
+          part_g[j] = hf_fma(g3, centred3, hf_fma(g2, centred2, hf_fma(g1, centred1, hf_fma(g0, centred0, part_g[j]))));
           part_b[j] += (g0 + g1) + (g2 + g3);
         }
         i += 4;
       } else {
 #pragma omp simd
         for (int64_t j = 0; j < w; j++) {
-          TERM(0)
+          TERM(0);
           part_g[j] = hf_fma(g0, centred0, part_g[j]);
           part_b[j] += g0;
         }
