@@ -80,7 +80,8 @@ def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:
     """x @ w for x (..., k) and w (k, n) or (k,).
 
     Each element is one chain of fused multiply-adds over k ascending, or with few columns 16 chains and a fixed tree,
-    so a row's result does not depend on the other rows. Products of two stacks of matrices (both operands with more than two axes) are not supported.
+    so a row's result does not depend on the other rows. Products of two stacks of matrices (both operands with more
+    than two axes) are not supported.
     precision: default "f32"; "bf16" rounds x and w to bfloat16 first, in the gradients' products too, and sums in
     float32 (subnormals count as 0); float64 arrays go through the slow reference kernel. Raises ShapeError, and
     ArgumentError where the processor lacks AVX512-BF16.
