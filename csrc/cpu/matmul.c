@@ -207,19 +207,13 @@ NOINLINE void multiply_transposed(const hf_matmul_args *a, char *scratch, int64_
 
 static void cpu_matmul(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_matmul_args *a = args;
-  int64_t r0 = lo, r1 = hi, c0 = 0, c1 = a->n;
-  if (a->by_cols) {
-    r0 = 0;
-    r1 = a->m;
-    c0 = lo * HF_COL_BLOCK;
-    c1 = hi * HF_COL_BLOCK < a->n ? hi * HF_COL_BLOCK : a->n;
-  }
-  if (r0 >= r1 || c0 >= c1) return;
+  const hf_region y = hf_matmul_region(a->by_cols, a->m, a->n, lo, hi);
+  if (y.r0 >= y.r1 || y.c0 >= y.c1) return;
   if (is_dot(a))
-    dot_region(a, ctx->scratch, r0, r1);
+    dot_region(a, ctx->scratch, y.r0, y.r1);
   else if (a->x_row == 1 && a->n < LANES && a->n % VL && a->m > VL)
-    multiply_transposed(a, ctx->scratch, r0, r1);
+    multiply_transposed(a, ctx->scratch, y.r0, y.r1);
   else
-    multiply_region(a, ctx->scratch, r0, r1, c0, c1);
-  if (a->epilogue.n_code) cpu_ewise_region(&a->epilogue, ctx, r0, r1, c0, c1);
+    multiply_region(a, ctx->scratch, y.r0, y.r1, y.c0, y.c1);
+  if (a->epilogue.n_code) cpu_ewise_region(&a->epilogue, ctx, y.r0, y.r1, y.c0, y.c1);
 }

@@ -227,16 +227,10 @@ static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r
 
 HF_INLINE void matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi, const int amx) {
   const hf_matmul_bf16_args *a = args;
-  int64_t r0 = lo, r1 = hi, c0 = 0, c1 = a->n;
-  if (a->by_cols) {
-    r0 = 0;
-    r1 = a->m;
-    c0 = lo * HF_COL_BLOCK;
-    c1 = hi * HF_COL_BLOCK < a->n ? hi * HF_COL_BLOCK : a->n;
-  }
-  if (r0 >= r1 || c0 >= c1) return;
-  multiply_bf16(a, ctx->scratch, r0, r1, c0, c1, amx);
-  if (a->epilogue.n_code) cpu_ewise_region(&a->epilogue, ctx, r0, r1, c0, c1);
+  const hf_region y = hf_matmul_region(a->by_cols, a->m, a->n, lo, hi);
+  if (y.r0 >= y.r1 || y.c0 >= y.c1) return;
+  multiply_bf16(a, ctx->scratch, y.r0, y.r1, y.c0, y.c1, amx);
+  if (a->epilogue.n_code) cpu_ewise_region(&a->epilogue, ctx, y.r0, y.r1, y.c0, y.c1);
 }
 
 static void cpu_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {

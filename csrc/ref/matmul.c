@@ -6,15 +6,13 @@ static void ref_matmul(const void *args, const hf_ctx *ctx, int64_t lo, int64_t 
   const hf_matmul_args *p = args;
   const real *x = p->x, *w = p->w, *bias = p->bias;
   real *y = p->y;
-  const int64_t row0 = p->by_cols ? 0 : lo, row1 = p->by_cols ? p->m : hi;
-  const int64_t col0 = p->by_cols ? lo * HF_COL_BLOCK : 0;
-  const int64_t col1 = p->by_cols && hi * HF_COL_BLOCK < p->n ? hi * HF_COL_BLOCK : p->n;
-  for (int64_t i = row0; i < row1; i++) {
-    for (int64_t j = col0; j < col1; j++) {
+  const hf_region part = hf_matmul_region(p->by_cols, p->m, p->n, lo, hi);
+  for (int64_t i = part.r0; i < part.r1; i++) {
+    for (int64_t j = part.c0; j < part.c1; j++) {
       real sum = bias ? bias[j] : (real)0;
       for (int64_t k = 0; k < p->k; k++) sum = fma(x[i * p->x_row + k * p->x_col], w[k * p->w_row + j * p->w_col], sum);
       y[i * p->n + j] = sum;
     }
   }
-  if (p->epilogue.n_code > 0) ref_ewise_region(&p->epilogue, ctx, row0, row1, col0, col1);
+  if (p->epilogue.n_code > 0) ref_ewise_region(&p->epilogue, ctx, part.r0, part.r1, part.c0, part.c1);
 }

@@ -23,4 +23,14 @@ enum hf_op {
 #define HF_END(name) } hf_##name##_args;
 #include "ops.def"
 
+/* The part of y(m, n) that units [lo, hi) of a matrix product stand for: rows, or blocks of columns. */
+typedef struct hf_region {
+  int64_t r0, r1, c0, c1;
+} hf_region;
+
+static inline hf_region hf_matmul_region(int64_t by_cols, int64_t m, int64_t n, int64_t lo, int64_t hi) {
+  if (!by_cols) return (hf_region){lo, hi, 0, n};
+  return (hf_region){0, m, lo * HF_COL_BLOCK, hi * HF_COL_BLOCK < n ? hi * HF_COL_BLOCK : n};
+}
+
 #endif
