@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -51,6 +50,8 @@ class NonFiniteError(HawfinchError, FloatingPointError):
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ArgumentError:
     """The error for an unknown name, with near matches."""
+    import difflib
+
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=3)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

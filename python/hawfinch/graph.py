@@ -15,15 +15,13 @@ import contextvars
 import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .errors import DTypeError, ShapeError
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 
 
 class Dim:
@@ -97,7 +95,6 @@ def size_at(size: Size, batch: int) -> int:
     return size.at(batch) if isinstance(size, Dim) else size
 
 
-@dataclass(frozen=True, eq=False)
 class Op:
     """A primitive: the one place that says what it is.
 
@@ -106,11 +103,14 @@ class Op:
     steps.py). Elementwise ops have no ``lower``: fuse.py makes programs of them.
     """
 
-    name: str
-    infer: Callable[..., list[tuple[Shape, str]]]
-    grad: Callable[..., Sequence[Tensor | None]] | None = None
-    lower: Callable[..., Any] | None = None
-    elementwise: bool = False
+    __slots__ = ("elementwise", "grad", "infer", "lower", "name")
+
+    def __init__(
+        self, name: str, infer: Callable[..., list[tuple[Shape, str]]],
+        grad: Callable[..., Sequence[Tensor | None]] | None = None, lower: Callable[..., Any] | None = None,
+        elementwise: bool = False,
+    ):  # fmt: skip
+        self.name, self.infer, self.grad, self.lower, self.elementwise = name, infer, grad, lower, elementwise
 
 
 class Tensor:

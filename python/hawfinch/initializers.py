@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,12 +16,13 @@ from .errors import unknown_name
 from .graph import Array
 
 
-@dataclass(frozen=True)
 class Draw:
     """Random numbers of one parameter: float64 arrays of n elements."""
 
-    seed: int
-    stream: int
+    __slots__ = ("seed", "stream")
+
+    def __init__(self, seed: int, stream: int):
+        self.seed, self.stream = seed, stream
 
     def uniform(self, n: int, bound: float) -> Array:
         return np.asarray(_core.random_uniform(n, self.seed, self.stream, -bound, bound))

@@ -16,7 +16,6 @@ Design
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,8 +64,7 @@ def base_of(t: Tensor) -> Tensor:
     return t
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """Bytes of each kind. ``activations``: the arena; ``workspace``: scratch of one thread."""
 
     parameters: int

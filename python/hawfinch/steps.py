@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from .graph import Size, Tensor
 
 
-@dataclass(slots=True, eq=False)
 class Step:
     """One op record of csrc/ops.def.
 
     ``fields`` are the named fields of its argument struct; a Tensor stands for its address, a Dim for a size that is
     affine in the batch. ``units`` is the amount of work that threads share (see ops.def); ``local`` are the tensors
-    of which unit i touches slice i alone, so that the next step with the same units needs no barrier.
+    of which unit i touches slice i alone, so that the next step with the same units needs no barrier; ``in_place`` are
+    pairs (output, input) that may share memory; ``code`` are the instruction names of an elementwise program.
     """
 
-    op: str
-    fields: dict[str, Any]
-    writes: tuple[Tensor, ...]
-    reads: tuple[Tensor, ...]
-    units: Size = 1
-    local: tuple[Tensor, ...] = ()
-    grain: int = 1
-    single: bool = False
-    update: bool = False
-    scope: str = ""
-    flops: Size = 0
-    in_place: tuple[tuple[Tensor, Tensor], ...] = field(default_factory=tuple)  # (output, input) that may share memory
-    code: tuple[str, ...] = ()  # instruction names of an elementwise program, for describe()
+    __slots__ = (
+        "code", "fields", "flops", "grain", "in_place", "local", "op", "reads", "scope", "single", "units", "update",
+        "writes",
+    )  # fmt: skip
+
+    def __init__(
+        self, op: str, fields: dict[str, Any], writes: tuple[Tensor, ...], reads: tuple[Tensor, ...], *,
+        units: Size = 1, local: tuple[Tensor, ...] = (), grain: int = 1, single: bool = False, update: bool = False,
+        scope: str = "", flops: Size = 0, in_place: tuple[tuple[Tensor, Tensor], ...] = (), code: tuple[str, ...] = (),
+    ):  # fmt: skip
+        self.op, self.fields, self.writes, self.reads, self.units, self.local = op, fields, writes, reads, units, local
+        self.grain, self.single, self.update, self.scope, self.flops = grain, single, update, scope, flops
+        self.in_place, self.code = in_place, code
 
 
 def single(op: str, fields: dict[str, Any], writes: Iterable[Tensor], reads: Iterable[Tensor], **more: Any) -> Step:

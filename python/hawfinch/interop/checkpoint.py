@@ -7,7 +7,6 @@ instance that the user makes. Rejected: pickle, which runs code from the file.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from ..errors import ArgumentError, FormatError, HawfinchError
 from ..graph import Array
 from ..initializers import INITIALIZERS
 from ..nn.module import Module
-from .safetensors import load_file, save_file
 
 VERSION = 1
 LAYERS: dict[str, type[Module]] = {
@@ -91,6 +89,10 @@ def rebuild(description: Any) -> Any:
 
 def save_model(model: Module, path: Any, metadata: dict[str, str] | None) -> None:
     """``Module.save``."""
+    import json
+
+    from .safetensors import save_file
+
     store = model.store()
     assert model._input is not None
     tensors = {**model.parameters(), **model.buffers()}
@@ -125,6 +127,10 @@ def load(path: Any, model: Module | None = None) -> Module:
     damaged, truncated or foreign file or one whose arrays do not fit; FileNotFoundError where there is none. Nothing
     in the file is executed.
     """
+    import json
+
+    from .safetensors import load_file
+
     tensors, metadata = load_file(path)
     version = metadata.get("hawfinch.format")
     if version is None:

@@ -15,7 +15,6 @@ A file is: header length (8 bytes, little-endian), JSON header, data. The header
 import json
 import math
 import os
-import secrets
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -88,7 +87,7 @@ def save_file(
         raise FormatError(f"{path}: header of {len(header)} bytes, expected at most {_MAX_HEADER}")
 
     parent = os.path.dirname(target)
-    temporary = os.path.join(parent, f".hawfinch-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(parent, f".hawfinch-{os.urandom(8).hex()}.tmp")
     directory = os.open(parent, os.O_RDONLY)  # opened first: what can fail fails before anything is replaced
     try:
         with open(temporary, "xb") as file:

@@ -17,7 +17,8 @@ def as_data(value: Any, name: str) -> Array:
 
     float16 and extended floats are converted (a copy), so are byte-swapped arrays. Raises DTypeError, ShapeError.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    subclass = isinstance(value, np.ndarray) and type(value) is not np.ndarray
+    if subclass and isinstance(value, np.ma.MaskedArray):  # numpy.ma takes 10 ms to import
         raise DTypeError(f"{name}: masked arrays are not supported; fill the gaps first, with x.filled(value)")
     try:
         array = np.asarray(value)
