@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,17 @@ class Plan:
     halt: Any
     last_step: int
     def __init__(
-        self, records: list[Any], isa: str, wide: bool, scratch_bytes: int, max_threads: int, slow: bool, keep: object
+        self,
+        steps: list[Any],
+        pieces: list[int],
+        barriers: list[bool],
+        value: Callable[[Any, Any], Any],
+        isa: str,
+        wide: bool,
+        scratch_bytes: int,
+        max_threads: int,
+        slow: bool,
+        keep: object,
     ) -> None: ...
     def set_source(self, number: int, a: Array) -> None: ...
     def drop_sources(self) -> None: ...

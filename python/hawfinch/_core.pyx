@@ -236,35 +236,34 @@ cdef class Plan:
     def __cinit__(self):
         memset(&self.plan, 0, sizeof(hf_plan))
 
-    def __init__(self, list records, str isa, bint wide, size_t scratch_bytes, int max_threads, bint slow, keep):
+    def __init__(self, list steps, list pieces, list barriers, value, str isa, bint wide, size_t scratch_bytes,
+                 int max_threads, bint slow, keep):
+        """value(field, step): the number, Dim, Source or Dynamic that stands for a field which is neither number nor Dim."""
         cdef size_t total = 0
         cdef int i, op, isa_number = ISAS.index(isa)
         cdef hf_record *r
         cdef list patches = [], dynamics = []
         self.keep, self.max_threads = keep, max_threads
         self.kept_sources = {}
-        for record in records:
-            total += (hf_args_size[OPS[record[0]]] + 63) & ~63
+        for step in steps:
+            total += (hf_args_size[OPS[step.op]] + 63) & ~63
         self.args = <char *>calloc(max(total, 1), 1)
-        self.plan.records = <hf_record *>calloc(max(len(records), 1), sizeof(hf_record))
+        self.plan.records = <hf_record *>calloc(max(len(steps), 1), sizeof(hf_record))
         self.sources = <hf_array *>calloc(8, sizeof(hf_array))
         if not self.args or not self.plan.records or not self.sources:
             raise MemoryError()
         cdef char *p = self.args
-        for i, record in enumerate(records):
-            name, fields, units, grain, pieces, single, barrier, update = record
-            op = OPS[name]
+        for i, step in enumerate(steps):
+            op = OPS[step.op]
             r = &self.plan.records[i]
             r.kernel = hf_kernel_for(isa_number, wide, op)
             r.args = p
-            r.grain, r.pieces, r.single, r.barrier, r.update = grain, pieces, single, barrier, update
-            self._fill(p, FIELDS[name], fields, name, patches, dynamics)
-            if type(units) is int:
-                r.units = units
-            else:
-                patches.append((<size_t>&r.units, units.per_row, units.fixed))
+            r.grain, r.single, r.update = step.grain, step.single, step.update
+            r.pieces, r.barrier = pieces[i], barriers[i]
+            self._fill(p, FIELDS[step.op], step.fields, step, value, patches, dynamics)
+            self._store(<char *>&r.units, HF_KIND_INT, step.units, step, value, patches, dynamics)
             p += (hf_args_size[op] + 63) & ~63
-        self.plan.n_records = len(records)
+        self.plan.n_records = len(steps)
         self.plan.patches = <hf_patch *>calloc(max(len(patches), 1), sizeof(hf_patch))
         self.dynamic_target = <int64_t **>calloc(max(len(dynamics), 1), sizeof(void *))
         self.dynamic_offset = <int64_t *>calloc(max(len(dynamics), 1), sizeof(int64_t))
@@ -295,39 +294,45 @@ cdef class Plan:
         free(self.dynamic_offset)
         free(self.dynamic_number)
 
-    cdef _fill(self, char *args, dict known, dict fields, str name, list patches, list dynamics):
+    cdef _fill(self, char *args, dict known, dict fields, step, value, list patches, list dynamics):
         cdef int64_t offset, count, k
-        for key, value in fields.items():
+        for key, given in fields.items():
             if key not in known:
-                raise KeyError(f"op {name} has no field {key}")
+                raise KeyError(f"op {step.op} has no field {key}")
             kind, offset, count = known[key]
             if kind == HF_KIND_EWISE:
-                if value:
-                    self._fill(args + offset, FIELDS["ewise"], value, name, patches, dynamics)
-                continue
-            if type(value) is list:
-                if len(value) > count:
-                    raise ValueError(f"op {name}: field {key} holds {count} values, got {len(value)}")
-                for k in range(len(value)):
-                    self._store(args + offset + 8 * k, kind, value[k], patches, dynamics)
+                if given:
+                    self._fill(args + offset, FIELDS["ewise"], given, step, value, patches, dynamics)
+            elif type(given) is list:
+                if len(given) > count:
+                    raise ValueError(f"op {step.op}: field {key} holds {count} values, got {len(given)}")
+                for k in range(len(given)):
+                    self._store(args + offset + 8 * k, kind, given[k], step, value, patches, dynamics)
             else:
-                self._store(args + offset, kind, value, patches, dynamics)
+                self._store(args + offset, kind, given, step, value, patches, dynamics)
 
-    cdef _store(self, char *target, int kind, value, list patches, list dynamics):
+    cdef _store(self, char *target, int kind, given, step, value, list patches, list dynamics):
+        if given is None:  # all is zero already
+            return
         if kind == HF_KIND_REAL:
-            (<double *>target)[0] = value
-        elif type(value) is int:
-            (<int64_t *>target)[0] = value
-        elif type(value).__name__ == "Dim":
-            patches.append((<size_t>target, value.per_row, value.fixed))
-        elif type(value).__name__ == "Source":
-            if value.number >= 8:
+            (<double *>target)[0] = given
+            return
+        if type(given) is int:
+            (<int64_t *>target)[0] = given
+            return
+        if type(given).__name__ != "Dim":
+            given = value(given, step)
+        name = type(given).__name__
+        if name == "Dim":
+            patches.append((<size_t>target, given.per_row, given.fixed))
+        elif name == "Source":
+            if given.number >= 8:
                 raise ValueError("a plan takes at most 8 source arrays")
-            (<int64_t *>target)[0] = <int64_t>&self.sources[<int>value.number]
-        elif type(value).__name__ == "Dynamic":
-            dynamics.append((<size_t>target, value.number, value.offset))
+            (<int64_t *>target)[0] = <int64_t>&self.sources[<int>given.number]
+        elif name == "Dynamic":
+            dynamics.append((<size_t>target, given.number, given.offset))
         else:
-            (<int64_t *>target)[0] = int(value)
+            (<int64_t *>target)[0] = int(given)
 
     def set_source(self, int number, cnp.ndarray a not None):
         """Lets load_batch read rows of a; the plan keeps a reference."""

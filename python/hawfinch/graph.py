@@ -85,8 +85,8 @@ def times(a: Size, b: Size) -> Size:
 
 
 def numel(shape: Sequence[Size]) -> Size:
-    n: Size = 1
-    for s in shape:
+    n: Size = shape[0] if shape else 1
+    for s in shape[1:]:
         n = times(n, s)
     return n
 

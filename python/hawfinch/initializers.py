@@ -25,10 +25,10 @@ class Draw:
         self.seed, self.stream = seed, stream
 
     def uniform(self, n: int, bound: float) -> Array:
-        return np.asarray(_core.random_uniform(n, self.seed, self.stream, -bound, bound))
+        return _core.random_uniform(n, self.seed, self.stream, -bound, bound)
 
     def normal(self, n: int, std: float) -> Array:
-        return np.asarray(_core.random_normal(n, self.seed, self.stream, 0.0, std))
+        return _core.random_normal(n, self.seed, self.stream, 0.0, std)
 
 
 Initializer = Callable[[tuple[int, ...], int, int, Draw], Array]

@@ -55,6 +55,8 @@ class Source(NamedTuple):
 
 
 Place = tuple[Array, int] | Dynamic  # buffer and byte offset, or an address of the run
+Bases = tuple[list[Tensor], list[Tensor]]  # whose memory a step reads, and writes
+Access = tuple[int, int, object]  # first byte, end, the split by which threads own it
 
 
 def base_of(t: Tensor) -> Tensor:
@@ -105,18 +107,20 @@ class Plan:
         self._places = dict(places)
         self._buffers = buffers or {}
         self._offsets: dict[int, int] = {}
-        arena_bytes = self._allocate(keep)
-        self.arena = aligned_zeros(arena_bytes)
-        self.seconds = [self._estimate(s) for s in self.steps]
+        bases = [([base_of(t) for t in s.reads], [base_of(t) for t in s.writes]) for s in self.steps]
+        nbytes = {t: self._bytes(t) for t in {t for reads, writes in bases for t in (*reads, *writes)}}
+        self.arena = aligned_zeros(self._allocate(bases, nbytes, keep))
+        moved = [sum([nbytes[t] for t in reads + writes]) for reads, writes in bases]
+        self.seconds = [self._estimate(s, n, capacity) for s, n in zip(self.steps, moved, strict=True)]
         self.pieces = [
             1 if s.single or s.update else 1 + int(t / PIECE) for s, t in zip(self.steps, self.seconds, strict=True)
         ]
-        self.barriers = self._find_barriers()
+        self.barriers = self._find_barriers(bases, nbytes)
         self.max_threads = max_threads or _core.max_threads()
         self.scratch_bytes = 1 << 20 if any(s.op.startswith("matmul") for s in self.steps) else ALIGN
         self.core = _core.Plan(
-            [self._record(*r) for r in zip(self.steps, self.pieces, self.barriers, strict=True)],
-            _core.kernel_isa(), dtype == "float64", self.scratch_bytes, self.max_threads, sum(self.seconds) > PIECE / 4,
+            self.steps, self.pieces, self.barriers, self._value, _core.kernel_isa(), dtype == "float64",
+            self.scratch_bytes, self.max_threads, sum(self.seconds) > PIECE / 4,
             (self.arena, [p[0] for p in self._places.values() if not isinstance(p, Dynamic)]),
         )  # fmt: skip
 
@@ -125,35 +129,30 @@ class Plan:
         item = 8 if t.dtype == "int" else self.itemsize
         return size_at(numel(t.shape), self.capacity if batch is None else batch) * item
 
-    def _allocate(self, keep: Sequence[Tensor]) -> int:
+    def _allocate(self, bases: Sequence[Bases], nbytes: dict[Tensor, int], keep: Sequence[Tensor]) -> int:
         """Arena offsets of every tensor that has no place yet; gives the arena's size in bytes."""
-        last: dict[int, int] = {}
-        for i, step in enumerate(self.steps):
-            for t in (*step.reads, *step.writes):
-                last[id(base_of(t))] = i
-        for t in keep:
-            last[id(base_of(t))] = len(self.steps)
+        last = {t: i for i, (reads, writes) in enumerate(bases) for t in reads + writes}
+        last.update((base_of(t), len(bases)) for t in keep)
         free: list[tuple[int, int]] = []  # (offset, bytes), by offset
         top = 0
-        block: dict[int, tuple[int, int]] = {}  # tensor -> (offset, bytes) it holds
-        for i, step in enumerate(self.steps):
-            heirs: dict[int, int] = {}
+        block: dict[Tensor, tuple[int, int]] = {}  # tensor -> (offset, bytes) it holds
+        for i, (step, (reads, writes)) in enumerate(zip(self.steps, bases, strict=True)):
+            heirs: dict[Tensor, Tensor] = {}
             for out, source in step.in_place:
-                a, b = id(base_of(out)), id(base_of(source))
-                fresh = a not in self._places and a not in block and a not in heirs
+                a, b = base_of(out), base_of(source)
+                fresh = id(a) not in self._places and a not in block and a not in heirs
                 dying = b in block and last[b] == i and b not in heirs.values()
-                views = sum(base_of(t) is base_of(source) for t in step.reads)  # another view would be overwritten
-                if fresh and dying and views == 1 and self._bytes(out) == self._bytes(base_of(source)):
+                views = reads.count(b)  # another view would be overwritten
+                if fresh and dying and views == 1 and nbytes[a] == nbytes[b]:
                     heirs[a] = b
-            for t in step.writes:
-                key = id(base_of(t))
-                if key in self._places or key in block:
+            for t in writes:
+                if id(t) in self._places or t in block:
                     continue
-                if key in heirs:
-                    block[key] = block.pop(heirs[key])
-                    self._offsets[key] = block[key][0]
+                if t in heirs:
+                    block[t] = block.pop(heirs[t])
+                    self._offsets[id(t)] = block[t][0]
                     continue
-                need = max(-(-self._bytes(base_of(t)) // ALIGN) * ALIGN, ALIGN)
+                need = max(-(-nbytes[t] // ALIGN) * ALIGN, ALIGN)
                 fit = next((j for j, (_, n) in enumerate(free) if n >= need), None)
                 if fit is None:
                     if free and free[-1][0] + free[-1][1] == top:  # grow the last hole
@@ -167,11 +166,11 @@ class Plan:
                         free.pop(fit)
                     else:
                         free[fit] = (offset + need, n - need)
-                block[key] = (offset, need)
-                self._offsets[key] = offset
-            for key in {id(base_of(t)) for t in (*step.reads, *step.writes)}:
-                if last[key] == i and key in block:
-                    free = _release(free, block.pop(key))
+                block[t] = (offset, need)
+                self._offsets[id(t)] = offset
+            for t in {*reads, *writes}:
+                if last[t] == i and t in block:
+                    free = _release(free, block.pop(t))
         return top
 
     def _place(self, t: Tensor) -> tuple[object, int]:
@@ -199,39 +198,47 @@ class Plan:
         return raw.view(self.dtype) if len(raw) == n * self.itemsize else None
 
     # ---- barriers ----
-    def _find_barriers(self) -> list[bool]:
+    def _find_barriers(self, bases: Sequence[Bases], nbytes: dict[Tensor, int]) -> list[bool]:
         flags = []
-        seen: dict[object, list[Access]] = {}
-        for step, pieces in zip(self.steps, self.pieces, strict=True):
+        places = {t: self._place(t) for t in nbytes}
+        read: dict[object, list[Access]] = {}  # buffer -> what has been touched since the last barrier
+        written: dict[object, list[Access]] = {}
+        for step, pieces, (reads, writes) in zip(self.steps, self.pieces, bases, strict=True):
+            by_row = set(step.local)
+            views = zip(reads + writes, (*step.reads, *step.writes), strict=True)
+            whole = {base for base, t in views if t not in by_row}  # another view of it may be local
             mine = []
-            by_row = {id(t) for t in step.local}
-            whole = {
-                id(base_of(t)) for t in (*step.reads, *step.writes) if id(t) not in by_row
-            }  # another view of it may be local
-            local = {id(base_of(t)) for t in step.local} - whole
-            for t, write in [(t, False) for t in step.reads] + [(t, True) for t in step.writes]:
-                base = base_of(t)
-                buffer, start = self._place(base)
-                n = self._bytes(base)
+            for t in {*reads, *writes}:
+                (buffer, start), n = places[t], nbytes[t]
                 part: object = None
                 if step.single:
                     part = "thread 0"
-                elif id(base) in local:
+                elif t not in whole:
                     part = (step.units, step.grain, pieces, start, n)
-                mine.append((buffer, (start, start + n, write, part)))
-            clash = any(_clash(access, seen.get(buffer, ())) for buffer, access in mine)
+                mine.append((buffer, t in writes, (start, start + n, part)))
+            clash = any(
+                _clash(access, written.get(buffer, ())) or (write and _clash(access, read.get(buffer, ())))
+                for buffer, write, access in mine
+            )
             flags.append(clash)
             if clash:
-                seen = {}
-            for buffer, access in mine:
-                seen.setdefault(buffer, []).append(access)
+                read, written = {}, {}
+            for buffer, write, access in mine:
+                (written if write else read).setdefault(buffer, []).append(access)
         return flags
 
     # ---- lowering ----
-    def _address(self, value: Any) -> Any:
-        if isinstance(value, Source | Dynamic):
+    def _value(self, value: Any, step: Step) -> Any:
+        """What a field of the step that is no number holds: the address of a tensor, or of (tensor, offset), a Dynamic
+        where only the run knows it; for a string the size of an item."""
+        if isinstance(value, str):
+            return 8 if step.writes[0].dtype == "int" else self.itemsize
+        if isinstance(value, Tensor):
+            t, offset = value, 0
+        elif type(value) is tuple:
+            t, offset = value
+        else:
             return value
-        t, offset = value if isinstance(value, tuple) else (value, 0)
         item = 8 if t.dtype == "int" else self.itemsize
         key = id(base_of(t))
         place = self._places.get(key)
@@ -243,33 +250,19 @@ class Plan:
             start = _core.address(place[0]) + place[1]
         return offset * item + start if isinstance(offset, Dim) else start + offset * item
 
-    def _value(self, value: Any, step: Step) -> Any:
-        if value is None:
-            return 0
-        if isinstance(value, Tensor | tuple):
-            return self._address(value)
-        if isinstance(value, str):
-            return 8 if step.writes[0].dtype == "int" else self.itemsize
-        if isinstance(value, list):
-            return [self._value(v, step) for v in value] if any(isinstance(v, Tensor) for v in value) else value
-        if isinstance(value, dict):
-            return {k: self._value(v, step) for k, v in value.items()}
-        return value
-
-    def _record(self, step: Step, pieces: int, barrier: bool) -> tuple[Any, ...]:
-        fields = {k: self._value(v, step) for k, v in step.fields.items()}
-        return (step.op, fields, step.units, step.grain, pieces, step.single, barrier, step.update)
-
     # ---- cost ----
-    def _estimate(self, step: Step, batch: int | None = None) -> float:
-        b = self.capacity if batch is None else batch
-        moved = sum(self._bytes(t, b) for t in (*step.reads, *step.writes))
+    def _moved(self, step: Step, batch: int) -> int:
+        return sum([self._bytes(t, batch) for t in (*step.reads, *step.writes)])
+
+    def _estimate(self, step: Step, moved: int, batch: int) -> float:
         rate = FLOPS.get(_core.kernel_isa(), 1e10) / (1 if self.itemsize == 4 else 2)
-        return RECORD + max(size_at(step.flops, b) / rate, moved / BYTES)
+        return RECORD + max(size_at(step.flops, batch) / rate, moved / BYTES)
 
     def threads_for(self, batch: int, steps: int = 1) -> int:
         """The team size of the least estimated time for ``steps`` steps of ``batch`` rows in one call."""
-        seconds = self.seconds if batch == self.capacity else [self._estimate(s, batch) for s in self.steps]
+        seconds = self.seconds
+        if batch != self.capacity:
+            seconds = [self._estimate(s, self._moved(s, batch), batch) for s in self.steps]
         alone = sum(seconds)
         if alone * min(steps, 100) < 2 * REGION or alone < 5e-6:
             return 1
@@ -310,12 +303,12 @@ class Plan:
             f"{'op':<24}{'output':<20}{'bytes':>10} {'split':<8}{'est. us':>8}  from",
         ]
         for step, barrier in zip(self.steps, self.barriers, strict=True):
-            moved = sum(self._bytes(t, b) for t in (*step.reads, *step.writes))
+            moved = self._moved(step, b)
             out = ", ".join(_shape_text(t.shape) for t in step.writes) or "-"
             split = "one" if step.single else str(step.units)
             name = ("| " if barrier else "  ") + step.op
             code = f" [{' '.join(step.code)}]" if step.code else ""
-            time = self._estimate(step, b) * 1e6
+            time = self._estimate(step, moved, b) * 1e6
             lines.append(f"{name:<24}{out:<20}{moved:>10} {split:<8}{time:>8.2f}  {step.scope}{code}".rstrip())
         memory = self.memory
         lines.append(
@@ -325,16 +318,10 @@ class Plan:
         return "\n".join(lines)
 
 
-Access = tuple[int, int, bool, object]  # first byte, end, whether written, the split by which threads own it
-
-
 def _clash(mine: Access, others: Sequence[Access]) -> bool:
-    """Whether another thread may have touched these bytes, one of the two writing."""
-    start, end, write, part = mine
-    for a, b, wrote, split in others:
-        if a < end and start < b and (write or wrote) and (part is None or part != split):
-            return True
-    return False
+    """Whether another thread may have touched these bytes."""
+    start, end, part = mine
+    return any(a < end and start < b and (part is None or part != split) for a, b, split in others)
 
 
 def _shape_text(shape: Sequence[Size]) -> str:

@@ -113,49 +113,33 @@ class Module:
     """
 
     dtype: str = "float32"
+    metadata: dict[str, str]  # free text kept in the model's file
     _config: tuple[tuple[Any, ...], dict[str, Any]]
+    _own: dict[str, Parameter]
+    _pools: dict[Any, Any]
+    _path: str = ""
+    _store: Store | None = None
+    _input: tuple[Shape, ...] | None = None
+    _output: tuple[Shape, ...] = ()
+    _version: int = -1
+    _seed: int = 0
+    _changes: int = 0
+    _structure: tuple[tuple[str, int, int], ...] = ()
+    _traced: tuple[Graph, list[Tensor], list[Tensor]] | None = None
+    _quick: _core.Quick | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Module:
         self = super().__new__(cls)
-        self.__dict__.update(
-            _config=(args, kwargs),
-            _own={},
-            _path="",
-            _store=None,
-            _input=None,
-            _output=(),
-            _pools={},
-            _quick=None,
-            _version=-1,
-            _seed=0,
-            _changes=0,
-            _structure=(),
-            _traced=None,
-        )
-        self.__dict__["metadata"] = {}
+        self.__dict__.update(_config=(args, kwargs), _own={}, _pools={}, metadata={})
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: all but the plans, which are made anew."""
         return {**self.__dict__, "_pools": {}, "_quick": None, "_traced": None}
 
-    metadata: dict[str, str]  # free text kept in the model's file
-    _own: dict[str, Parameter]
-    _path: str
-    _store: Store | None
-    _input: tuple[Shape, ...] | None
-    _output: tuple[Shape, ...]
-    _pools: dict[Any, Any]
-    _version: int
-    _seed: int
-    _changes: int
-    _structure: tuple[tuple[str, int, int], ...]
-    _traced: tuple[Graph, list[Tensor], list[Tensor]] | None
-    _quick: _core.Quick | None
-
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name != "metadata":  # a layer or an option may have been exchanged
-            self.__dict__["_changes"] += 1
+            self.__dict__["_changes"] = self._changes + 1
             _core.new_version()
         super().__setattr__(name, value)
 
@@ -322,9 +306,7 @@ class Module:
     def _fill(self, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...], seed: int) -> None:
         """Draws the arrays that are missing; buffers for all."""
         named = self._named()
-        values = {
-            k: p.value(Draw(seed, i)).astype(self.dtype) for i, (k, p) in enumerate(named.items()) if p.data is None
-        }
+        values = {k: p.value(Draw(seed, i)) for i, (k, p) in enumerate(named.items()) if p.data is None}
         for k, value in values.items():
             named[k].data = value
         self._input, self._output, self._seed = inputs, outputs, seed
