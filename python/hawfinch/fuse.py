@@ -36,7 +36,7 @@ def live_nodes(graph: Graph, outputs: Iterable[Tensor]) -> list[Node]:
     live = {t.node for t in outputs}
     for node in reversed(graph.nodes):
         if node in live:
-            live.update(t.node for t in node.inputs)
+            live.update([t.node for t in node.inputs])
     return [n for n in graph.nodes if n in live]
 
 
@@ -99,7 +99,7 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
 
     def moved(node: Node) -> Node:
         """A node like this one over the new graph's tensors, but not part of it."""
-        return Node(node.op, tuple([to[id(t)] for t in node.inputs]), node.attrs, -1, node.scope)
+        return Node(node.op, tuple([to[id(t)] for t in node.inputs]), node.attrs, -1, node.scope, node)
 
     def replay(node: Node) -> None:
         if id(node.outputs[0]) in to:
@@ -129,7 +129,7 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
             if node.op is NORMALIZE:
                 made = (expand_normalize(moved(node)),)
             else:
-                made = new.add(node.op, tuple(inputs), node.attrs).outputs
+                made = new.add(node.op, tuple(inputs), node.attrs, node).outputs
             for old, fresh in zip(node.outputs, made, strict=True):
                 to[id(old)] = fresh
 

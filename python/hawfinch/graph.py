@@ -208,9 +208,14 @@ class Node:
 
     __slots__ = ("attrs", "index", "inputs", "op", "outputs", "scope")
 
-    def __init__(self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any], index: int, scope: str):
+    def __init__(
+        self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any], index: int, scope: str,
+        like: Node | None = None,
+    ):  # fmt: skip
+        """like: a node whose outputs are of the same shapes and dtypes; by default they are inferred."""
         self.op, self.inputs, self.attrs, self.index, self.scope = op, inputs, attrs, index, scope
-        self.outputs = tuple(Tensor(self, i, s, t) for i, (s, t) in enumerate(op.infer(*inputs, **attrs)))
+        results = [(t.shape, t.dtype) for t in like.outputs] if like is not None else op.infer(*inputs, **attrs)
+        self.outputs = tuple([Tensor(self, i, s, t) for i, (s, t) in enumerate(results)])
 
 
 class Graph:
@@ -228,11 +233,11 @@ class Graph:
         ] = {}  # arrays met in the trace; held, so that their ids stay theirs
         self._seen: dict[Any, Node] = {}
 
-    def add(self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Node:
-        key = (op.name, tuple(map(id, inputs)), tuple(attrs.items()))
+    def add(self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any], like: Node | None = None) -> Node:
+        key = (op, inputs, *attrs.items())
         node = self._seen.get(key)
         if node is None:
-            node = self._seen[key] = Node(op, inputs, attrs, len(self.nodes), self.scope)
+            node = self._seen[key] = Node(op, inputs, attrs, len(self.nodes), self.scope, like)
             self.nodes.append(node)
         return node
 

@@ -18,8 +18,10 @@ Grad = Callable[..., tuple[Any, ...]]
 
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """NumPy's rule: right-aligned, sizes equal or 1."""
+    if shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     out: list[Size] = []
-    for axis in range(max(map(len, shapes), default=0)):
+    for axis in range(max(map(len, shapes))):
         sizes = [s[-1 - axis] for s in shapes if axis < len(s)]
         wide = [s for s in sizes if s != 1]
         if any(s != wide[0] for s in wide):
