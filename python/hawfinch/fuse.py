@@ -88,65 +88,71 @@ def _contract(nodes: Sequence[Node], outputs: Sequence[Tensor]) -> None:
                 break
 
 
-def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, Tensor]]:
-    """A new graph of the live nodes only, with node-level rewriting done; and old tensor id -> new tensor."""
-    nodes = live_nodes(graph, outputs)
-    pairs = _cross_entropy_pairs(nodes)
-    paired_grads = set(pairs.values())
-    new = Graph(training=graph.training)
-    new.n_streams = graph.n_streams
-    to: dict[int, Tensor] = {}
+class _Rewrite:
+    """Replays nodes into a new graph; ``to``: id of an old tensor -> new tensor."""
 
-    def moved(node: Node) -> Node:
+    def __init__(self, graph: Graph, nodes: Sequence[Node]):
+        self.graph = Graph(training=graph.training)
+        self.graph.n_streams = graph.n_streams
+        self.to: dict[int, Tensor] = {}
+        self.pairs = _cross_entropy_pairs(nodes)
+        self.losses = {grad: loss for loss, grad in self.pairs.items()}
+
+    def _moved(self, node: Node) -> Node:
         """A node like this one over the new graph's tensors, but not part of it."""
-        return Node(node.op, tuple([to[id(t)] for t in node.inputs]), node.attrs, -1, node.scope, node)
+        inputs = tuple([self.to[id(t)] for t in node.inputs])
+        return Node(node.op, inputs, node.attrs, -1, node.scope, node)
 
-    def replay(node: Node) -> None:
-        if id(node.outputs[0]) in to:
-            return
-        new.scope = node.scope
-        if node in pairs:  # what the gradient needs besides the logits comes before the loss now
-            grad = pairs[node]
+    def node(self, node: Node) -> None:
+        """The node after all that it needs. Depth first without recursion: nets can be hundreds of layers deep."""
+        stack = [node]
+        while stack:
+            top = stack[-1]
+            waiting = [t.node for t in top.inputs if id(t) not in self.to]
+            if waiting:
+                stack.extend(waiting)
+            elif id(stack.pop().outputs[0]) not in self.to:
+                self._replay(top)
+
+    def _replay(self, node: Node) -> None:
+        to = self.to
+        self.graph.scope = node.scope
+        if node in self.pairs:  # what the gradient needs besides the logits comes before the loss now
+            grad = self.pairs[node]
             x, target, dloss = grad.inputs
             if dloss.node.op is COPY and numel(dloss.node.inputs[0].shape) == 1:  # one number for every row
                 dloss = dloss.node.inputs[0]
-            replay_with_inputs(dloss.node)
+            self.node(dloss.node)
             ins = tuple(to[id(t)] for t in (x, target, dloss))
-            both = new.add(CROSS_ENTROPY_BOTH, ins, node.attrs)
+            both = self.graph.add(CROSS_ENTROPY_BOTH, ins, node.attrs)
             to[id(node.outputs[0])], to[id(grad.outputs[0])] = both.outputs
-        elif node in paired_grads:
-            replay_with_inputs(next(k for k, v in pairs.items() if v is node))
+        elif node in self.losses:
+            self.node(self.losses[node])
         elif (norm := normalize_under_relu(node.outputs[0])) is not None:
-            again = expand_again(moved(norm))
+            again = expand_again(self._moved(norm))
             to[id(node.outputs[0])] = apply(RELU_MASK, to[id(node.inputs[0])], again)
+        elif node.op is NORMALIZE:
+            to[id(node.outputs[0])] = expand_normalize(self._moved(node))
         else:
             inputs = [to[id(t)] for t in node.inputs]
             norm = normalize_under_relu(node.inputs[0]) if node.op is NORM_GRAD else None
             if norm is not None and norm.inputs[0] is node.inputs[1]:
-                _, _, _, gamma, beta = moved(norm).inputs
+                _, _, _, gamma, beta = self._moved(norm).inputs
                 inputs = [to[id(node.inputs[0].node.inputs[0])], *inputs[1:], gamma * inputs[3], beta]
-            made: tuple[Tensor, ...]
-            if node.op is NORMALIZE:
-                made = (expand_normalize(moved(node)),)
-            else:
-                made = new.add(node.op, tuple(inputs), node.attrs, node).outputs
-            for old, fresh in zip(node.outputs, made, strict=True):
+            made = self.graph.add(node.op, tuple(inputs), node.attrs, node)
+            for old, fresh in zip(node.outputs, made.outputs, strict=True):
                 to[id(old)] = fresh
 
-    def replay_with_inputs(node: Node) -> None:
-        stack = [node]
-        while stack:  # depth first without recursion: nets can be hundreds of layers deep
-            top = stack[-1]
-            waiting = [t.node for t in top.inputs if id(t) not in to]
-            if waiting:
-                stack.extend(waiting)
-            else:
-                replay(stack.pop())
 
+def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, Tensor]]:
+    """A new graph of the live nodes only, with node-level rewriting done; and old tensor id -> new tensor."""
+    nodes = live_nodes(graph, outputs)
+    work = _Rewrite(graph, nodes)
+    new, to = work.graph, work.to
     with tracing(new):
         for node in nodes:
             if id(node.outputs[0]) not in to:
-                replay_with_inputs(node)
+                work.node(node)
     kept = [to[id(t)] for t in outputs]
     new.nodes = live_nodes(new, kept)
     _contract(new.nodes, kept)

@@ -233,6 +233,10 @@ class Graph:
         ] = {}  # arrays met in the trace; held, so that their ids stay theirs
         self._seen: dict[Any, Node] = {}
 
+    def __del__(self) -> None:
+        for node in self._seen.values():  # nodes and their outputs would keep each other until a cyclic collection
+            node.outputs = ()
+
     def add(self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any], like: Node | None = None) -> Node:
         key = (op, inputs, *attrs.items())
         node = self._seen.get(key)

@@ -86,7 +86,8 @@ def _reduce(kind: str, x: Any, axis: int | Sequence[int] | None, keepdims: bool)
             first -= 1
         y = apply(REDUCE, y, kind=kind, first=first, last=last)
         chosen = [a for a in chosen if a < first]
-    return reshape(y, kept if keepdims else out) if axis is not None or keepdims else y
+    wanted = kept if keepdims else out
+    return y if tuple(y.shape) == wanted else reshape(y, wanted)
 
 
 def sum(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:

@@ -327,7 +327,8 @@ def sum_to(g: Tensor, shape: Shape) -> Tensor:
         return g
     lead = len(g.shape) - len(shape)
     axes = [i for i in range(len(g.shape)) if i < lead or (shape[i - lead] == 1 and g.shape[i] != 1)]
-    return reshape(sum_(g, tuple(axes)), shape) if axes else reshape(g, shape)
+    y = sum_(g, tuple(axes)) if axes else g
+    return y if y.shape == shape else reshape(y, shape)
 
 
 # ---- sizes and integers ----
