@@ -317,13 +317,12 @@ cdef class Plan:
         if kind == HF_KIND_REAL:
             (<double *>target)[0] = given
             return
-        if type(given) is int:
-            (<int64_t *>target)[0] = given
-            return
-        if type(given).__name__ != "Dim":
+        if type(given) is not int and type(given).__name__ != "Dim":
             given = value(given, step)
         name = type(given).__name__
-        if name == "Dim":
+        if type(given) is int:
+            (<int64_t *>target)[0] = given
+        elif name == "Dim":
             patches.append((<size_t>target, given.per_row, given.fixed))
         elif name == "Source":
             if given.number >= 8:

@@ -64,8 +64,8 @@ def _cross_entropy_pairs(nodes: Sequence[Node]) -> dict[Node, Node]:
     return pairs
 
 
-def _contract(nodes: Sequence[Node], outputs: Sequence[Tensor]) -> None:
-    """A product that only a sum reads becomes part of it: rounded once, and one instruction less.
+def _contract(nodes: Sequence[Node], outputs: Sequence[Tensor]) -> list[Node]:
+    """The nodes that are left when a product that only a sum reads is part of it: rounded once, an instruction less.
 
     By the graph alone, whatever the programs will be; so the bits don't depend on how nodes are grouped.
     """
@@ -74,6 +74,7 @@ def _contract(nodes: Sequence[Node], outputs: Sequence[Tensor]) -> None:
         for t in n.inputs:
             readers[t.node] = readers.get(t.node, 0) + 1
     kept = {t.node for t in outputs}
+    absorbed = set()
     for n in nodes:
         if n.op is not ADD and n.op is not SUB:
             continue
@@ -85,7 +86,9 @@ def _contract(nodes: Sequence[Node], outputs: Sequence[Tensor]) -> None:
                     a, b = b, a
                 n.op = FMA if n.op is ADD else FMS if i == 0 else FNMA
                 n.inputs = (a, b, n.inputs[1 - i])
+                absorbed.add(m)
                 break
+    return [n for n in nodes if n not in absorbed]
 
 
 class _Rewrite:
@@ -154,9 +157,7 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
             if id(node.outputs[0]) not in to:
                 work.node(node)
     kept = [to[id(t)] for t in outputs]
-    new.nodes = live_nodes(new, kept)
-    _contract(new.nodes, kept)
-    new.nodes = live_nodes(new, kept)
+    new.nodes = _contract(live_nodes(new, kept), kept)
     for i, n in enumerate(new.nodes):
         n.index = i
     return new, to

@@ -215,7 +215,7 @@ class Node:
         """like: a node whose outputs are of the same shapes and dtypes; by default they are inferred."""
         self.op, self.inputs, self.attrs, self.index, self.scope = op, inputs, attrs, index, scope
         results = [(t.shape, t.dtype) for t in like.outputs] if like is not None else op.infer(*inputs, **attrs)
-        self.outputs = tuple([Tensor(self, i, s, t) for i, (s, t) in enumerate(results)])
+        self.outputs: tuple[Tensor, ...] = tuple([Tensor(self, i, s, t) for i, (s, t) in enumerate(results)])
 
 
 class Graph:

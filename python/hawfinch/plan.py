@@ -321,7 +321,7 @@ class Plan:
 def _clash(mine: Access, others: Sequence[Access]) -> bool:
     """Whether another thread may have touched these bytes."""
     start, end, part = mine
-    return any(a < end and start < b and (part is None or part != split) for a, b, split in others)
+    return any([part is None or part != split for a, b, split in others if a < end and start < b])
 
 
 def _shape_text(shape: Sequence[Size]) -> str:

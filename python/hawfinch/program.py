@@ -23,13 +23,8 @@ SWAPPED = {
 
 def operands(nodes: Sequence[Node]) -> list[Tensor]:
     """Tensors that the group reads from memory, in order of first use."""
-    inside = {id(t) for n in nodes for t in n.outputs}
-    seen: dict[int, Tensor] = {}
-    for n in nodes:
-        for t in n.inputs:
-            if id(t) not in inside and t.node.op is not SCALAR:
-                seen.setdefault(id(t), t)
-    return list(seen.values())
+    inside = {t for n in nodes for t in n.outputs}
+    return list(dict.fromkeys([t for n in nodes for t in n.inputs if t not in inside and t.node.op is not SCALAR]))
 
 
 class Program:
@@ -44,27 +39,27 @@ class Program:
         self.last_read: dict[int, int] = {}  # input register -> position of its last use
         self.written: dict[int, int] = {}  # output number -> position where it is written
         self._free = list(range(TEMP0 + MAX_TEMP - 1, TEMP0 - 1, -1))
-        self.reg = {id(t): i for i, t in enumerate(self.inputs)}
-        last_use = {id(t): i for i, n in enumerate(nodes) for t in n.inputs}
-        out_reg = {id(t): OUT0 + j for j, t in enumerate(self.outputs)}
+        self.reg = {t: i for i, t in enumerate(self.inputs)}
+        last_use = {t: i for i, n in enumerate(nodes) for t in n.inputs}
+        out_reg = {t: OUT0 + j for j, t in enumerate(self.outputs)}
         for i, node in enumerate(nodes):
             y = node.outputs[0]
             temps = self._emit_operands(node)
-            for t in {id(t): t for t in node.inputs}.values():
-                r = self.reg.get(id(t), -1)
-                if r >= TEMP0 and last_use[id(t)] == i:
+            for t in dict.fromkeys(node.inputs):
+                r = self.reg.get(t, -1)
+                if r >= TEMP0 and last_use[t] == i:
                     self._free.append(r)
-            dst = out_reg[id(y)] if id(y) in out_reg else self._free.pop()
+            dst = out_reg[y] if y in out_reg else self._free.pop()
             self._instruction(node, temps, dst)
-            self.reg[id(y)] = dst
-            if id(y) in out_reg:
+            self.reg[y] = dst
+            if y in out_reg:
                 self.written[dst - OUT0] = len(self.code) - 1
 
     def _emit_operands(self, node: Node) -> list[int | float]:
         """Registers of a node's inputs; numbers stay numbers where an immediate form exists."""
         values = [t.node.attrs["value"] if t.node.op is SCALAR else None for t in node.inputs]
         regs: list[int | float] = [
-            self.reg[id(t)] if v is None else float(v) for t, v in zip(node.inputs, values, strict=True)
+            self.reg[t] if v is None else float(v) for t, v in zip(node.inputs, values, strict=True)
         ]
         name = node.op.name
         numbers = [i for i, v in enumerate(values) if v is not None]
@@ -93,7 +88,7 @@ class Program:
             name, imm, regs = name + "_b", regs[1], [regs[0], 0, regs[2]]
         if name == "dropout":
             imm = node.attrs["p"]
-        self._add(name, dst, *(int(r) for r in regs), imm=imm, stream=node.attrs.get("stream", 0))
+        self._add(name, dst, *map(int, regs), imm=imm, stream=node.attrs.get("stream", 0))
 
     def _add(self, name: str, dst: int, *regs: int, imm: float = 0.0, stream: int = 0) -> None:
         for r in regs:

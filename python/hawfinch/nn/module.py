@@ -208,10 +208,9 @@ class Module:
                 continue
             if isinstance(value, Module):
                 yield name, value
-            elif isinstance(value, list | tuple):
-                yield from ((f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Module))
-            elif isinstance(value, dict):
-                yield from ((f"{name}.{k}", v) for k, v in value.items() if isinstance(v, Module))
+            elif isinstance(value, (list, tuple, dict)):
+                items = value.items() if isinstance(value, dict) else enumerate(value)
+                yield from [(f"{name}.{k}", v) for k, v in items if isinstance(v, Module)]
 
     def modules(self, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:
         """This module and all below it, each once, with its path."""
@@ -222,9 +221,6 @@ class Module:
         yield path, self
         for name, child in self.children():
             yield from child.modules(f"{path}.{name}" if path else name, seen)
-
-    def _named(self) -> dict[str, Parameter]:
-        return {(f"{path}.{n}" if path else n): p for path, m in self.modules() for n, p in m._own.items()}
 
     # ---- build ----
     def trace(self, graph: Graph, inputs: Sequence[Shape]) -> tuple[list[Tensor], list[Tensor]]:
@@ -243,7 +239,7 @@ class Module:
     def training_trace(self) -> tuple[Graph, list[Tensor], list[Tensor]]:
         """A graph of the forward pass in training mode, its inputs and outputs: the first time that of ``build``."""
         traced, self._traced = self._traced, None
-        if traced is not None and self._structure == self._changed():
+        if traced is not None and self._structure == self._survey()[1]:
             return traced
         assert self._input is not None
         graph = Graph(training=True)
@@ -305,21 +301,23 @@ class Module:
 
     def _fill(self, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...], seed: int) -> None:
         """Draws the arrays that are missing; buffers for all."""
-        named = self._named()
+        named, structure = self._survey()
         values = {k: p.value(Draw(seed, i)) for i, (k, p) in enumerate(named.items()) if p.data is None}
         for k, value in values.items():
             named[k].data = value
         self._input, self._output, self._seed = inputs, outputs, seed
         self._store = Store(named, self.dtype)
-        self._structure = self._changed()
+        self._structure = structure
         self._traced = None
         self._pools.clear()
         self._quick = None
         self._version = _core.version()
 
-    def _changed(self) -> tuple[tuple[str, int, int], ...]:
-        """Differs when a layer has been exchanged or an option of one has been set."""
-        return tuple((path, id(m), m._changes) for path, m in self.modules())
+    def _survey(self) -> tuple[dict[str, Parameter], tuple[tuple[str, int, int], ...]]:
+        """Arrays by name, and what differs when a layer has been exchanged or an option of one has been set."""
+        modules = list(self.modules())
+        named = {(f"{path}.{n}" if path else n): p for path, m in modules for n, p in m._own.items()}
+        return named, tuple([(path, id(m), m._changes) for path, m in modules])
 
     def store(self, *, look: bool = False) -> Store:
         """The buffers; made anew when a parameter has moved to another model's buffer, or a layer was exchanged.
@@ -329,8 +327,8 @@ class Module:
         if self._store is None:
             raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
         if look or self._version != _core.version():
-            named = self._named()
-            if self._structure != self._changed():
+            named, structure = self._survey()
+            if self._structure != structure:
                 assert self._input is not None
                 self._make(self._input, self._seed)
             elif not self._store.owns(named):
