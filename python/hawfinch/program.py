@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _core
 from .errors import ShapeError
-from .graph import SCALAR, Dim, Node, Shape, Size, Tensor, numel
+from .graph import SCALAR, Dim, Node, Shape, Size, Tensor, numel, times
 from .steps import Step
 
 MAX_IN, MAX_OUT, MAX_CODE, MAX_TEMP = 8, 4, 32, 12
@@ -111,7 +111,7 @@ def _collapse(domain: Shape, strides: list[list[Size]]) -> tuple[list[Size], lis
         if domain[axis] == 1:
             continue
         if dims and all(_same(k[-1], s[axis], domain[axis]) for k, s in zip(kept, strides, strict=True)):
-            dims[-1] = numel((dims[-1], domain[axis]))
+            dims[-1] = times(dims[-1], domain[axis])
             for k, s in zip(kept, strides, strict=True):
                 k[-1] = s[axis]
         else:
@@ -122,7 +122,7 @@ def _collapse(domain: Shape, strides: list[list[Size]]) -> tuple[list[Size], lis
 
 
 def _same(outer: Size, inner: Size, size: Size) -> bool:
-    return outer == (inner * size if isinstance(inner, int) and isinstance(size, int) else numel((inner, size)))
+    return outer == times(inner, size)
 
 
 def broadcast_strides(shape: Shape, domain: Shape) -> list[Size]:
@@ -131,7 +131,7 @@ def broadcast_strides(shape: Shape, domain: Shape) -> list[Size]:
     n: Size = 1
     for s in reversed(shape):
         strides.append(0 if s == 1 else n)
-        n = numel((n, s))
+        n = times(n, s)
     return [0] * (len(domain) - len(shape)) + strides[::-1]
 
 
@@ -171,7 +171,7 @@ def ewise_step(program: Program, domain: Shape, scope: str = "") -> Step:
     rows: Size = domain[0] if domain else 1
     return Step(
         "ewise", ewise_fields(program, domain, writes), writes, reads, units=rows, local=(*writes, *local), scope=scope,
-        flops=numel((numel(domain), len(program.code))), in_place=in_place, code=tuple(program.names),
+        flops=numel(domain) * len(program.code), in_place=in_place, code=tuple(program.names),
         single=isinstance(rows, int) and rows == 1,
     )  # fmt: skip
 

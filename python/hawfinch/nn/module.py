@@ -59,28 +59,33 @@ class Parameter:
 
 
 class Store:
-    """The buffers of a built model: trainable parameters, and state."""
+    """The buffers of a built model: trainable parameters, and state. Arrays that are missing are drawn."""
 
-    def __init__(self, named: dict[str, Parameter], dtype: str):
+    def __init__(self, named: dict[str, Parameter], dtype: str, seed: int):
         self.dtype = dtype
         self.trainable = {k: p for k, p in named.items() if p.trainable}
         self.state = {k: p for k, p in named.items() if not p.trainable}
-        self.params = self._home(self.trainable)
-        self.buffers = self._home(self.state)
+        draws = {k: Draw(seed, i) for i, k in enumerate(named)}
+        homes: list[tuple[Parameter, Array, int]] = []
+        self.params = self._buffer(self.trainable, draws, homes)
+        self.buffers = self._buffer(self.state, draws, homes)
+        _core.new_version()
+        for p, view, offset in homes:
+            p.data, p.offset = view, offset
 
-    def _home(self, group: dict[str, Parameter]) -> Array:
-        """Moves every array of the group into one new buffer."""
+    def _buffer(
+        self, group: dict[str, Parameter], draws: dict[str, Draw], homes: list[tuple[Parameter, Array, int]]
+    ) -> Array:
+        """One buffer with the values of the group; appends (parameter, its view of the buffer, offset) to homes."""
         size = sum(-(-math.prod(p.shape) // PAD) * PAD for p in group.values())
         itemsize = np.dtype(self.dtype).itemsize
         flat = aligned_zeros(size * itemsize).view(self.dtype)
-        _core.new_version()
         at = 0
-        for p in group.values():
+        for k, p in group.items():
             n = math.prod(p.shape)
             view = flat[at : at + n].reshape(p.shape)
-            if p.data is not None:
-                view[...] = p.data
-            p.data, p.offset = view, at
+            view[...] = p.value(draws[k]) if p.data is None else p.data
+            homes.append((p, view, at))
             at += -(-n // PAD) * PAD
         return flat
 
@@ -302,12 +307,8 @@ class Module:
     def _fill(self, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...], seed: int) -> None:
         """Draws the arrays that are missing; buffers for all."""
         named, structure = self._survey()
-        values = {k: p.value(Draw(seed, i)) for i, (k, p) in enumerate(named.items()) if p.data is None}
-        for k, value in values.items():
-            named[k].data = value
-        self._input, self._output, self._seed = inputs, outputs, seed
-        self._store = Store(named, self.dtype)
-        self._structure = structure
+        self._store = Store(named, self.dtype, seed)
+        self._input, self._output, self._seed, self._structure = inputs, outputs, seed, structure
         self._traced = None
         self._pools.clear()
         self._quick = None
@@ -332,7 +333,7 @@ class Module:
                 assert self._input is not None
                 self._make(self._input, self._seed)
             elif not self._store.owns(named):
-                self._store = Store(named, self.dtype)
+                self._store = Store(named, self.dtype, self._seed)
                 self._pools.clear()
             self.__dict__["_version"] = _core.version()
         return self._store

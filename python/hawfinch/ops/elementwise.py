@@ -150,17 +150,15 @@ def _repeated(x: Any, other: Any) -> Any:
 
 def _binary(op: Op, doc: str, name: str | None = None, neutral: float | None = None) -> Callable[[Any, Any], Tensor]:
     def function(a: Any, b: Any) -> Tensor:
-        if current_graph() is not None:
-            a = _repeated(a, b)
-            b = _repeated(b, a)
-        if neutral is not None and current_graph() is not None:  # x * 1 is x: gradient rules multiply by one a lot
-            for x, other in ((a, b), (b, a)):
-                value = other if isinstance(other, int | float) else None
-                if isinstance(other, Tensor):
-                    value = scalar_value(other)
-                commutes = op in (ADD, MUL) or x is a
-                if value == neutral and commutes and isinstance(x, Tensor) and x.dtype == "real":
-                    return x
+        if current_graph() is None:
+            return apply(op, a, b)
+        a = _repeated(a, b)
+        b = _repeated(b, a)
+        for x, other in ((a, b), (b, a)):  # x * 1 is x: gradient rules multiply by one a lot
+            value = scalar_value(other) if isinstance(other, Tensor) else other
+            is_neutral = isinstance(value, (int, float)) and value == neutral and (x is a or op in (ADD, MUL))
+            if is_neutral and isinstance(x, Tensor) and x.dtype == "real":
+                return x
         return apply(op, a, b)
 
     function.__name__ = function.__qualname__ = name or op.name
