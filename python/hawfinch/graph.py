@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -196,6 +197,7 @@ class Tensor:
         return ops().mean(self, axis, keepdims)
 
 
+@functools.cache
 def ops() -> Any:
     """The ops package, late: it imports this module."""
     from . import ops as module
@@ -214,8 +216,11 @@ class Node:
     ):  # fmt: skip
         """like: a node whose outputs are of the same shapes and dtypes; by default they are inferred."""
         self.op, self.inputs, self.attrs, self.index, self.scope = op, inputs, attrs, index, scope
-        results = [(t.shape, t.dtype) for t in like.outputs] if like is not None else op.infer(*inputs, **attrs)
-        self.outputs: tuple[Tensor, ...] = tuple([Tensor(self, i, s, t) for i, (s, t) in enumerate(results)])
+        if like is None:
+            outputs = [Tensor(self, i, s, t) for i, (s, t) in enumerate(op.infer(*inputs, **attrs))]
+        else:
+            outputs = [Tensor(self, t.index, t.shape, t.dtype) for t in like.outputs]
+        self.outputs: tuple[Tensor, ...] = tuple(outputs)
 
 
 class Graph:

@@ -40,12 +40,10 @@ def _define(name: str, grad: Grad | None, dtype: str = "real") -> Op:
         return [(broadcast_shapes(*[t.shape for t in inputs]), dtype)]
 
     def rule(node: Any, g: Tensor) -> list[Tensor | None]:
-        from .shape import sum_to
-
         assert grad is not None
         parts = grad(g, node.outputs[0], *node.inputs, **node.attrs)
         return [
-            None if p is None or x.node.op is SCALAR else sum_to(p, x.shape)
+            None if p is None or x.node.op is SCALAR else p if p.shape == x.shape else _sum_to(p, x.shape)
             for p, x in zip(parts, node.inputs, strict=True)
         ]
 
