@@ -48,7 +48,7 @@ def test_import_starts_no_threads_and_writes_no_environment() -> None:
     code = """
 import os, sys, warnings
 import numpy
-before, threads = dict(os.environ), len(os.listdir("/proc/self/task"))
+before, threads, modules = dict(os.environ), len(os.listdir("/proc/self/task")), set(sys.modules)
 import ctypes
 getenv = ctypes.CDLL(None).getenv
 getenv.restype = ctypes.c_char_p
@@ -59,8 +59,23 @@ assert dict(os.environ) == before
 assert [getenv(n) for n in names] == c_before
 assert len(os.listdir("/proc/self/task")) == threads
 assert not [m for m in sys.modules if m.split(".")[0] in ("matplotlib", "tqdm", "multiprocessing", "sklearn", "torch")]
+slow = {"argparse", "dataclasses", "difflib", "hashlib", "json", "secrets", "numpy.ma", "numpy.typing"}
+assert not slow & (set(sys.modules) - modules)
+hawfinch.Trainer(hawfinch.Sequential(hawfinch.Linear(2)), "mse").step(numpy.ones((4, 3)), numpy.ones((4, 2)))
+assert not slow & (set(sys.modules) - modules)
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], timeout=60, check=True)
+
+
+def test_compiling_leaves_nothing_to_the_cyclic_collector() -> None:
+    run("""
+gc.disable()
+gc.collect()
+trainer = hf.Trainer(net(8, 6, 2), "softmax_cross_entropy")
+trainer.step(x, y)
+hf.value_and_grad(lambda w: hf.ops.mean(hf.ops.softmax(x @ w) ** 2))(np.ones((32, 2)))
+assert gc.collect() == 0
+""")
 
 
 def test_small_models_start_no_threads() -> None:

@@ -102,9 +102,10 @@ class _Rewrite:
         self.losses = {grad: loss for loss, grad in self.pairs.items()}
 
     def _moved(self, node: Node) -> Node:
-        """A node like this one over the new graph's tensors, but not part of it."""
-        inputs = tuple([self.to[id(t)] for t in node.inputs])
-        return Node(node.op, inputs, node.attrs, -1, node.scope, node)
+        """A node like this one over the new graph's tensors, but not part of it and without outputs."""
+        moved = Node(node.op, tuple([self.to[id(t)] for t in node.inputs]), node.attrs, -1, node.scope, node)
+        moved.outputs = ()
+        return moved
 
     def node(self, node: Node) -> None:
         """The node after all that it needs. Depth first without recursion: nets can be hundreds of layers deep."""
@@ -167,7 +168,7 @@ class _Groups:
     """Which elementwise nodes run as one program."""
 
     def __init__(self, graph: Graph, outputs: Sequence[Tensor]):
-        self.kept = {id(t) for t in outputs}
+        self.kept = set(outputs)
         self.consumers: dict[Node, list[Node]] = {n: [] for n in graph.nodes}
         for n in graph.nodes:
             for t in n.inputs:
@@ -187,7 +188,7 @@ class _Groups:
         for y, b in (n.inputs, n.inputs[::-1]):
             m = y.node
             if (
-                m.op.name == "matmul" and m not in self.bias and self.consumers[m] == [n] and id(y) not in self.kept
+                m.op.name == "matmul" and m not in self.bias and self.consumers[m] == [n] and y not in self.kept
                 and b.shape == y.shape[1:] and b.node.op.name in ("param", "state", "const")
             ):  # fmt: skip
                 self.bias[m], self.bias_adds[n] = (n, b), m
@@ -215,11 +216,7 @@ class _Groups:
 
     def outputs_of(self, group: Sequence[Node]) -> list[Tensor]:
         inside = set(group)
-        return [
-            m.outputs[0]
-            for m in group
-            if id(m.outputs[0]) in self.kept or any(c not in inside for c in self.consumers[m])
-        ]
+        return [m.outputs[0] for m in group if m.outputs[0] in self.kept or not inside.issuperset(self.consumers[m])]
 
 
 def _programs(groups: _Groups, group: list[Node]) -> list[tuple[list[Node], Program]]:
@@ -294,7 +291,7 @@ def fuse(graph: Graph, outputs: Sequence[Tensor]) -> list[Step]:
 def _only_matmuls(groups: _Groups, node: Node) -> bool:
     y = node.outputs[0]
     return (
-        id(y) not in groups.kept and y.ndim == 2 and all(c.op.name == "matmul" for c in groups.consumers[node])
+        y not in groups.kept and y.ndim == 2 and all(c.op.name == "matmul" for c in groups.consumers[node])
         and node.inputs[0].node.op is not SCALAR
     )  # fmt: skip
 
@@ -314,11 +311,10 @@ def _matmul_step(groups: _Groups, m: Node) -> Step:
 
 def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], groups: _Groups) -> Step:
     domain = y.shape
-    inside = set(group)
-    kept = id(y) in groups.kept or any(c not in inside for c in groups.consumers[y.node])
+    kept = y in groups.kept or not set(group).issuperset(groups.consumers[y.node])
     writes = list(program.outputs)
     if not kept:  # nobody else reads the product: it takes the memory of the program's last output
-        i = next(i for i, t in enumerate(program.inputs) if t is y)
+        i = program.inputs.index(y)
         for j, w in enumerate(writes):
             if program.last_read.get(i, -1) <= program.written[j]:
                 step.fields["y"] = w
@@ -326,13 +322,13 @@ def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], g
                 break
         else:
             kept = True
-    others = [t for t in program.inputs if t is not y and all(t is not w for w in writes)]
-    whole = {id(t) for t in step.reads} - {id(t) for t in step.local}  # the product reads all rows of these
+    others = [t for t in program.inputs if t is not y and t not in writes]
+    whole = set(step.reads).difference(step.local)  # the product reads all rows of these
     step.fields["epilogue"] = ewise_fields(program, domain, writes)
     step.writes = (*writes, y) if kept else tuple(writes)
     step.reads = (*step.reads, *others)
     if not step.fields["by_cols"]:
-        row_local = [t for t in others if t.ndim == len(domain) and t.shape[:1] == domain[:1] and id(t) not in whole]
+        row_local = [t for t in others if t.ndim == len(domain) and t.shape[:1] == domain[:1] and t not in whole]
         step.local = (*(t for t in step.local if t is not y), *step.writes, *row_local)
     step.code = tuple(program.names)
     return step
