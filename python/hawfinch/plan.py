@@ -208,18 +208,18 @@ class Plan:
             views = zip(reads + writes, (*step.reads, *step.writes), strict=True)
             whole = {base for base, t in views if t not in by_row}  # another view of it may be local
             mine = []
+            clash = False  # whether another thread may have touched these bytes, one of the two writing
             for t in {*reads, *writes}:
-                (buffer, start), n = places[t], nbytes[t]
+                (buffer, start), write = places[t], t in writes
+                end = start + nbytes[t]
                 part: object = None
                 if step.single:
                     part = "thread 0"
                 elif t not in whole:
-                    part = (step.units, step.grain, pieces, start, n)
-                mine.append((buffer, t in writes, (start, start + n, part)))
-            clash = any(
-                _clash(access, written.get(buffer, ())) or (write and _clash(access, read.get(buffer, ())))
-                for buffer, write, access in mine
-            )
+                    part = (step.units, step.grain, pieces, start, end)
+                mine.append((buffer, write, (start, end, part)))
+                others = written.get(buffer, []) + (read.get(buffer, []) if write else [])
+                clash = clash or any([part is None or part != p for a, b, p in others if a < end and start < b])
             flags.append(clash)
             if clash:
                 read, written = {}, {}
@@ -316,12 +316,6 @@ class Plan:
             f"activations {memory.activations}, workspace {memory.workspace} per thread"
         )
         return "\n".join(lines)
-
-
-def _clash(mine: Access, others: Sequence[Access]) -> bool:
-    """Whether another thread may have touched these bytes."""
-    start, end, part = mine
-    return any([part is None or part != split for a, b, split in others if a < end and start < b])
 
 
 def _shape_text(shape: Sequence[Size]) -> str:
