@@ -128,8 +128,8 @@ class Trainer:
         old = self.slots if self._optimized_by[0] == self.optimizer.op else {}
         self._optimized_by = (self.optimizer.op, self.optimizer.slots)
         self.slots = {name: aligned_zeros(nbytes).view(dtype) for name in self.optimizer.slots}
-        for name in self.slots.keys() & old.keys():
-            self.slots[name][...] = old[name]
+        for name, slot in self.slots.items():
+            slot[...] = old.get(name, 0)  # zeros too: a page that is read before it is written is mapped twice
         self._plans.clear()
         self._quick = None
         self._params = params
