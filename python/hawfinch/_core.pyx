@@ -295,23 +295,26 @@ cdef class Plan:
         free(self.dynamic_number)
 
     cdef _fill(self, char *args, dict known, dict fields, step, value, list patches, list dynamics):
-        cdef int64_t offset, count, k
+        cdef int64_t kind, offset, count, k
+        cdef list several
         for key, given in fields.items():
-            if key not in known:
+            found = known.get(key)
+            if found is None:
                 raise KeyError(f"op {step.op} has no field {key}")
-            kind, offset, count = known[key]
+            kind, offset, count = <tuple>found
             if kind == HF_KIND_EWISE:
                 if given:
                     self._fill(args + offset, FIELDS["ewise"], given, step, value, patches, dynamics)
             elif type(given) is list:
-                if len(given) > count:
-                    raise ValueError(f"op {step.op}: field {key} holds {count} values, got {len(given)}")
-                for k in range(len(given)):
-                    self._store(args + offset + 8 * k, kind, given[k], step, value, patches, dynamics)
+                several = given
+                if len(several) > count:
+                    raise ValueError(f"op {step.op}: field {key} holds {count} values, got {len(several)}")
+                for k in range(len(several)):
+                    self._store(args + offset + 8 * k, kind, several[k], step, value, patches, dynamics)
             else:
                 self._store(args + offset, kind, given, step, value, patches, dynamics)
 
-    cdef _store(self, char *target, int kind, given, step, value, list patches, list dynamics):
+    cdef _store(self, char *target, int64_t kind, given, step, value, list patches, list dynamics):
         if given is None:  # all is zero already
             return
         if kind == HF_KIND_REAL:

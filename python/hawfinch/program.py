@@ -57,6 +57,8 @@ class Program:
 
     def _emit_operands(self, node: Node) -> list[int | float]:
         """Registers of a node's inputs; numbers stay numbers where an immediate form exists."""
+        if not any([t.node.op is SCALAR for t in node.inputs]):
+            return [self.reg[t] for t in node.inputs]
         values = [t.node.attrs["value"] if t.node.op is SCALAR else None for t in node.inputs]
         regs: list[int | float] = [
             self.reg[t] if v is None else float(v) for t, v in zip(node.inputs, values, strict=True)
