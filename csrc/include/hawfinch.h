@@ -23,6 +23,7 @@ extern "C" {
 #define HF_ALIGN 64        /* bytes: every buffer of a plan starts on a cache line */
 #define HF_NORM_CHUNK 4096 /* elements per partial sum of grad_norm */
 #define HF_COL_BLOCK 64    /* columns per unit of a matmul that is split by columns */
+#define HF_PRODUCT_BYTES (1 << 20) /* at the end of the scratch: the rows of a product that an optimiser takes */
 
 typedef enum hf_dtype { HF_FLOAT32 = 0, HF_FLOAT64 = 1 } hf_dtype;
 
@@ -41,7 +42,7 @@ typedef enum hf_source_dtype {
   HF_SRC_BOOL
 } hf_source_dtype;
 
-typedef enum hf_reduce_kind { HF_SUM, HF_MEAN, HF_MAX, HF_MIN, HF_ARGMAX } hf_reduce_kind;
+typedef enum hf_reduce_kind { HF_SUM, HF_MEAN, HF_MAX, HF_MIN, HF_ARGMAX, HF_MAX_ABS } hf_reduce_kind;
 
 /* A user's array (rows, shape[0], shape[1], ...): strides in bytes, never written. */
 typedef struct hf_array {

@@ -73,7 +73,7 @@ cdef extern from "fields.h" nogil:
         HF_KIND_DIM
         HF_KIND_INT
         HF_KIND_REAL
-        HF_KIND_EWISE
+        HF_KIND_ARGS
     enum:
         HF_N_OPS
     ctypedef struct hf_field:
@@ -102,6 +102,7 @@ def _describe():
 
 
 OPS, FIELDS = _describe()
+OP_NAMES = list(OPS)
 INSTRUCTIONS = [hf_instr_names[i].decode() for i in range(hf_n_instr)]
 ISAS = [hf_isa_name(i).decode() for i in range(hf_isa_count())]
 
@@ -301,9 +302,9 @@ cdef class Plan:
             if key not in known:
                 raise KeyError(f"op {name} has no field {key}")
             kind, offset, count = known[key]
-            if kind == HF_KIND_EWISE:
+            if kind == HF_KIND_ARGS:
                 if value:
-                    self._fill(args + offset, FIELDS["ewise"], value, name, patches, dynamics)
+                    self._fill(args + offset, FIELDS[OP_NAMES[count]], value, name, patches, dynamics)
                 continue
             if type(value) is list:
                 if len(value) > count:

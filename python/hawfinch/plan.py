@@ -115,7 +115,7 @@ class Plan:
         ]
         self.barriers = self._find_barriers()
         self.max_threads = max_threads or _core.max_threads()
-        self.scratch_bytes = 1 << 20 if any(s.op.startswith("matmul") for s in self.steps) else ALIGN
+        self.scratch_bytes = max((_scratch(s) for s in self.steps), default=ALIGN)
         self.core = _core.Plan(
             [self._record(*r) for r in zip(self.steps, self.pieces, self.barriers, strict=True)],
             _core.kernel_isa(), dtype == "float64", self.scratch_bytes, self.max_threads, sum(self.seconds) > PIECE / 4,
@@ -337,6 +337,13 @@ def _clash(mine: Access, others: Sequence[Access]) -> bool:
         if a < end and start < b and (write or wrote) and (part is None or part != split):
             return True
     return False
+
+
+def _scratch(step: Step) -> int:
+    """Bytes of workspace that this step's kernel asks of a thread."""
+    if "product" in step.fields:  # HF_PRODUCT_BYTES, and what matmul takes
+        return 2 << 20
+    return 1 << 20 if step.op.startswith("matmul") else ALIGN
 
 
 def _shape_text(shape: Sequence[Size]) -> str:
