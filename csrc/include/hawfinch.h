@@ -79,6 +79,7 @@ typedef struct hf_record {
   hf_kernel kernel;
   const void *args;
   int64_t units;             /* work is units [0, units), shared between threads */
+  double done;               /* the part of a step up to and with this record, by estimated time */
   int32_t grain;             /* a thread's share starts at a multiple of grain */
   int32_t pieces;            /* a long record is done in this many pieces, with a look at the clock between them */
   uint8_t single;            /* 1: thread 0 does it all */
@@ -101,7 +102,7 @@ typedef struct hf_plan {
   int64_t bound_batch;       /* batch size that the patches were last applied for; -1: none */
   int64_t slow;              /* 1: look at the clock at every barrier, not only between steps */
   double seconds[2], work[2]; /* lately measured: time and steps of one thread, and of a team */
-  double compared;           /* when the two were last compared */
+  double compare_at, wait;   /* when the slower one is next tried, and the seconds from one try to the next */
 } hf_plan;
 
 /* One call: steps [cursor_step, n_steps) of an epoch, batches of `batch` rows out of `rows` (the last one may be short). */

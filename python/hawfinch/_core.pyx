@@ -34,6 +34,7 @@ cdef extern from "hawfinch.h" nogil:
         const void *args
         int64_t units
         int grain, pieces
+        double done
         uint8_t single, barrier, update
     ctypedef struct hf_patch:
         int64_t *target
@@ -253,11 +254,12 @@ cdef class Plan:
             raise MemoryError()
         cdef char *p = self.args
         for i, record in enumerate(records):
-            name, fields, units, grain, pieces, single, barrier, update = record
+            name, fields, units, grain, done, pieces, single, barrier, update = record
             op = OPS[name]
             r = &self.plan.records[i]
             r.kernel = hf_kernel_for(isa_number, wide, op)
             r.args = p
+            r.done = done
             r.grain, r.pieces, r.single, r.barrier, r.update = grain, pieces, single, barrier, update
             self._fill(p, FIELDS[name], fields, name, patches, dynamics)
             if type(units) is int:

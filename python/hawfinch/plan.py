@@ -15,6 +15,7 @@ Design
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -116,8 +117,10 @@ class Plan:
         self.barriers = self._find_barriers()
         self.max_threads = max_threads or _core.max_threads()
         self.scratch_bytes = max((_scratch(s) for s in self.steps), default=ALIGN)
+        total = sum(self.seconds) or 1.0
+        done = [t / total for t in itertools.accumulate(self.seconds)]
         self.core = _core.Plan(
-            [self._record(*r) for r in zip(self.steps, self.pieces, self.barriers, strict=True)],
+            [self._record(*r) for r in zip(self.steps, done, self.pieces, self.barriers, strict=True)],
             _core.kernel_isa(), dtype == "float64", self.scratch_bytes, self.max_threads, sum(self.seconds) > PIECE / 4,
             (self.arena, [p[0] for p in self._places.values() if not isinstance(p, Dynamic)]),
         )  # fmt: skip
@@ -258,9 +261,9 @@ class Plan:
             return {k: self._value(v, step) for k, v in value.items()}
         return value
 
-    def _record(self, step: Step, pieces: int, barrier: bool) -> tuple[Any, ...]:
+    def _record(self, step: Step, done: float, pieces: int, barrier: bool) -> tuple[Any, ...]:
         fields = {k: self._value(v, step) for k, v in step.fields.items()}
-        return (step.op, fields, step.units, step.grain, pieces, step.single, barrier, step.update)
+        return (step.op, fields, step.units, step.grain, done, pieces, step.single, barrier, step.update)
 
     # ---- cost ----
     def _estimate(self, step: Step, batch: int | None = None) -> float:
