@@ -33,7 +33,15 @@ class Plan:
     halt: Any
     last_step: int
     def __init__(
-        self, records: list[Any], isa: str, wide: bool, scratch_bytes: int, max_threads: int, slow: bool, keep: object
+        self,
+        records: list[Any],
+        isa: str,
+        wide: bool,
+        scratch_bytes: int,
+        max_threads: int,
+        slow: bool,
+        brief: bool,
+        keep: object,
     ) -> None: ...
     def set_source(self, number: int, a: Array) -> None: ...
     def drop_sources(self) -> None: ...
@@ -56,7 +64,7 @@ MOST_ARRAYS: int
 
 class Call:
     def __init__(self, plans: list[Any], arrays: tuple[Array, ...], n_in: int, several: bool, threads: int) -> None: ...
-    def __call__(self, args: tuple[Any, ...], out: Any) -> Any: ...
+    def run(self, args: tuple[Any, ...], out: Any) -> Any: ...
 
 class Quick:
     def __init__(

@@ -40,6 +40,7 @@ BYTES = 2.5e10  # per second and core, L2 to memory
 RECORD = 20e-9  # seconds of fixed cost per record
 BARRIER = 1.5e-6  # seconds; 0.3e-6 when every core is free
 REGION = 1.5e-5  # seconds to start a team for a single step
+BRIEF = 5e-6  # seconds: other Python threads wait for a shorter plan
 PIECE = 0.02  # seconds: longer records are cut, so that Ctrl-C is seen in time
 
 
@@ -117,11 +118,12 @@ class Plan:
         self.barriers = self._find_barriers()
         self.max_threads = max_threads or _core.max_threads()
         self.scratch_bytes = max((_scratch(s) for s in self.steps), default=ALIGN)
-        total = sum(self.seconds) or 1.0
-        done = [t / total for t in itertools.accumulate(self.seconds)]
+        total = sum(self.seconds)
+        done = [t / (total or 1.0) for t in itertools.accumulate(self.seconds)]
         self.core = _core.Plan(
             [self._record(*r) for r in zip(self.steps, done, self.pieces, self.barriers, strict=True)],
-            _core.kernel_isa(), dtype == "float64", self.scratch_bytes, self.max_threads, sum(self.seconds) > PIECE / 4,
+            _core.kernel_isa(), dtype == "float64", self.scratch_bytes, self.max_threads,
+            total > PIECE / 4, total < BRIEF,
             (self.arena, [p[0] for p in self._places.values() if not isinstance(p, Dynamic)]),
         )  # fmt: skip
 
