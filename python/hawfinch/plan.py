@@ -36,11 +36,12 @@ FLOPS = {
     "avx2": 1e11,
     "avx512": 2e11,
 }  # per second and core
-BYTES = 2.5e10  # per second and core, L2 to memory
+BYTES, L2_BYTES = 2.5e10, 1e11  # per second and core: L3 or memory; L2, where a record touches no more than L2_SIZE
+L2_SIZE = 1 << 19
 RECORD = 20e-9  # seconds of fixed cost per record
 BARRIER = 1.5e-6  # seconds; 0.3e-6 when every core is free
-REGION = 1.5e-5  # seconds to start a team for a single step
-BRIEF = 5e-6  # seconds: other Python threads wait for a shorter plan
+REGION = 3e-6  # seconds to start a team for a single step while its threads are awake; 50e-6 from sleep
+BRIEF = 2e-5  # seconds: other Python threads wait for a shorter plan
 PIECE = 0.02  # seconds: longer records are cut, so that Ctrl-C is seen in time
 
 
@@ -272,7 +273,7 @@ class Plan:
         b = self.capacity if batch is None else batch
         moved = sum(self._bytes(t, b) for t in (*step.reads, *step.writes))
         rate = FLOPS.get(_core.kernel_isa(), 1e10) / (1 if self.itemsize == 4 else 2)
-        return RECORD + max(size_at(step.flops, b) / rate, moved / BYTES)
+        return RECORD + max(size_at(step.flops, b) / rate, moved / (BYTES if moved > L2_SIZE else L2_BYTES))
 
     def threads_for(self, batch: int, steps: int = 1) -> int:
         """The team size of the least estimated time for ``steps`` steps of ``batch`` rows in one call."""
