@@ -26,7 +26,7 @@ def test_a_repeated_call_gives_the_same_in_arrays_of_its_own():
     f = hf.compile(lambda x, i: (O.tanh(x), O.sum(x), O.gather(x, i), O.argmax(x, 1)))
     i = np.array([2, 0])
     first, second = f(X, i), repeated(f, X, i)
-    assert isinstance(f._quick[1], _core.Call) and f._quick[1]((X, i), None) is not None
+    assert isinstance(f._quick[1], _core.Call) and f._quick[1].run((X, i), None) is not None
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
         assert type(a) is type(b) and np.asarray(a).dtype == np.asarray(b).dtype

@@ -15,7 +15,7 @@ from workers.base import Case
 
 import hawfinch as hf
 
-CHECKS = {"grad_norm", "grad_check"}  # records that only look whether numbers are finite (nothing is clipped here)
+CHECKS = {"grad_norm", "grad_check", "grad_bound"}  # records that only look whether numbers are finite
 PLAN_AT = object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)  # hf_plan's place in a _core.Plan: behind its vtable
 
 

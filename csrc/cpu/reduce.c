@@ -12,7 +12,7 @@
 enum { CHUNK = 64, COLS = 512 / sizeof(real) };
 
 /* What a run can be reduced to besides hf_reduce_kind: the sum of (x - center)^2, and a maximum that may lose a NaN. */
-enum { SUM_SQUARES = HF_ARGMAX + 1, LOOSE_MAX };
+enum { SUM_SQUARES = HF_MAX_ABS + 1, LOOSE_MAX };
 
 #define FOR_LANES _Pragma("omp simd") for (int l = 0; l < LANES; l++)
 
@@ -20,19 +20,24 @@ HF_INLINE real reduce_identity(const int kind) {
   return kind == HF_MAX || kind == LOOSE_MAX ? -(real)INFINITY : kind == HF_MIN ? (real)INFINITY : (real)0;
 }
 
-/* a and b into one. For HF_MAX and HF_MIN, NaN wins. */
+/* a and b into one. In a maximum or minimum NaN wins. */
 HF_INLINE real reduce_combine(const int kind, real a, real b) {
-  if (kind == HF_MAX || kind == HF_MIN) { /* two selects side by side: nested ones are not vectorised */
-    const real far = (kind == HF_MAX ? a > b : a < b) ? a : b;
+  if (kind == HF_MAX || kind == HF_MIN ||
+      kind == HF_MAX_ABS) { /* two selects side by side: nested ones are not vectorised */
+    const real far = (kind == HF_MIN ? a < b : a > b) ? a : b;
     return a != a ? a : far;
   }
   if (kind == LOOSE_MAX) return a > b ? a : b;
   return a + b;
 }
 
+/* What of an element is combined. */
+HF_INLINE real reduce_value(const int kind, real x) { return kind == HF_MAX_ABS ? hf_abs(x) : x; }
+
 /* One element into a partial result. */
 HF_INLINE real reduce_take(const int kind, real acc, real x, real center) {
-  return kind == SUM_SQUARES ? hf_fma(x - center, x - center, acc) : reduce_combine(kind, acc, x);
+  if (kind == SUM_SQUARES) return hf_fma(x - center, x - center, acc);
+  return reduce_combine(kind, acc, reduce_value(kind, x));
 }
 
 HF_INLINE real reduce_tree(const int kind, real *lane) {
@@ -78,7 +83,8 @@ HF_INLINE void reduce_rows(const int kind, real *restrict acc, const real *x, co
         const real m = center[j], ab = reduce_take(kind, reduce_take(kind, acc[j], a[j], m), b[j], m);
         acc[j] = reduce_take(kind, reduce_take(kind, ab, c[j], m), d[j], m);
       } else {
-        const real ab = reduce_combine(kind, a[j], b[j]), cd = reduce_combine(kind, c[j], d[j]);
+        const real ab = reduce_combine(kind, reduce_value(kind, a[j]), reduce_value(kind, b[j]));
+        const real cd = reduce_combine(kind, reduce_value(kind, c[j]), reduce_value(kind, d[j]));
         acc[j] = reduce_combine(kind, acc[j], reduce_combine(kind, ab, cd));
       }
     }
@@ -169,6 +175,7 @@ static void cpu_reduce(const void *args, const hf_ctx *ctx, int64_t lo, int64_t 
   case HF_MEAN: reduce_region(HF_SUM, p, o0, o1, i0, i1); break;
   case HF_MAX: reduce_region(HF_MAX, p, o0, o1, i0, i1); break;
   case HF_MIN: reduce_region(HF_MIN, p, o0, o1, i0, i1); break;
+  case HF_MAX_ABS: reduce_region(HF_MAX_ABS, p, o0, o1, i0, i1); break;
   case HF_ARGMAX: reduce_argmax(p, o0, o1, i0, i1); break;
   }
 }

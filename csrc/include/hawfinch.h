@@ -23,6 +23,7 @@ extern "C" {
 #define HF_ALIGN 64        /* bytes: every buffer of a plan starts on a cache line */
 #define HF_NORM_CHUNK 4096 /* elements per partial sum of grad_norm */
 #define HF_COL_BLOCK 64    /* columns per unit of a matmul that is split by columns */
+#define HF_PRODUCT_BYTES (1 << 20) /* at the end of the scratch: the rows of a product that an optimiser takes */
 
 typedef enum hf_dtype { HF_FLOAT32 = 0, HF_FLOAT64 = 1 } hf_dtype;
 
@@ -41,7 +42,7 @@ typedef enum hf_source_dtype {
   HF_SRC_BOOL
 } hf_source_dtype;
 
-typedef enum hf_reduce_kind { HF_SUM, HF_MEAN, HF_MAX, HF_MIN, HF_ARGMAX } hf_reduce_kind;
+typedef enum hf_reduce_kind { HF_SUM, HF_MEAN, HF_MAX, HF_MIN, HF_ARGMAX, HF_MAX_ABS } hf_reduce_kind;
 
 /* A user's array (rows, shape[0], shape[1], ...): strides in bytes, never written. */
 typedef struct hf_array {
@@ -78,6 +79,7 @@ typedef struct hf_record {
   hf_kernel kernel;
   const void *args;
   int64_t units;             /* work is units [0, units), shared between threads */
+  double done;               /* the part of a step up to and with this record, by estimated time */
   int32_t grain;             /* a thread's share starts at a multiple of grain */
   int32_t pieces;            /* a long record is done in this many pieces, with a look at the clock between them */
   uint8_t single;            /* 1: thread 0 does it all */
@@ -100,7 +102,7 @@ typedef struct hf_plan {
   int64_t bound_batch;       /* batch size that the patches were last applied for; -1: none */
   int64_t slow;              /* 1: look at the clock at every barrier, not only between steps */
   double seconds[2], work[2]; /* lately measured: time and steps of one thread, and of a team */
-  double compared;           /* when the two were last compared */
+  double compare_at, wait;   /* when the slower one is next tried, and the seconds from one try to the next */
 } hf_plan;
 
 /* One call: steps [cursor_step, n_steps) of an epoch, batches of `batch` rows out of `rows` (the last one may be short). */

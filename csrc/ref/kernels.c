@@ -4,6 +4,7 @@
  * (built for double), the fallback where an ISA has no fast kernel, and the only kernel of ops that move data. HF_TABLE
  * comes from the command line. <tgmath.h> picks the float or the double function by the type of its argument.
  */
+#include <float.h>
 #include <stdbool.h>
 #include <string.h>
 #include <tgmath.h>

@@ -4,7 +4,6 @@
  * does the same but where the product over- or underflows: two bfloat16 multiply exactly in float32). Subnormals count as
  * 0 in operands and sums. An odd k ends with a pair whose second half is 0.
  * Strides, units and aliasing as in ref_matmul; of x_row and x_col one is 1, and so of w_row and w_col. */
-#include <float.h>
 
 /* Round to nearest even on the upper 16 bits of a float; NaN stays NaN, made quiet. In double: rounds twice. */
 static real ref_bf16(real value) {

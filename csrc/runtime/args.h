@@ -20,6 +20,7 @@ enum hf_op {
 #define HF_REAL(name) double name;
 #define HF_REALS(name, count) double name[count];
 #define HF_EWISE(name) struct hf_ewise_args name;
+#define HF_MATMUL(name) struct hf_matmul_args name;
 #define HF_END(name) } hf_##name##_args;
 #include "ops.def"
 

@@ -26,7 +26,8 @@ const int64_t hf_args_size[HF_N_OPS] = {
 #define HF_INTS(field, count) FIELD(field, HF_KIND_INT, count)
 #define HF_REAL(field) FIELD(field, HF_KIND_REAL, 1)
 #define HF_REALS(field, count) FIELD(field, HF_KIND_REAL, count)
-#define HF_EWISE(field) FIELD(field, HF_KIND_EWISE, 1)
+#define HF_EWISE(field) FIELD(field, HF_KIND_ARGS, HF_OP_ewise)
+#define HF_MATMUL(field) FIELD(field, HF_KIND_ARGS, HF_OP_matmul)
 #define HF_END(name) \
   return n;          \
   }

@@ -4,8 +4,9 @@
 
 #include "args.h"
 
-typedef enum hf_field_kind { HF_KIND_PTR, HF_KIND_DIM, HF_KIND_INT, HF_KIND_REAL, HF_KIND_EWISE } hf_field_kind;
+typedef enum hf_field_kind { HF_KIND_PTR, HF_KIND_DIM, HF_KIND_INT, HF_KIND_REAL, HF_KIND_ARGS } hf_field_kind;
 
+/* count: of HF_KIND_ARGS the number of the op whose arguments these are */
 typedef struct hf_field {
   const char *name;
   int64_t op, kind, offset, count;

@@ -129,24 +129,28 @@ int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads) {
   return s.status;
 }
 
-/* Steps done so far, with parts of a step. */
+/* Steps done so far, with parts of a step. Its records differ, so they count by their estimated times. */
 static double progress(const hf_plan *plan, const hf_run *run) {
   if (run->cursor_step >= run->n_steps || plan->n_records == 0) return (double)run->n_steps;
-  const double part = (double)run->cursor_piece / plan->records[run->cursor_record].pieces;
-  return (double)run->cursor_step + ((double)run->cursor_record + part) / (double)plan->n_records;
+  const hf_record *r = plan->records + run->cursor_record;
+  const double before = run->cursor_record ? r[-1].done : 0;
+  return (double)run->cursor_step + before + (r->done - before) * (double)run->cursor_piece / r->pieces;
 }
 
 /* A team is worth its barriers only while it has its cores: next to other busy processes a barrier can cost a time slice
  * instead of 0.3 us, and no table knows that. So both ways are timed for TRIAL seconds, the faster one is used, and the
- * other is tried again every AGAIN seconds. The result has the same bits either way. */
+ * other is tried again: soon, as a team starts slowly, then after twice as long each time, up to AGAIN seconds. The
+ * result has the same bits either way. */
 int hf_plan_run_auto(hf_plan *plan, hf_run *run, int n_threads) {
-  static const double TRIAL = 0.004, AGAIN = 2, MEMORY = 0.2; /* seconds */
+  static const double TRIAL = 0.004, SOON = 0.02, AGAIN = 2, MEMORY = 0.2; /* seconds */
   if (n_threads <= 1) return hf_plan_run(plan, run, 1);
   const double start = now();
   const int team_faster = plan->seconds[1] * plan->work[0] < plan->seconds[0] * plan->work[1];
-  int team = plan->seconds[0] < TRIAL ? 0 : plan->seconds[1] < TRIAL ? 1 : team_faster; /* a first team starts slowly */
-  if (plan->seconds[0] >= TRIAL && plan->seconds[1] >= TRIAL && start - plan->compared > AGAIN) {
-    plan->compared = start;
+  int team = plan->seconds[0] < TRIAL ? 0 : plan->seconds[1] < TRIAL ? 1 : team_faster;
+  if (plan->seconds[0] >= TRIAL && plan->seconds[1] >= TRIAL && start > plan->compare_at) {
+    plan->wait = plan->wait > 0 ? plan->wait * 2 : SOON;
+    if (plan->wait > AGAIN) plan->wait = AGAIN;
+    plan->compare_at = start + plan->wait;
     team = !team_faster;
     plan->seconds[team] = plan->work[team] = 0;
   }

@@ -35,6 +35,7 @@ class Plan:
     def __init__(
         self,
         steps: list[Any],
+        done: list[float],
         pieces: list[int],
         barriers: list[bool],
         value: Callable[[Any, Any], Any],
@@ -43,6 +44,7 @@ class Plan:
         scratch_bytes: int,
         max_threads: int,
         slow: bool,
+        brief: bool,
         keep: object,
     ) -> None: ...
     def set_source(self, number: int, a: Array) -> None: ...
@@ -66,7 +68,7 @@ MOST_ARRAYS: int
 
 class Call:
     def __init__(self, plans: list[Any], arrays: tuple[Array, ...], n_in: int, several: bool, threads: int) -> None: ...
-    def __call__(self, args: tuple[Any, ...], out: Any) -> Any: ...
+    def run(self, args: tuple[Any, ...], out: Any) -> Any: ...
 
 class Quick:
     def __init__(

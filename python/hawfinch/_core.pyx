@@ -34,6 +34,7 @@ cdef extern from "hawfinch.h" nogil:
         const void *args
         int64_t units
         int grain, pieces
+        double done
         uint8_t single, barrier, update
     ctypedef struct hf_patch:
         int64_t *target
@@ -73,7 +74,7 @@ cdef extern from "fields.h" nogil:
         HF_KIND_DIM
         HF_KIND_INT
         HF_KIND_REAL
-        HF_KIND_EWISE
+        HF_KIND_ARGS
     enum:
         HF_N_OPS
     ctypedef struct hf_field:
@@ -102,6 +103,7 @@ def _describe():
 
 
 OPS, FIELDS = _describe()
+OP_NAMES = list(OPS)
 INSTRUCTIONS = [hf_instr_names[i].decode() for i in range(hf_n_instr)]
 ISAS = [hf_isa_name(i).decode() for i in range(hf_isa_count())]
 
@@ -227,6 +229,7 @@ cdef class Plan:
     cdef int64_t *dynamic_offset
     cdef int64_t *dynamic_number
     cdef int n_dynamic, max_threads
+    cdef bint brief
     cdef public bint busy
     cdef public object halt  # None, or what ends runs from another thread: an Event
     cdef readonly int64_t last_step  # where the last run stopped
@@ -236,14 +239,14 @@ cdef class Plan:
     def __cinit__(self):
         memset(&self.plan, 0, sizeof(hf_plan))
 
-    def __init__(self, list steps, list pieces, list barriers, value, str isa, bint wide, size_t scratch_bytes,
-                 int max_threads, bint slow, keep):
+    def __init__(self, list steps, list done, list pieces, list barriers, value, str isa, bint wide,
+                 size_t scratch_bytes, int max_threads, bint slow, bint brief, keep):
         """value(field, step): the number, Dim, Source or Dynamic that stands for a field which is neither number nor Dim."""
         cdef size_t total = 0
         cdef int i, op, isa_number = ISAS.index(isa)
         cdef hf_record *r
         cdef list patches = [], dynamics = []
-        self.keep, self.max_threads = keep, max_threads
+        self.keep, self.max_threads, self.brief = keep, max_threads, brief
         self.kept_sources = {}
         for step in steps:
             total += (hf_args_size[OPS[step.op]] + 63) & ~63
@@ -259,7 +262,7 @@ cdef class Plan:
             r.kernel = hf_kernel_for(isa_number, wide, op)
             r.args = p
             r.grain, r.single, r.update = step.grain, step.single, step.update
-            r.pieces, r.barrier = pieces[i], barriers[i]
+            r.done, r.pieces, r.barrier = done[i], pieces[i], barriers[i]
             self._fill(p, FIELDS[step.op], step.fields, step, value, patches, dynamics)
             self._store(<char *>&r.units, HF_KIND_INT, step.units, step, value, patches, dynamics)
             p += (hf_args_size[op] + 63) & ~63
@@ -302,9 +305,9 @@ cdef class Plan:
             if found is None:
                 raise KeyError(f"op {step.op} has no field {key}")
             kind, offset, count = <tuple>found
-            if kind == HF_KIND_EWISE:
+            if kind == HF_KIND_ARGS:
                 if given:
-                    self._fill(args + offset, FIELDS["ewise"], given, step, value, patches, dynamics)
+                    self._fill(args + offset, FIELDS[OP_NAMES[count]], given, step, value, patches, dynamics)
             elif type(given) is list:
                 several = given
                 if len(several) > count:
@@ -394,6 +397,9 @@ cdef int run_once(Plan plan, int threads, int64_t rows, double lr, uint64_t seed
     run.seed, run.step0, run.budget_seconds = seed, step0, 0.05
     run.only_record, run.cursor_step, run.cursor_record, run.cursor_piece = -1, 0, 0, 0
     plan.busy = 1
+    if plan.brief and threads == 1:  # over before the clock or the interpreter's lock are worth their time
+        run.budget_seconds = 0
+        status = run_team(&plan.plan, &run, 1)
     try:
         while status == PAUSED_STATUS:
             with nogil:
@@ -458,7 +464,7 @@ cdef class Call:
                 return False
         return True
 
-    def __call__(self, tuple args, out):
+    def run(self, tuple args, out):
         cdef char *data[MOST_ARRAYS]
         cdef int i, status
         cdef Plan plan

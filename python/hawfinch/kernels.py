@@ -40,6 +40,9 @@ def _matmul(precision: str, x: Any, w: Any, b: Any = None) -> Any:
     return y if b is None else y + b
 
 
+_MATMUL = Function(functools.partial(_matmul, "f32"))  # _function's lookup would take a third of a small call
+
+
 def matmul(
     x: Any, w: Any, bias: Any = None, *, precision: str = "f32", out: Array | None = None, threads: int | None = None
 ) -> Array:
@@ -47,25 +50,27 @@ def matmul(
 
     Raises ShapeError, ArgumentError.
     """
-    arrays = [x, w] if bias is None else [x, w, bias]
+    arrays: tuple[Any, ...] = (x, w) if bias is None else (x, w, bias)
+    if precision == "f32":
+        return _MATMUL.run(arrays, out, threads)
     if precision == "bf16":
-        arrays = [np.asarray(a, np.float32) for a in arrays]
-    return _function(_matmul, precision)(*arrays, out=out, threads=threads)
+        arrays = tuple(np.asarray(a, np.float32) for a in arrays)
+    return _function(_matmul, precision).run(arrays, out, threads)
 
 
 def relu(x: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
     """max(x, 0)."""
-    return _function(ops.relu)(x, out=out, threads=threads)
+    return _function(ops.relu).run((x,), out, threads)
 
 
 def softmax(x: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
     """exp(x) / sum(exp(x)) over the last axis."""
-    return _function(ops.softmax)(x, out=out, threads=threads)
+    return _function(ops.softmax).run((x,), out, threads)
 
 
 def log_softmax(x: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
     """x - log(sum(exp(x))) over the last axis."""
-    return _function(ops.log_softmax)(x, out=out, threads=threads)
+    return _function(ops.log_softmax).run((x,), out, threads)
 
 
 def _batch_norm(eps: float, x: Any, gamma: Any, beta: Any) -> Any:
@@ -76,7 +81,7 @@ def batch_norm(
     x: Any, gamma: Any, beta: Any, eps: float = 1e-5, *, threads: int | None = None
 ) -> tuple[Array, Array, Array]:
     """(y, mean (C,), biased variance (C,)) of x (..., C) normalised over all axes but the last."""
-    return _function(_batch_norm, float(eps))(x, gamma, beta, threads=threads)
+    return _function(_batch_norm, float(eps)).run((x, gamma, beta), None, threads)
 
 
 def _batch_norm_grad(eps: float, relu: bool, dy: Any, x: Any, gamma: Any, beta: Any) -> Any:
@@ -107,7 +112,7 @@ def batch_norm_grad(
     >>> y.ravel(), dx.ravel(), dgamma, dbeta
     (array([-1.,  1.]), array([0., 0.]), array([1.]), array([3.]))
     """
-    return _function(_batch_norm_grad, float(eps), bool(relu))(dy, x, gamma, beta, out=out, threads=threads)
+    return _function(_batch_norm_grad, float(eps), bool(relu)).run((dy, x, gamma, beta), out, threads)
 
 
 def _layer_norm_grad(eps: float, dy: Any, x: Any, gamma: Any, beta: Any) -> Any:
@@ -129,7 +134,7 @@ def layer_norm_grad(
 
     Raises ShapeError.
     """
-    return _function(_layer_norm_grad, float(eps))(dy, x, gamma, beta, out=out, threads=threads)
+    return _function(_layer_norm_grad, float(eps)).run((dy, x, gamma, beta), out, threads)
 
 
 def _layer_norm(eps: float, x: Any, gamma: Any, beta: Any) -> Any:
@@ -140,7 +145,7 @@ def layer_norm(
     x: Any, gamma: Any, beta: Any, eps: float = 1e-5, *, out: Array | None = None, threads: int | None = None
 ) -> Array:
     """x (..., C) normalised over its last axis, * gamma + beta."""
-    return _function(_layer_norm, float(eps))(x, gamma, beta, out=out, threads=threads)
+    return _function(_layer_norm, float(eps)).run((x, gamma, beta), out, threads)
 
 
 def _cross_entropy(smoothing: float, x: Any, t: Any) -> Any:
@@ -151,7 +156,7 @@ def softmax_cross_entropy(
     logits: Any, target: Any, label_smoothing: float = 0.0, *, out: Array | None = None, threads: int | None = None
 ) -> Array:
     """Loss of each row (rows,): logits (rows, classes), integer labels (rows,) or probabilities. Raises LabelError."""
-    return _function(_cross_entropy, float(label_smoothing))(logits, target, out=out, threads=threads)
+    return _function(_cross_entropy, float(label_smoothing)).run((logits, target), out, threads)
 
 
 def _pull(y: Any, dy: Any, by: Sequence[Any]) -> list[Any]:
@@ -181,9 +186,9 @@ def softmax_cross_entropy_grad(
     logits: Any, target: Any, label_smoothing: float = 0.0, *, threads: int | None = None
 ) -> tuple[Any, Array]:
     """(mean loss, its gradient by the logits), in one pass over them."""
-    return _function(_cross_entropy_grad, float(label_smoothing))(logits, target, threads=threads)
+    return _function(_cross_entropy_grad, float(label_smoothing)).run((logits, target), None, threads)
 
 
 def gather(table: Any, index: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
     """table[index] for integer indices in [0, rows). Raises LabelError for others."""
-    return _function(ops.gather)(table, index, out=out, threads=threads)
+    return _function(ops.gather).run((table, index), out, threads)

@@ -15,6 +15,7 @@ Design
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -34,10 +35,12 @@ FLOPS = {
     "avx2": 1e11,
     "avx512": 2e11,
 }  # per second and core
-BYTES = 2.5e10  # per second and core, L2 to memory
+BYTES, L2_BYTES = 2.5e10, 1e11  # per second and core: L3 or memory; L2, where a record touches no more than L2_SIZE
+L2_SIZE = 1 << 19
 RECORD = 20e-9  # seconds of fixed cost per record
 BARRIER = 1.5e-6  # seconds; 0.3e-6 when every core is free
-REGION = 1.5e-5  # seconds to start a team for a single step
+REGION = 3e-6  # seconds to start a team for a single step while its threads are awake; 50e-6 from sleep
+BRIEF = 2e-5  # seconds: other Python threads wait for a shorter plan
 PIECE = 0.02  # seconds: longer records are cut, so that Ctrl-C is seen in time
 
 
@@ -117,10 +120,12 @@ class Plan:
         ]
         self.barriers = self._find_barriers(bases, nbytes)
         self.max_threads = max_threads or _core.max_threads()
-        self.scratch_bytes = 1 << 20 if any(s.op.startswith("matmul") for s in self.steps) else ALIGN
+        self.scratch_bytes = max((_scratch(s) for s in self.steps), default=ALIGN)
+        total = sum(self.seconds)
+        done = [t / (total or 1.0) for t in itertools.accumulate(self.seconds)]
         self.core = _core.Plan(
-            self.steps, self.pieces, self.barriers, self._value, _core.kernel_isa(), dtype == "float64",
-            self.scratch_bytes, self.max_threads, sum(self.seconds) > PIECE / 4,
+            self.steps, done, self.pieces, self.barriers, self._value, _core.kernel_isa(), dtype == "float64",
+            self.scratch_bytes, self.max_threads, total > PIECE / 4, total < BRIEF,
             (self.arena, [p[0] for p in self._places.values() if not isinstance(p, Dynamic)]),
         )  # fmt: skip
 
@@ -256,7 +261,7 @@ class Plan:
 
     def _estimate(self, step: Step, moved: int, batch: int) -> float:
         rate = FLOPS.get(_core.kernel_isa(), 1e10) / (1 if self.itemsize == 4 else 2)
-        return RECORD + max(size_at(step.flops, batch) / rate, moved / BYTES)
+        return RECORD + max(size_at(step.flops, batch) / rate, moved / (BYTES if moved > L2_SIZE else L2_BYTES))
 
     def threads_for(self, batch: int, steps: int = 1) -> int:
         """The team size of the least estimated time for ``steps`` steps of ``batch`` rows in one call."""
@@ -316,6 +321,13 @@ class Plan:
             f"activations {memory.activations}, workspace {memory.workspace} per thread"
         )
         return "\n".join(lines)
+
+
+def _scratch(step: Step) -> int:
+    """Bytes of workspace that this step's kernel asks of a thread."""
+    if "product" in step.fields:  # HF_PRODUCT_BYTES, and what matmul takes
+        return 2 << 20
+    return 1 << 20 if step.op.startswith("matmul") else ALIGN
 
 
 def _shape_text(shape: Sequence[Size]) -> str:

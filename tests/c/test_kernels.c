@@ -18,7 +18,7 @@
 
 #include "program.h"
 
-enum { MAX_BUFFERS = 16, GUARD = 64, SCRATCH = 1 << 20, POISON = 0xA5 };
+enum { MAX_BUFFERS = 16, GUARD = 64, SCRATCH = 2 << 20, POISON = 0xA5 };
 
 /* ---- random numbers ---- */
 
@@ -188,7 +188,7 @@ static void make_matmul(test_case *c) {
 
 static void make_reduce(test_case *c) {
   hf_reduce_args *p = &c->args.reduce;
-  p->kind = below(HF_ARGMAX + 1);
+  p->kind = below(HF_MAX_ABS + 1);
   p->inner = chance(2) ? 1 : size_up_to(300);
   p->outer = size_up_to(p->inner == 1 ? 40 : 5);
   p->red = p->inner == 1 && chance(8) ? 1024 + size_up_to(300) : size_up_to(300);
@@ -288,14 +288,35 @@ static void make_grad_norm(test_case *c) {
   ADD(hf_grad_norm_args, partial, OUT_DOUBLE, c->units, 0, 0);
 }
 
+/* The gradient of p(m, n) as x' w, in quarters so that its sums are exact. */
+static void add_product(test_case *c, hf_matmul_args *m, size_t at) {
+  m->m = 1 + size_up_to(chance(4) ? 300 : 40) * (chance(4) ? 4 : 1);
+  m->n = chance(20) ? 20000 : size_up_to(300); /* the widest rows: blocks of a few */
+  m->k = size_up_to(20);
+  m->x_row = m->w_col = 1;
+  m->x_col = m->m;
+  m->w_row = m->n;
+  c->units = m->m;
+  const int first = c->n_buffers;
+  add(c, at + offsetof(hf_matmul_args, x), IN, m->m * m->k, -1, 1);
+  add(c, at + offsetof(hf_matmul_args, w), IN, m->k * m->n, -1, 1);
+  for (int b = first; b < c->n_buffers; b++)
+    for (int64_t i = 0; i < c->buffers[b].count; i++) c->buffers[b].start[i] = floor(4 * c->buffers[b].start[i]) / 4;
+}
+
 /* The fields that every optimiser has; clipping and weight decay are each on half of the time. */
 #define MAKE_OPTIMIZER(type, member)                           \
   hf_##type##_args *p = &c->args.member;                       \
-  c->units = p->n = parameter_count();                         \
   c->scale = 4;                                                \
   p->weight_decay = chance(2) ? 0 : 0.125;                     \
   p->clip_value = chance(2) ? 0 : 0.5;                         \
-  ADD(hf_##type##_args, g, IN, p->n, -1, 1);                   \
+  if (chance(2)) {                                             \
+    add_product(c, &p->product, offsetof(hf_##type##_args, product)); \
+    p->n = p->product.m * p->product.n;                        \
+  } else {                                                     \
+    c->units = p->n = parameter_count();                       \
+    ADD(hf_##type##_args, g, IN, p->n, -1, 1);                 \
+  }                                                            \
   ADD(hf_##type##_args, p, INOUT, p->n, -2, 2);                \
   ADD(hf_##type##_args, scale, IN, 1, 0.25, 1);
 

@@ -1,8 +1,7 @@
 """From a model to plans: prediction, evaluation, and the training step.
 
 Design: all three go down the same road and differ only in what is wanted of the graph. A training step's records are
-load the batch, forward, loss, backward, check (clip), optimiser, state; its last part is marked ``update`` and runs
-only when loss and gradient are finite, so a failed step leaves the model as it was. Rejected: separate forward and
+load the batch, forward, loss, backward, check (clip), optimiser, state (update.py). Rejected: separate forward and
 backward plans, which would keep every activation.
 
 A plan for batches does not know whose parameters it works on: it is told at each run, so nets of the same architecture
@@ -45,9 +44,8 @@ from ..optim import Optimizer
 from ..plan import Dynamic, Place, Plan, Source, base_of
 from ..precision import in_precision
 from ..steps import Step, single
+from .update import GRADIENT, PARAMS, SLOTS, STATE, Aux, Product, state_step, take_products, update_steps
 
-PARAMS, STATE, GRADIENT, SLOTS = range(4)  # numbers of what a batch's plan is bound to; slots from the last on
-NORM_CHUNK = 4096  # HF_NORM_CHUNK
 LINE = 16  # elements that fill a cache line of float32
 SCRATCH_THREADS = 16  # most threads that a plan can be asked to use
 
@@ -199,13 +197,16 @@ class BatchPlan:
             places[id(base_of(t))] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
         self.grad_names = {id(base_of(t)): name for name, t in gradient_of.items()}
 
-        aux = _Aux(new, places)
+        aux = Aux(new, places)
         steps = [load_step(to[id(t)], i) for i, t in enumerate(batch.sources) if id(t) in to]
         steps += in_precision(fuse(new, [to[id(t)] for t in wanted]), precision, store.dtype)
+        self.products: list[Product] = []
+        if optimizer is not None and optimizer.clip_norm is None:
+            steps, self.products = take_products(steps, aux, store, gradient_of, capacity)
         self.n_compute = len(steps)
         if optimizer is not None:
-            steps += _update_steps(aux, store, optimizer, values[0])
-            steps += [_state_step(target_leaf, value) for target_leaf, value in new_state]
+            steps += update_steps(aux, store, optimizer, values[0], self.products)
+            steps += [state_step(target_leaf, value) for target_leaf, value in new_state]
         steps += self._sum_steps(aux, values[1 : 1 + len(totals)], values[-1] if weight is not None else None, itemsize)
         kinds = {"parameters": buffers[:GRADIENT], "gradients": buffers[GRADIENT:SLOTS], "optimizer": buffers[SLOTS:]}
         self.plan = Plan(steps, [to[id(t)] for t in wanted], places, dtype=store.dtype, capacity=capacity,
@@ -216,7 +217,7 @@ class BatchPlan:
         """``_core.Plan.run`` on the buffers."""
         return self.core.run(self.buffers, *args, **more)
 
-    def _sum_steps(self, aux: _Aux, totals: Sequence[Tensor], weight: Tensor | None, itemsize: int) -> list[Step]:
+    def _sum_steps(self, aux: Aux, totals: Sequence[Tensor], weight: Tensor | None, itemsize: int) -> list[Step]:
         sums = aux.tensor(self.sums)
         steps = []
         for i, t in enumerate(totals):
@@ -249,6 +250,9 @@ class BatchPlan:
                 array = plan.view(t, batch, self.buffers)
                 if array is not None and not np.isfinite(array).all():
                     return self._tensor_name(t, record)
+        for product in self.products:
+            if not product.is_bounded([plan.view(t, batch) for t in product.maxima]):
+                return f"gradient of parameter {product.name!r}"
         return None
 
     def _tensor_name(self, t: Tensor, record: Step) -> str:
@@ -277,26 +281,6 @@ class PlanPool:
             self.free[plan.signature] = plan
 
 
-class _Aux:
-    """Tensors that stand for buffers outside of the graph, so that barriers see them."""
-
-    def __init__(self, graph: Graph, places: dict[int, Place]):
-        self.graph, self.places, self.n = graph, places, 0
-
-    def tensor(self, array: Array) -> Tensor:
-        return self._tensor(array.size, (array, 0))
-
-    def bound(self, number: int, size: int) -> Tensor:
-        """One of the arrays that are given at each run."""
-        return self._tensor(size, Dynamic(number))
-
-    def _tensor(self, size: int, place: Place) -> Tensor:
-        self.n += 1
-        t = input_tensor(self.graph, f"buffer{self.n}", (size,))
-        self.places[id(t)] = place
-        return t
-
-
 def _zeros(shape: tuple[int, ...]) -> Tensor:
     return apply(COPY, 0.0, shape=shape)
 
@@ -318,37 +302,3 @@ def _totals(values: Tensor, w: Tensor | None, weight: Tensor | None) -> tuple[Te
         return values, values * rows
     total = ops.sum(values if w is None else values * w)
     return total / (rows if weight is None else ops.where(ops.equal(weight, 0.0), 1.0, weight)), total
-
-
-def _update_steps(aux: _Aux, store: Store, optimizer: Optimizer, loss: Tensor) -> list[Step]:
-    n = store.params.size
-    chunks = -(-n // NORM_CHUNK)
-    partial = aux.tensor(np.zeros(max(chunks, 1)))
-    scale = aux.tensor(np.ones(16, store.dtype))
-    p, g = aux.bound(PARAMS, n), aux.bound(GRADIENT, n)
-    state = {name: aux.bound(SLOTS + i, n) for i, name in enumerate(optimizer.slots)}
-    names = {"sgd": ["velocity"], "rmsprop": ["velocity"]}.get(optimizer.op, [])
-    fields: dict[str, Any] = {
-        "p": p, "g": g, "scale": scale, "n": n, **state, **{k: None for k in names if k not in state},
-        **optimizer.options, **optimizer.flags, "clip_value": optimizer.clip_value or 0.0,
-    }  # fmt: skip
-    check = {
-        "scale": scale, "partial": partial, "loss": loss, "n": n, "max_norm": optimizer.clip_norm or 0.0
-    }  # fmt: skip
-    sweep = (p, g, *state.values())
-    return [
-        Step("grad_norm", {"partial": partial, "g": g, "n": n}, (partial,), (g,), units=chunks, scope="gradient",
-             flops=2 * n),
-        single("grad_check", check, (scale,), (partial, loss), scope="gradient"),
-        Step(optimizer.op, fields, (p, *state.values()), (*sweep, scale), units=n, grain=1024, local=sweep,
-             update=True, scope="optimizer", flops=12 * n),
-    ]  # fmt: skip
-
-
-def _state_step(target: Tensor, value: Tensor) -> Step:
-    n = numel(value.shape)
-    fields = {
-        "y": target, "x": value, "dim": [n, 1, 1, 1, 1, 1], "y_stride": [1, 0, 0, 0, 0, 0],
-        "x_stride": [1, 0, 0, 0, 0, 0], "itemsize": "itemsize",
-    }  # fmt: skip
-    return single("copy", fields, (target,), (value,), units=n, update=True, scope="state")
