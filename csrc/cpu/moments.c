@@ -9,14 +9,15 @@
  * runs of 4 KB, which the prefetchers follow, while the sums stay in L1; four rows at a time.
  */
 
-enum { NORM_COLS = 4096 / sizeof(real) };
+enum { NORM_COLS = 4096 / sizeof(real), ROWS_AHEAD = 8 };
 
 /* sum(w) += rows [0, n) of x - center, squares(w) += its squares. Rows `stride` apart. */
 HF_INLINE void moments_rows(real *restrict sum, real *restrict squares, const real *x, const real *restrict center,
-                            int64_t stride, int64_t n, int64_t w) {
+                            int64_t stride, int64_t n, int64_t w, int far) {
   int64_t k = 0;
   for (; k + 4 <= n; k += 4) {
     const real *r = x + k * stride;
+    for (int64_t a = ROWS_AHEAD; far && a < ROWS_AHEAD + 4; a++) prefetch_run(r + a * stride, w);
 #pragma omp simd
     for (int64_t j = 0; j < w; j++) {
       const real a = r[j] - center[j], b = r[j + stride] - center[j];
@@ -43,7 +44,7 @@ static void moments_cols(real *mean, real *var, const real *x, int64_t rows, int
     n = 3 * i < CHUNK ? 3 * i : CHUNK;
     n = rows - i < n ? rows - i : n;
     for (int64_t j = 0; j < w; j++) sum[j] = 0, squares[j] = 0;
-    moments_rows(sum, squares, x + i * cols, center, cols, n, w);
+    moments_rows(sum, squares, x + i * cols, center, cols, n, w, rows * cols >= FAR_BYTES / (int64_t)sizeof(real));
     const real each = (real)(1.0 / (double)n), share = (real)(1.0 / (double)(i + n));
     const real spread = (real)((double)i / (double)(i + n));
 #pragma omp simd
@@ -85,6 +86,7 @@ HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_g
   real *dgamma = (real *)p->dgamma + j0, *dbeta = (real *)p->dbeta + j0;
   real total_g[NORM_COLS], total_b[NORM_COLS], part_g[NORM_COLS], part_b[NORM_COLS];
   const int64_t cols = p->cols;
+  const int far = p->rows * cols >= FAR_BYTES / (int64_t)sizeof(real);
   for (int64_t j = 0; j < w; j++) total_g[j] = 0, total_b[j] = 0;
   for (int64_t i0 = 0; i0 < p->rows; i0 += CHUNK) {
     const int64_t i1 = p->rows - i0 < CHUNK ? p->rows : i0 + CHUNK;
@@ -97,6 +99,7 @@ HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_g
   const real all##r = dy[j + r * cols];                                                                             \
   const real g##r = !relu || hf_fma(centred##r, scale[j], shift[j]) > 0 ? all##r : 0
       if (i + 4 <= i1) {
+        for (int64_t a = ROWS_AHEAD; far && a < ROWS_AHEAD + 4; a++) prefetch_run(x + a * cols, w), prefetch_run(dy + a * cols, w);
 #pragma omp simd
         for (int64_t j = 0; j < w; j++) {
           TERM(0);
