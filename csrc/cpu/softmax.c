@@ -11,7 +11,7 @@
  * (e) The largest element is subtracted first: exponents are <= 0 and the sum lies in [1, cols]. A maximum
  *     that loses a NaN will do: that NaN's own exponential makes the sum NaN.
  */
-enum { NARROW = 32, ROW_BUFFER = 16384 / sizeof(real) };
+enum { NARROW = 32, ROW_BUFFER = 16384 / sizeof(real), ROW_AHEAD = 4096 / sizeof(real) };
 
 #ifdef HF_F64
 #define EXP_NONPOS hf_exp
@@ -86,15 +86,19 @@ HF_INLINE real row_max(const real *x, int64_t n) {
   return reduce_tree(LOOSE_MAX, max[0]);
 }
 
-/* Gives the sum of exp(x(n) - max); with store, e(n) = exp(x - max) too; e may be x. */
+/* Gives the sum of exp(x(n) - max); with store, e(n) = exp(x - max) too; e may be x. Asks for the next row. */
 HF_INLINE real exp_run(const int store, real *e, const real *x, int64_t n, real max) {
   real sum[LANES] = {0}, tail[LANES];
+  const real *next = x + (n < ROW_AHEAD ? ROW_AHEAD : n);
   int64_t i = 0;
-  for (; i + LANES <= n; i += LANES) FOR_LANES {
+  for (; i + LANES <= n; i += LANES) {
+    __builtin_prefetch(next + i);
+    FOR_LANES {
       const real v = EXP_NONPOS(x[i + l] - max);
       if (store) e[i + l] = v;
       sum[l] += v;
     }
+  }
   if (i < n) {
     pad_lanes(tail, x + i, (int)(n - i), -(real)INFINITY);
     FOR_LANES {
