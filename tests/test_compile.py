@@ -194,3 +194,28 @@ def test_large_arrays_are_written_whole():
     assert abs(loss - np.log(800)) < 1e-5
     np.testing.assert_allclose(dz[:, 1:], 1 / 800 / 4099, rtol=1e-5)
     np.testing.assert_allclose(dz[:, 0], (1 / 800 - 1) / 4099, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(1 << 21, 2), (1 << 17, 40), (1 << 13, 801)])
+def test_a_row_of_a_large_softmax_has_the_bits_of_a_small_one(rows, cols):
+    rng = np.random.default_rng(5)
+    z, labels = rng.standard_normal((rows, cols), np.float32), rng.integers(0, cols, rows)
+    y, dz = kernels.softmax(z), kernels.softmax_cross_entropy_grad(z, labels)[1]
+    for part in (slice(0, 1), slice(17, 21), slice(rows - 2, rows)):
+        n = part.stop - part.start  # of the mean: powers of two, so that dz differs by an exact factor
+        np.testing.assert_array_equal(y[part], kernels.softmax(z[part]))
+        small = kernels.softmax_cross_entropy_grad(z[part], labels[part])[1]
+        np.testing.assert_array_equal(dz[part] * (rows / n), small)
+
+
+def test_a_column_of_a_large_batch_norm_has_the_bits_of_a_small_one():
+    """3000 x 1500 goes past the caches, with memory asked for ahead, in two blocks of columns; 3000 x 40 does not."""
+    rng = np.random.default_rng(6)
+    x, dy = rng.standard_normal((2, 3000, 1500), np.float32)
+    gamma, beta = rng.standard_normal((2, 1500), np.float32)
+    for relu in (False, True):
+        large = kernels.batch_norm_grad(dy, x, gamma, beta, relu=relu)
+        for part in (slice(0, 40), slice(1000, 1040), slice(1460, 1500)):
+            small = kernels.batch_norm_grad(dy[:, part], x[:, part], gamma[part], beta[part], relu=relu)
+            for a, b in zip(large, small, strict=True):
+                np.testing.assert_array_equal(a[..., part], b)

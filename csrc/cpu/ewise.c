@@ -15,7 +15,7 @@
 #include "rng.h"
 
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 #define E_ABS hf_abs
@@ -37,18 +37,31 @@
 #define E_POW powf
 #endif
 
-enum { BLOCK = 2048 / sizeof(real), STREAM_BYTES = 24 << 20 };
+enum { BLOCK = 2048 / sizeof(real), STREAM_BYTES = 24 << 20, FAR_BYTES = 1 << 20 };
 
-/* to(n) = from(n) past the caches where the machine has such a store and `to` is aligned for it. */
+/* Asks for the lines of x(n). It may lie behind the end of an array: nothing is read. */
+HF_INLINE void prefetch_run(const real *x, int64_t n) {
+  for (int64_t i = 0; i < n; i += LANES) __builtin_prefetch(x + i);
+}
+
+#if defined(HF_ISA_avx512)
+#define STREAM_VECTOR(to, from) _mm512_stream_si512((__m512i *)(to), _mm512_loadu_si512(from))
+enum { STREAMED = 64 };
+#elif defined(HF_ISA_avx2)
+#define STREAM_VECTOR(to, from) _mm256_stream_si256((__m256i *)(to), _mm256_loadu_si256((const __m256i *)(from)))
+enum { STREAMED = 32 };
+#elif defined(__SSE2__)
+#define STREAM_VECTOR(to, from) _mm_stream_si128((__m128i *)(to), _mm_loadu_si128((const __m128i *)(from)))
+enum { STREAMED = 16 };
+#endif
+
+/* to(n) = from(n) past the caches, where the machine has such a store. */
 static void stream_copy(real *to, const real *from, int64_t n) {
   int64_t i = 0;
-#ifdef __SSE2__
-  for (; i < n && (uintptr_t)(to + i) % 16; i++) to[i] = from[i];
-#ifdef HF_F64
-  for (; i + 2 <= n; i += 2) _mm_stream_pd(to + i, _mm_loadu_pd(from + i));
-#else
-  for (; i + 4 <= n; i += 4) _mm_stream_ps(to + i, _mm_loadu_ps(from + i));
-#endif
+#ifdef STREAM_VECTOR
+  enum { N = STREAMED / sizeof(real) };
+  for (; i < n && (uintptr_t)(to + i) % STREAMED; i++) to[i] = from[i];
+  for (; i + N <= n; i += N) STREAM_VECTOR(to + i, from + i);
 #endif
   for (; i < n; i++) to[i] = from[i];
 }
@@ -142,7 +155,7 @@ typedef struct plane {
   const real *in[8];
   real *out[4];
   int64_t rs[8], cs[8], out_row, rows, cols, e0;
-  int stream;
+  int stream, far;
 } plane;
 
 /* reg = the block (nr rows from row, nc columns from col) of input i; no copy where it is contiguous already. */
@@ -151,6 +164,7 @@ static void load_input(const plane *p, block_regs *r, int i, int64_t row, int64_
   const real *src = p->in[i] + row * rs + col * cs;
   if (cs == 1 && (nr == 1 || rs == nc)) {
     r->reg[i] = (real *)src;
+    if (p->far && rs != 0) prefetch_run(src + nr * nc, nr * nc);
     return;
   }
   real *dst = r->input[i];
@@ -188,7 +202,7 @@ static void run_plane(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, 
 
 /* Rows [r0, r1) of the domain, columns [c0, c1) of its last dimension (all of them but in a matmul's epilogue). */
 static void ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, int64_t r1, int64_t c0, int64_t c1,
-                         int stream) {
+                         int stream, int far) {
   block_regs r;
   plane p;
   const int64_t d0 = e->dim[0], d1 = e->dim[1], d2 = e->dim[2], inner = d0 * d1 * d2;
@@ -197,6 +211,7 @@ static void ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, 
   for (int t = 0; t < HF_REG_TEMP; t++) r.reg[t] = 0;
   int flat = c0 == 0 && c1 == d2;
   p.stream = stream;
+  p.far = far;
   for (int i = 0; i < e->n_in && flat; i++) {
     const int64_t *s = e->in_stride + 3 * i;
     const int scalar = e->in_row[i] == 0 && (d0 == 1 || s[0] == 0) && (d1 == 1 || s[1] == 0) && (d2 == 1 || s[2] == 0);
@@ -236,7 +251,7 @@ static void ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, 
 /* The epilogue of a matmul: its tile is in the cache. */
 static void cpu_ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, int64_t r1, int64_t c0,
                              int64_t c1) {
-  ewise_region(e, ctx, r0, r1, c0, c1, 0);
+  ewise_region(e, ctx, r0, r1, c0, c1, 0, 0);
 }
 
 /* Contract: ref_ewise. */
@@ -245,7 +260,8 @@ static void cpu_ewise(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
   const int64_t inner = e->dim[0] * e->dim[1] * e->dim[2];
   int64_t tensors = e->n_out;
   for (int i = 0; i < e->n_in; i++) tensors += e->in_row[i] == inner;
-  const int stream = e->rows * inner * tensors >= STREAM_BYTES / (int64_t)sizeof(real);
-  ewise_region(e, ctx, lo, hi, 0, e->dim[2], stream);
+  const int64_t bytes = e->rows * inner * tensors * (int64_t)sizeof(real);
+  const int stream = bytes >= STREAM_BYTES;
+  ewise_region(e, ctx, lo, hi, 0, e->dim[2], stream, bytes >= FAR_BYTES);
   if (stream) stream_end();
 }

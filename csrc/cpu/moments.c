@@ -5,18 +5,19 @@
  * chunk's distance from that mean, squares about the wrong mean cost an error of n d^2 ulp, and merging adds
  * n d^2 i / (i + n) to M for n rows after i: as chunks grow by no more than three times what is there, the error stays
  * within 4 ulp of M, whatever the data. Rejected: E[x^2] - E[x]^2 (cancels), Welford per row (a division per element), and
- * a second pass for the squares (half the speed where x does not fit in L1). Columns in blocks of NORM_COLS: rows are read in
- * runs of 4 KB, which the prefetchers follow, while the sums stay in L1; four rows at a time.
+ * a second pass for the squares (half the speed where x does not fit in L1). Columns in blocks of COLS, four rows at a time:
+ * see reduce.c. Where x is larger than an L2, rows are asked for ROWS_AHEAD ahead.
  */
 
-enum { NORM_COLS = 4096 / sizeof(real) };
+enum { ROWS_AHEAD = 8 };
 
 /* sum(w) += rows [0, n) of x - center, squares(w) += its squares. Rows `stride` apart. */
 HF_INLINE void moments_rows(real *restrict sum, real *restrict squares, const real *x, const real *restrict center,
-                            int64_t stride, int64_t n, int64_t w) {
+                            int64_t stride, int64_t n, int64_t w, int far) {
   int64_t k = 0;
   for (; k + 4 <= n; k += 4) {
     const real *r = x + k * stride;
+    for (int64_t a = ROWS_AHEAD; far && a < ROWS_AHEAD + 4; a++) prefetch_run(r + a * stride, w);
 #pragma omp simd
     for (int64_t j = 0; j < w; j++) {
       const real a = r[j] - center[j], b = r[j + stride] - center[j];
@@ -35,15 +36,15 @@ HF_INLINE void moments_rows(real *restrict sum, real *restrict squares, const re
   }
 }
 
-/* mean(w), var(w) of the columns of x(rows, w), rows `cols` apart; w <= NORM_COLS. var may be NULL. */
+/* mean(w), var(w) of the columns of x(rows, w), rows `cols` apart; w <= COLS. var may be NULL. */
 static void moments_cols(real *mean, real *var, const real *x, int64_t rows, int64_t cols, int64_t w) {
-  real center[NORM_COLS], m2[NORM_COLS], sum[NORM_COLS], squares[NORM_COLS];
+  real center[COLS], m2[COLS], sum[COLS], squares[COLS];
   for (int64_t j = 0; j < w; j++) center[j] = rows > 0 ? x[j] : (real)NAN, m2[j] = 0;
   for (int64_t i = 1, n; i < rows; i += n) {
     n = 3 * i < CHUNK ? 3 * i : CHUNK;
     n = rows - i < n ? rows - i : n;
     for (int64_t j = 0; j < w; j++) sum[j] = 0, squares[j] = 0;
-    moments_rows(sum, squares, x + i * cols, center, cols, n, w);
+    moments_rows(sum, squares, x + i * cols, center, cols, n, w, rows * cols >= FAR_BYTES / (int64_t)sizeof(real));
     const real each = (real)(1.0 / (double)n), share = (real)(1.0 / (double)(i + n));
     const real spread = (real)((double)i / (double)(i + n));
 #pragma omp simd
@@ -73,18 +74,19 @@ static void cpu_moments(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
     }
     return;
   }
-  for (int64_t j = lo; j < hi; j += NORM_COLS)
-    moments_cols(mean + j, var ? var + j : 0, x + j, p->rows, p->cols, hi - j < NORM_COLS ? hi - j : NORM_COLS);
+  for (int64_t j = lo; j < hi; j += COLS)
+    moments_cols(mean + j, var ? var + j : 0, x + j, p->rows, p->cols, hi - j < COLS ? hi - j : COLS);
 }
 
-/* Columns [j0, j0 + w); w <= NORM_COLS. With statistics per column, rstd is taken out of the sum. `relu`: of dy, only what is
+/* Columns [j0, j0 + w); w <= COLS. With statistics per column, rstd is taken out of the sum. `relu`: of dy, only what is
  * where (x - mean) scale + shift > 0. */
 HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_grad_args *p, int64_t j0, int64_t w) {
   const real *mean = p->mean, *rstd = p->rstd;
   const real *scale = relu ? (const real *)p->scale + j0 : 0, *shift = relu ? (const real *)p->shift + j0 : 0;
   real *dgamma = (real *)p->dgamma + j0, *dbeta = (real *)p->dbeta + j0;
-  real total_g[NORM_COLS], total_b[NORM_COLS], part_g[NORM_COLS], part_b[NORM_COLS];
+  real total_g[COLS], total_b[COLS], part_g[COLS], part_b[COLS];
   const int64_t cols = p->cols;
+  const int far = p->rows * cols >= FAR_BYTES / (int64_t)sizeof(real);
   for (int64_t j = 0; j < w; j++) total_g[j] = 0, total_b[j] = 0;
   for (int64_t i0 = 0; i0 < p->rows; i0 += CHUNK) {
     const int64_t i1 = p->rows - i0 < CHUNK ? p->rows : i0 + CHUNK;
@@ -97,6 +99,8 @@ HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_g
   const real all##r = dy[j + r * cols];                                                                             \
   const real g##r = !relu || hf_fma(centred##r, scale[j], shift[j]) > 0 ? all##r : 0
       if (i + 4 <= i1) {
+        for (int64_t a = ROWS_AHEAD; far && a < ROWS_AHEAD + 4; a++)
+          prefetch_run(x + a * cols, w), prefetch_run(dy + a * cols, w);
 #pragma omp simd
         for (int64_t j = 0; j < w; j++) {
           TERM(0);
@@ -130,8 +134,8 @@ HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_g
 static void cpu_norm_grad(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_norm_grad_args *p = args;
-  for (int64_t j = lo; j < hi; j += NORM_COLS) {
-    const int64_t w = hi - j < NORM_COLS ? hi - j : NORM_COLS;
+  for (int64_t j = lo; j < hi; j += COLS) {
+    const int64_t w = hi - j < COLS ? hi - j : COLS;
     if (p->per_row)
       norm_grad_cols(1, 0, p, j, w);
     else if (p->scale)

@@ -5,11 +5,11 @@
  *     the columns beside it, nor a run's on the runs beside it.
  * (b) Both are cut into chunks of CHUNK steps whose partial results are then combined: a float sum of n terms has an
  *     error that grows with CHUNK + n / CHUNK instead of n.
- * (c) Columns are taken COLS at a time, so that each row is read in runs of 512 bytes while the sums stay in L1, and
- *     four rows at a time, so that a partial sum is loaded and stored once per four additions.
+ * (c) Columns are taken COLS at a time, so that each row is read in runs of 4 KB, which the prefetchers follow, while the
+ *     sums stay in L1, and four rows at a time, so that a partial sum is loaded and stored once per four additions.
  * (d) The tail of a run is copied to a padded buffer: one body for full and short blocks, and no masks to emulate.
  */
-enum { CHUNK = 64, COLS = 512 / sizeof(real) };
+enum { CHUNK = 64, COLS = 4096 / sizeof(real) };
 
 /* What a run can be reduced to besides hf_reduce_kind: the sum of (x - center)^2, and a maximum that may lose a NaN. */
 enum { SUM_SQUARES = HF_MAX_ABS + 1, LOOSE_MAX };
@@ -71,28 +71,21 @@ HF_INLINE real reduce_run(const int kind, const real *x, int64_t n, real center)
   return reduce_tree(kind, total);
 }
 
-/* acc(w) = acc and rows [0, n) of x, rows `stride` apart; center(w) for SUM_SQUARES alone. */
-HF_INLINE void reduce_rows(const int kind, real *restrict acc, const real *x, const real *center, int64_t stride,
-                           int64_t n, int64_t w) {
+/* acc(w) = acc and rows [0, n) of x, rows `stride` apart. */
+HF_INLINE void reduce_rows(const int kind, real *restrict acc, const real *x, int64_t stride, int64_t n, int64_t w) {
   int64_t k = 0;
   for (; k + 4 <= n; k += 4) {
     const real *a = x + k * stride, *b = a + stride, *c = b + stride, *d = c + stride;
 #pragma omp simd
     for (int64_t j = 0; j < w; j++) {
-      if (kind == SUM_SQUARES) {
-        const real m = center[j], ab = reduce_take(kind, reduce_take(kind, acc[j], a[j], m), b[j], m);
-        acc[j] = reduce_take(kind, reduce_take(kind, ab, c[j], m), d[j], m);
-      } else {
-        const real ab = reduce_combine(kind, reduce_value(kind, a[j]), reduce_value(kind, b[j]));
-        const real cd = reduce_combine(kind, reduce_value(kind, c[j]), reduce_value(kind, d[j]));
-        acc[j] = reduce_combine(kind, acc[j], reduce_combine(kind, ab, cd));
-      }
+      const real ab = reduce_combine(kind, reduce_value(kind, a[j]), reduce_value(kind, b[j]));
+      const real cd = reduce_combine(kind, reduce_value(kind, c[j]), reduce_value(kind, d[j]));
+      acc[j] = reduce_combine(kind, acc[j], reduce_combine(kind, ab, cd));
     }
   }
   for (; k < n; k++) {
 #pragma omp simd
-    for (int64_t j = 0; j < w; j++)
-      acc[j] = reduce_take(kind, acc[j], x[k * stride + j], kind == SUM_SQUARES ? center[j] : 0);
+    for (int64_t j = 0; j < w; j++) acc[j] = reduce_combine(kind, acc[j], reduce_value(kind, x[k * stride + j]));
   }
 }
 
@@ -102,7 +95,7 @@ HF_INLINE void reduce_cols(const int kind, real *y, const real *x, int64_t red, 
   for (int64_t j = 0; j < w; j++) total[j] = reduce_identity(kind);
   for (int64_t k = 0; k < red; k += CHUNK) {
     for (int64_t j = 0; j < w; j++) part[j] = reduce_identity(kind);
-    reduce_rows(kind, part, x + k * stride, 0, stride, red - k < CHUNK ? red - k : CHUNK, w);
+    reduce_rows(kind, part, x + k * stride, stride, red - k < CHUNK ? red - k : CHUNK, w);
     for (int64_t j = 0; j < w; j++) total[j] = reduce_combine(kind, total[j], part[j]);
   }
   for (int64_t j = 0; j < w; j++) y[j] = total[j];

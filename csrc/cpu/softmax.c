@@ -11,7 +11,7 @@
  * (e) The largest element is subtracted first: exponents are <= 0 and the sum lies in [1, cols]. A maximum
  *     that loses a NaN will do: that NaN's own exponential makes the sum NaN.
  */
-enum { NARROW = 32, ROW_BUFFER = 16384 / sizeof(real) };
+enum { NARROW = 32, ROW_BUFFER = 16384 / sizeof(real), ROW_AHEAD = 4096 / sizeof(real) };
 
 #ifdef HF_F64
 #define EXP_NONPOS hf_exp
@@ -86,23 +86,31 @@ HF_INLINE real row_max(const real *x, int64_t n) {
   return reduce_tree(LOOSE_MAX, max[0]);
 }
 
-/* Gives the sum of exp(x(n) - max); with store, e(n) = exp(x - max) too; e may be x. */
-HF_INLINE real exp_run(const int store, real *e, const real *x, int64_t n, real max) {
-  real sum[LANES] = {0}, tail[LANES];
+/* Gives the sum of exp(x(n) - *max); with store, e(n) = exp(x - *max) too; e may be x. Then *max = the largest of next(n),
+ * the row that follows: its loads and comparisons find their place between the multiplications. */
+HF_INLINE real exp_run(const int store, real *e, const real *x, int64_t n, real *max, const real *next) {
+  real sum[LANES] = {0}, most[LANES], tail[LANES];
+  const real top = *max, *far = next + (n < ROW_AHEAD ? ROW_AHEAD : n);
+  FOR_LANES most[l] = next[n - LANES + l];
   int64_t i = 0;
-  for (; i + LANES <= n; i += LANES) FOR_LANES {
-      const real v = EXP_NONPOS(x[i + l] - max);
+  for (; i + LANES <= n; i += LANES) {
+    __builtin_prefetch(far + i);
+    FOR_LANES {
+      const real v = EXP_NONPOS(x[i + l] - top);
+      most[l] = reduce_combine(LOOSE_MAX, most[l], next[i + l]);
       if (store) e[i + l] = v;
       sum[l] += v;
     }
+  }
   if (i < n) {
     pad_lanes(tail, x + i, (int)(n - i), -(real)INFINITY);
     FOR_LANES {
-      tail[l] = EXP_NONPOS(tail[l] - max);
+      tail[l] = EXP_NONPOS(tail[l] - top);
       sum[l] += tail[l];
     }
     if (store) crop_lanes(e + i, tail, (int)(n - i));
   }
+  *max = reduce_tree(LOOSE_MAX, most);
   return reduce_tree(HF_SUM, sum);
 }
 
@@ -120,16 +128,16 @@ static void cpu_softmax(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
     else
       softmax_tile_rows(0, y, x, n, cols);
   }
+  real next_max = cols > NARROW && lo < hi ? row_max((const real *)p->x + lo * cols, cols) : 0;
   for (int64_t i = lo; cols > NARROW && i < hi; i++) {
-    const real *x = (const real *)p->x + i * cols;
+    const real *x = (const real *)p->x + i * cols, *next = i + 1 < hi ? x + cols : x, max = next_max;
     real *y = (real *)p->y + i * cols;
-    const real max = row_max(x, cols);
     if (p->log) {
-      const real log_sum = hf_log(exp_run(0, y, x, cols, max));
+      const real log_sum = hf_log(exp_run(0, y, x, cols, &next_max, next));
 #pragma omp simd
       for (int64_t j = 0; j < cols; j++) y[j] = x[j] - max - log_sum;
     } else {
-      const real scale = 1 / exp_run(1, y, x, cols, max);
+      const real scale = 1 / exp_run(1, y, x, cols, &next_max, next);
 #pragma omp simd
       for (int64_t j = 0; j < cols; j++) y[j] *= scale;
     }
@@ -204,16 +212,17 @@ HF_INLINE void xent_sums(const int soft, real *sum_t, real *sum_tx, const real *
   if (k.on != 0) *sum_tx = hf_fma(k.on, soft ? reduce_tree(HF_SUM, lane_tx) : x[label] - max, *sum_tx);
 }
 
-/* Row i; its label has been checked. */
-HF_INLINE void xent_row(const int soft, const hf_softmax_cross_entropy_args *p, const xent_target k, int64_t i) {
+/* Row i; its label has been checked. next_max: the row's largest element, then that of the next row, where there is one. */
+HF_INLINE void xent_row(const int soft, const hf_softmax_cross_entropy_args *p, const xent_target k, int64_t i,
+                        int last, real *next_max) {
   real buffer[ROW_BUFFER] __attribute__((aligned(64)));
   const int64_t cols = p->cols, label = soft ? 0 : ((const int64_t *)p->labels)[i];
   const real *x = (const real *)p->x + i * cols, *target = soft ? (const real *)p->target + i * cols : 0;
-  const real max = row_max(x, cols);
+  const real max = *next_max, *next = last ? x : x + cols;
   real sum_t, sum_tx, *dx = p->dx ? (real *)p->dx + i * cols : 0;
   xent_sums(soft, &sum_t, &sum_tx, x, target, label, cols, k, max);
   real *e = cols <= ROW_BUFFER ? buffer : dx;
-  const real sum = dx ? exp_run(1, e, x, cols, max) : exp_run(0, 0, x, cols, max);
+  const real sum = dx ? exp_run(1, e, x, cols, next_max, next) : exp_run(0, 0, x, cols, next_max, next);
   if (p->loss) ((real *)p->loss)[i] = hf_fma(hf_log(sum), sum_t, -sum_tx);
   if (!dx) return;
   const real scale = ((const real *)p->dloss)[i * p->dloss_row], share = sum_t / sum, at_label = e[label];
@@ -238,10 +247,14 @@ static int64_t xent_bad_label(const int64_t *labels, int64_t cols, int64_t lo, i
 static void xent_rows(const hf_softmax_cross_entropy_args *p, const xent_target k, int64_t lo, int64_t hi) {
   if (p->cols <= NARROW) {
     for (int64_t i = lo; i < hi; i += LANES) xent_tile_rows(p, k, i, hi - i < LANES ? hi - i : LANES);
-  } else if (p->labels) {
-    for (int64_t i = lo; i < hi; i++) xent_row(0, p, k, i);
-  } else {
-    for (int64_t i = lo; i < hi; i++) xent_row(1, p, k, i);
+    return;
+  }
+  real next_max = lo < hi ? row_max((const real *)p->x + lo * p->cols, p->cols) : 0;
+  for (int64_t i = lo; i < hi; i++) {
+    if (p->labels)
+      xent_row(0, p, k, i, i + 1 == hi, &next_max);
+    else
+      xent_row(1, p, k, i, i + 1 == hi, &next_max);
   }
 }
 

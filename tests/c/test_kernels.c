@@ -189,7 +189,7 @@ static void make_matmul(test_case *c) {
 static void make_reduce(test_case *c) {
   hf_reduce_args *p = &c->args.reduce;
   p->kind = below(HF_MAX_ABS + 1);
-  p->inner = chance(2) ? 1 : size_up_to(300);
+  p->inner = chance(2) ? 1 : size_up_to(chance(8) ? 1500 : 300);
   p->outer = size_up_to(p->inner == 1 ? 40 : 5);
   p->red = p->inner == 1 && chance(8) ? 1024 + size_up_to(300) : size_up_to(300);
   p->by_inner = chance(2);
@@ -202,7 +202,7 @@ static void make_reduce(test_case *c) {
 static void make_moments(test_case *c) {
   hf_moments_args *p = &c->args.moments;
   p->rows = size_up_to(300);
-  p->cols = size_up_to(300);
+  p->cols = size_up_to(chance(8) ? 1500 : 300);
   p->per_row = chance(2);
   c->units = p->per_row ? p->rows : p->cols;
   c->scale = 3; /* x lies about 3 */
@@ -214,7 +214,7 @@ static void make_moments(test_case *c) {
 static void make_norm_grad(test_case *c) {
   hf_norm_grad_args *p = &c->args.norm_grad;
   p->rows = size_up_to(300);
-  c->units = p->cols = size_up_to(300);
+  c->units = p->cols = size_up_to(chance(8) ? 1500 : 300);
   p->per_row = chance(2);
   c->scale = 1 + 4 * sqrt((double)p->rows);
   const int64_t statistics = p->per_row ? p->rows : p->cols;
