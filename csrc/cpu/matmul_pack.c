@@ -5,7 +5,7 @@
 #define NOINLINE static __attribute__((noinline)) /* keeps the caller's frame small: products can be tiny */
 
 /* Scratch: KC x NC of w (256 KiB), and a tile of x or of y'. */
-enum { KC = 512, NC = 512 / sizeof(real), STREAM = 16, SET_ROWS = 8 };
+enum { KC = 1024, NC = 256 / sizeof(real), STREAM = 16, SET_ROWS = 8 };
 
 /* dst[p * d_row + i] = src[i * s_row + p] for p < kc, i < rows; up to i = VL - 1, copies of row 0. */
 static void transpose(real *dst, int64_t d_row, const real *src, int64_t s_row, int64_t rows, int64_t kc) {
