@@ -102,7 +102,7 @@ typedef struct hf_plan {
   int64_t bound_batch;       /* batch size that the patches were last applied for; -1: none */
   int64_t slow;              /* 1: look at the clock at every barrier, not only between steps */
   double seconds[2], work[2]; /* lately measured: time and steps of one thread, and of a team */
-  double compare_at, wait;   /* when the slower one is next tried, and the seconds from one try to the next */
+  double since, wait;        /* seconds of runs since the slower one was last tried, and until it is again */
 } hf_plan;
 
 /* One call: steps [cursor_step, n_steps) of an epoch, batches of `batch` rows out of `rows` (the last one may be short). */

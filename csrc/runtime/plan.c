@@ -139,18 +139,19 @@ static double progress(const hf_plan *plan, const hf_run *run) {
 
 /* A team is worth its barriers only while it has its cores: next to other busy processes a barrier can cost a time slice
  * instead of 0.3 us, and no table knows that. So both ways are timed for TRIAL seconds, the faster one is used, and the
- * other is tried again: soon, as a team starts slowly, then after twice as long each time, up to AGAIN seconds. The
- * result has the same bits either way. */
+ * other is tried again: soon, as a team starts slowly, then after twice as long each time, up to AGAIN seconds of runs
+ * (not of the clock: the first run after an idle time would always be the trial, and cold). The result has the same
+ * bits either way. */
 int hf_plan_run_auto(hf_plan *plan, hf_run *run, int n_threads) {
   static const double TRIAL = 0.004, SOON = 0.02, AGAIN = 2, MEMORY = 0.2; /* seconds */
   if (n_threads <= 1) return hf_plan_run(plan, run, 1);
   const double start = now();
   const int team_faster = plan->seconds[1] * plan->work[0] < plan->seconds[0] * plan->work[1];
   int team = plan->seconds[0] < TRIAL ? 0 : plan->seconds[1] < TRIAL ? 1 : team_faster;
-  if (plan->seconds[0] >= TRIAL && plan->seconds[1] >= TRIAL && start > plan->compare_at) {
+  if (plan->seconds[0] >= TRIAL && plan->seconds[1] >= TRIAL && plan->since > plan->wait) {
     plan->wait = plan->wait > 0 ? plan->wait * 2 : SOON;
     if (plan->wait > AGAIN) plan->wait = AGAIN;
-    plan->compare_at = start + plan->wait;
+    plan->since = 0;
     team = !team_faster;
     plan->seconds[team] = plan->work[team] = 0;
   }
@@ -158,7 +159,9 @@ int hf_plan_run_auto(hf_plan *plan, hf_run *run, int n_threads) {
   if (plan->seconds[team] < TRIAL && (budget <= 0 || budget > TRIAL)) run->budget_seconds = TRIAL;
   const int status = hf_plan_run(plan, run, team ? n_threads : 1);
   run->budget_seconds = budget;
-  plan->seconds[team] += now() - start;
+  const double taken = now() - start;
+  plan->since += taken;
+  plan->seconds[team] += taken;
   plan->work[team] += progress(plan, run) - before;
   if (plan->seconds[team] > MEMORY) {
     plan->seconds[team] /= 2;
