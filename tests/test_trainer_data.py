@@ -10,7 +10,7 @@ import pytest
 from training import LABELS, RNG, Branches, X, Y, assert_same_state, both_outputs, full_net, make, net, state
 
 import hawfinch as hf
-from hawfinch.errors import NonFiniteError
+from hawfinch.errors import NonFiniteError, ShapeError
 
 # ---- forms of data ----
 
@@ -339,3 +339,12 @@ def test_the_short_way_checks_targets_too() -> None:
         with pytest.raises(hf.errors.LabelError):
             trainer.step(x, bad)
         assert_same_state(before, state(trainer))
+
+
+def test_a_loss_that_gives_one_number_takes_no_weights() -> None:
+    x, y = np.ones((4, 3), np.float32), np.ones((4, 1), np.float32)
+    trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), lambda p, t: hf.ops.mean((p - t) ** 2), "sgd")
+    assert trainer.step(x, y) >= 0
+    with pytest.raises(ShapeError, match="one value per row"):
+        trainer.step(x, y, sample_weight=np.array([1.0, 0, 0, 0]))
+    assert trainer.steps == 1

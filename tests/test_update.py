@@ -121,3 +121,47 @@ def test_a_gradient_that_may_overflow_is_named() -> None:
     with pytest.raises(NonFiniteError, match=r"the gradient overflowed.*gradient of parameter '0.weight'"):
         trainer.step(x, np.zeros((16, 1)))
     assert model.store().params.tobytes() == before
+
+
+class Slice(hf.Module):
+    """The gradient of the layer's output is written in two steps: zeros, then the part that is used."""
+
+    def __init__(self) -> None:
+        self.a = hf.Linear(300)
+
+    def forward(self, x: Any) -> Any:
+        return self.a(x)[:, :1]
+
+
+def test_an_operand_is_looked_at_when_all_of_it_is_written() -> None:
+    model = Slice().build((300,), seed=0)
+    model.parameters()["a.weight"][...] = 0
+    before = model.store().params.tobytes()
+    trainer = hf.Trainer(model, lambda p, t: hf.ops.sum(p * 1e24, 1), hf.SGD(1e-30))
+    with pytest.raises(NonFiniteError, match=r"gradient of parameter 'a.weight'"):
+        trainer.step(np.full((16, 300), 1e20, np.float32), np.zeros((16, 1)))
+    assert model.store().params.tobytes() == before
+
+
+class Joined(hf.Module):
+    """Its concatenation lies where infinities lay before."""
+
+    def __init__(self) -> None:
+        self.wide, self.last = hf.Linear(200), hf.Linear(1)
+
+    def forward(self, x: Any) -> Any:
+        o = hf.ops
+        mask = o.greater(o.max(o.log(o.relu(x)), 1, keepdims=True), 0.0)
+        return self.last(o.tanh(self.wide(o.concat([x[:, :256], x[:, 256:]], axis=1))) + mask)
+
+
+def test_what_lay_in_memory_before_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 512)).astype(np.float32), rng.normal(size=(64, 1))
+    results = []
+    for least in (1 << 60, update.LEAST_PRODUCT):
+        monkeypatch.setattr(update, "LEAST_PRODUCT", least)
+        trainer = hf.Trainer(Joined(), "mse", hf.SGD(1e-3), seed=1)
+        trainer.fit(x, y, epochs=3, batch_size=16)
+        results.append(trainer.model.store().params.tobytes())
+    assert results[0] == results[1]

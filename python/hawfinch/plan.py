@@ -40,6 +40,7 @@ L2_SIZE = 1 << 19
 RECORD = 20e-9  # seconds of fixed cost per record
 BARRIER = 1.5e-6  # seconds; 0.3e-6 when every core is free
 REGION = 3e-6  # seconds to start a team for a single step while its threads are awake; 50e-6 from sleep
+SLOW_ELEMENT = 3e-8  # seconds, of a float64 function that takes an element at a time
 BRIEF = 2e-5  # seconds: other Python threads wait for a shorter plan
 PIECE = 0.02  # seconds: longer records are cut, so that Ctrl-C is seen in time
 
@@ -123,9 +124,10 @@ class Plan:
         self.scratch_bytes = max((_scratch(s) for s in self.steps), default=ALIGN)
         total = sum(self.seconds)
         done = [t / (total or 1.0) for t in itertools.accumulate(self.seconds)]
+        brief = total < BRIEF and total + self._slowest() < BRIEF
         self.core = _core.Plan(
             self.steps, done, self.pieces, self.barriers, self._value, _core.kernel_isa(), dtype == "float64",
-            self.scratch_bytes, self.max_threads, total > PIECE / 4, total < BRIEF,
+            self.scratch_bytes, self.max_threads, total > PIECE / 4, brief,
             (self.arena, [p[0] for p in self._places.values() if not isinstance(p, Dynamic)]),
         )  # fmt: skip
 
@@ -262,6 +264,14 @@ class Plan:
     def _estimate(self, step: Step, moved: int, batch: int) -> float:
         rate = FLOPS.get(_core.kernel_isa(), 1e10) / (1 if self.itemsize == 4 else 2)
         return RECORD + max(size_at(step.flops, batch) / rate, moved / (BYTES if moved > L2_SIZE else L2_BYTES))
+
+    def _slowest(self) -> float:
+        """What the elementwise functions may take beyond the estimate, in seconds."""
+        elements = [
+            size_at(numel(t.shape), self.capacity) * max(len(s.code), 1)
+            for s in self.steps if s.code or not s.op.startswith("matmul") for t in s.writes
+        ]  # fmt: skip
+        return SLOW_ELEMENT * sum(elements)
 
     def threads_for(self, batch: int, steps: int = 1) -> int:
         """The team size of the least estimated time for ``steps`` steps of ``batch`` rows in one call."""

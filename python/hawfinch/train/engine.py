@@ -298,6 +298,8 @@ def _rows_of(values: Tensor, what: str) -> Tensor:
 def _totals(values: Tensor, w: Tensor | None, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """(mean, sum) of one value per row, weighted; rows that all weigh 0 have the mean 0, not NaN."""
     rows: Any = size(BATCH) if weight is None else weight
+    if values.shape == () and w is not None:
+        raise ShapeError("a loss or metric that gives one number can't be weighted: it must give one value per row")
     if values.shape == ():  # a loss function that gave the mean itself
         return values, values * rows
     total = ops.sum(values if w is None else values * w)

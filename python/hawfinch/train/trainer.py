@@ -86,7 +86,7 @@ class Trainer:
         self.stop = False
         self.history = History()
         self.slots: dict[str, Array] = {}
-        self.gradient: Array | None = None
+        self.gradient: Array | None = None  # flat; not written where the optimiser takes it from a product (update.py)
         self._plans: dict[Any, BatchPlan] = {}
         self._pool: PlanPool | None = None  # where plans come from, when nets take turns on them
         self._signed: tuple[Any, ...] = ()
@@ -387,7 +387,7 @@ class Trainer:
             raise LabelError(f"epoch {self.epochs}, step {step}: an index or label is out of range")
         value = float(engine.value[0])
         culprit = engine.first_nonfinite(run, step)
-        what = f"the loss is {value}" if not np.isfinite(value) else "the gradient overflowed"
+        what = f"the loss is {value}" if not np.isfinite(value) else "the gradient overflowed or came near to it"
         raise NonFiniteError(
             f"epoch {self.epochs}, step {step}: {what}; first non-finite: {culprit or 'the norm of the gradient'}. "
             "The parameters are those before this step. A smaller learning rate or clip_norm often helps.",

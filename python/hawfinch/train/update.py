@@ -73,12 +73,12 @@ def take_products(
 ) -> tuple[list[Step], list[Product]]:
     """Takes out the products that give the gradient of a large weight to nobody but the optimiser.
 
-    Gives the other steps, with the largest absolute values of the products' operands behind the steps that write
+    Gives the other steps, with the largest absolute values of the products' operands behind the last steps that write
     these, and the products.
     """
     makers = {id(base_of(step.writes[0])): step for step in steps if step.op == "matmul"}
     readers = {id(base_of(t)) for step in steps for t in step.reads}
-    written = {id(base_of(t)) for step in steps for t in step.writes}
+    written = {id(base_of(t)): step for step in steps for t in step.writes}  # by the last one: concat writes in parts
     products: list[Product] = []
     behind: dict[int, dict[Size, Step]] = {}  # operand -> rows -> its largest absolute values
     for name, t in gradients.items():
@@ -101,16 +101,18 @@ def take_products(
     for step in steps:
         if id(step) not in taken:
             left.append(step)
-            for t in step.writes:
-                left += behind.pop(id(base_of(t)), {}).values()
+            for key in {id(base_of(t)) for t in step.writes}:
+                left += behind.get(key, {}).values() if written[key] is step else ()
     return left, products
 
 
-def _is_plain(step: Step, written: set[int]) -> bool:
+def _is_plain(step: Step, written: Mapping[int, Step]) -> bool:
     """x' w of two whole matrices that this plan computes, and nothing else."""
     f = step.fields
     whole = f["x_row"] == 1 and f["x_col"] == f["m"] and f["w_row"] == f["n"] and f["w_col"] == 1
-    return whole and f["bias"] is None and f["epilogue"] is None and {id(base_of(t)) for t in step.reads} <= written
+    return (
+        whole and f["bias"] is None and f["epilogue"] is None and {id(base_of(t)) for t in step.reads} <= written.keys()
+    )
 
 
 def _max_abs(y: Tensor, x: Tensor, rows: Size, cols: Size, scope: str) -> Step:
