@@ -75,7 +75,9 @@ def roofline(found: Sequence[Result], limits: dict[str, float], caption: str, pa
                 label=f"memory, {what}: {bandwidth / 1e9:.0f} GB/s")  # fmt: skip
     groups = list(dict.fromkeys(r.first.group for r in found if r.first.flops and r.first.bytes and r.median(OURS)))
     for i, group in enumerate(groups):
-        for k, result in enumerate(r for r in found if r.first.group == group and r.first.flops and r.first.bytes):
+        members = [r for r in found if r.first.group == group and r.first.flops and r.first.bytes]
+        members.sort(key=lambda r: r.first.flops / r.first.bytes)
+        for k, result in enumerate(members):
             row, time = result.first, result.median(IN_PLAN) or result.median(OURS)
             if not time:
                 continue
@@ -86,7 +88,9 @@ def roofline(found: Sequence[Result], limits: dict[str, float], caption: str, pa
             text = row.name.removeprefix("matmul-").removeprefix("bf16-")
             if group == MEDIUM and "x" in text:
                 continue  # one cloud: names would cover each other
-            ax.annotate(text, at, xytext=(4, -7 if k % 2 else 4), textcoords="offset points", fontsize=6)
+            left = k % 2  # neighbours may share their place
+            ax.annotate(text, at, xytext=(-6 if left else 6, -2), textcoords="offset points", fontsize=6,
+                        ha="right" if left else "left")  # fmt: skip
     ax.set(xscale="log", yscale="log", xlim=x, xlabel="FLOP per byte that must move", ylabel="GFLOP/s")
     ax.grid(alpha=0.3)
     ax.legend(fontsize=7, loc="lower right")
