@@ -22,8 +22,8 @@ HF_INLINE real reduce_identity(const int kind) {
 
 /* a and b into one. In a maximum or minimum NaN wins. */
 HF_INLINE real reduce_combine(const int kind, real a, real b) {
-  if (kind == HF_MAX || kind == HF_MIN ||
-      kind == HF_MAX_ABS) { /* two selects side by side: nested ones are not vectorised */
+  if (kind == HF_MAX || kind == HF_MIN || kind == HF_MAX_ABS) {
+    /* two selects side by side: nested ones are not vectorised */
     const real far = (kind == HF_MIN ? a < b : a > b) ? a : b;
     return a != a ? a : far;
   }

@@ -1,4 +1,5 @@
-/* y(outer, inner) = sum, mean, max, min, argmax or max of the absolute values over red of x(outer, red, inner), both contiguous.
+/* y(outer, inner) = sum, mean, max, min, argmax or max of the absolute values over red of x(outer, red, inner), both
+ * contiguous.
  * argmax gives int64 numbers in [0, red), the first of equals; all but sum and mean let NaN win, as NumPy does.
  * Over nothing (red = 0): sum 0, mean NaN, max -inf, min inf, argmax 0, max of absolute values 0.
  * Units: outer, or inner with by_inner. Writes with =. y aliases nothing and may be uninitialised. */

@@ -8,7 +8,7 @@ here. Rejected: one wrapper function per kernel, which drifts from the C side as
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 import os
@@ -70,12 +70,9 @@ cdef extern from "hawfinch.h" nogil:
 cdef extern from "fields.h" nogil:
     enum:
         HF_MAX_FIELDS
-        HF_KIND_PTR
-        HF_KIND_DIM
         HF_KIND_INT
         HF_KIND_REAL
         HF_KIND_ARGS
-    enum:
         HF_N_OPS
     ctypedef struct hf_field:
         const char *name
@@ -97,8 +94,7 @@ def _describe():
     ops = [hf_op_names[i].decode() for i in range(HF_N_OPS)]
     by_op = {name: {} for name in ops}
     for i in range(n):
-        f = fields[i]
-        by_op[ops[f.op]][f.name.decode()] = (f.kind, f.offset, f.count)
+        by_op[ops[fields[i].op]][fields[i].name.decode()] = (fields[i].kind, fields[i].offset, fields[i].count)
     return {name: i for i, name in enumerate(ops)}, by_op
 
 
@@ -299,7 +295,6 @@ cdef class Plan:
 
     cdef _fill(self, char *args, dict known, dict fields, step, value, list patches, list dynamics):
         cdef int64_t kind, offset, count, k
-        cdef list several
         for key, given in fields.items():
             found = known.get(key)
             if found is None:
@@ -309,11 +304,10 @@ cdef class Plan:
                 if given:
                     self._fill(args + offset, FIELDS[OP_NAMES[count]], given, step, value, patches, dynamics)
             elif type(given) is list:
-                several = given
-                if len(several) > count:
-                    raise ValueError(f"op {step.op}: field {key} holds {count} values, got {len(several)}")
-                for k in range(len(several)):
-                    self._store(args + offset + 8 * k, kind, several[k], step, value, patches, dynamics)
+                if len(<list>given) > count:
+                    raise ValueError(f"op {step.op}: field {key} holds {count} values, got {len(given)}")
+                for k in range(len(<list>given)):
+                    self._store(args + offset + 8 * k, kind, (<list>given)[k], step, value, patches, dynamics)
             else:
                 self._store(args + offset, kind, given, step, value, patches, dynamics)
 
@@ -574,9 +568,7 @@ cdef class Quick:
         cdef int64_t rows
         cdef cnp.ndarray out
         cdef int i
-        if self.version != _version:
-            return None
-        if not self.plans:
+        if self.version != _version or not self.plans:
             return None
         owner = self.plans.pop()
         plan = owner.core

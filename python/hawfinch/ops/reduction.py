@@ -13,8 +13,7 @@ from ..steps import Step
 from .elementwise import div, equal, where
 from .shape import broadcast_to, reshape, size, transpose
 
-KINDS = {"sum": 0, "mean": 1, "max": 2, "min": 3, "argmax": 4}
-MAX_ABS = 5
+KINDS = {"sum": 0, "mean": 1, "max": 2, "min": 3, "argmax": 4, "max_abs": 5}
 WIDE_INNER = 64  # a reduction down columns is shared between threads by columns from here on
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import _core, ops
 from ..autodiff import gradients
 from ..compile import fresh
 from ..errors import ShapeError
@@ -244,14 +244,15 @@ class BatchPlan:
         """Runs the step's records one by one and names the first tensor with a NaN or infinity."""
         plan = self.plan
         batch = min(run["batch"], run["rows"] - step * run["batch"])
+        run = {**run, "n_steps": step + 1, "first_step": step, "threads": 1}
         for i, record in enumerate(plan.steps[: self.n_compute]):
-            self.run(**{**run, "n_steps": step + 1, "first_step": step, "only_record": i, "threads": 1})
+            self.run(**run, only_record=i)
             for t in (*record.reads, *record.writes):
                 array = plan.view(t, batch, self.buffers)
                 if array is not None and not np.isfinite(array).all():
                     return self._tensor_name(t, record)
-        for product in self.products:
-            if not product.is_bounded([plan.view(t, batch) for t in product.maxima]):
+        for i, product in enumerate(self.products, self.n_compute):
+            if self.run(**run, only_record=i)[0] != _core.OK:
                 return f"gradient of parameter {product.name!r}"
         return None
 

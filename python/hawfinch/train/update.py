@@ -16,7 +16,7 @@ import numpy as np
 
 from ..graph import Array, Graph, Size, Tensor, input_tensor, numel, size_at, times
 from ..nn.module import Store
-from ..ops.reduction import MAX_ABS
+from ..ops.reduction import KINDS
 from ..optim import Optimizer
 from ..plan import Dynamic, Place, base_of
 from ..steps import Step, single
@@ -60,12 +60,6 @@ class Product(NamedTuple):
     size: int
     step: Step
     maxima: tuple[Tensor, Tensor]  # per row of its operands, the largest absolute value
-
-    def is_bounded(self, maxima: Sequence[Array | None]) -> bool:
-        """What grad_bound checks (csrc/ref/optim.c), of the values of ``maxima``."""
-        x, dy = (np.asarray(m, np.float64) for m in maxima)
-        dtype = maxima[0].dtype if maxima[0] is not None else np.float32
-        return bool(len(x) * x.max() * dy.max() < np.finfo(dtype).max / 2)
 
 
 def take_products(
@@ -116,14 +110,17 @@ def _is_plain(step: Step, written: Mapping[int, Step]) -> bool:
 
 
 def _max_abs(y: Tensor, x: Tensor, rows: Size, cols: Size, scope: str) -> Step:
-    fields = {"y": y, "x": x, "outer": rows, "red": cols, "inner": 1, "kind": MAX_ABS, "by_inner": 0}
+    fields = {"y": y, "x": x, "outer": rows, "red": cols, "inner": 1, "kind": KINDS["max_abs"], "by_inner": 0}
     return Step("reduce", fields, (y,), (x,), units=rows, local=(x, y), scope=scope, flops=times(rows, cols))
 
 
 def update_steps(
     aux: Aux, store: Store, optimizer: Optimizer, loss: Tensor, products: Sequence[Product]
 ) -> list[Step]:  # fmt: skip
-    """Check, then the optimiser: over the products, and over the runs of the parameter buffer between them."""
+    """Check, then the optimiser: over the products, and over the runs of the parameter buffer between them.
+
+    The first steps are the checks of the products, in their order.
+    """
     runs, at = [], 0
     for product in sorted(products, key=lambda p: p.offset):
         runs.append((at, product.offset - at))
