@@ -81,9 +81,11 @@ def wheel(peer_python: str, rounds: int) -> Row:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         subprocess.run(
-            [*command, f"-Cbuild-dir={folder}/build", str(HERE.parent)], check=False, env={**os.environ, "PATH": path},
+            [*command, f"-Cbuild-dir={folder}/build", str(HERE.parent)],
+            check=False,
+            env={**os.environ, "PATH": path},
             capture_output=True,
-        )  # fmt: skip
+        )
         sizes = [file.stat().st_size / 1e6 for file in Path(folder).glob("*.whl")]
     return Row("wheel", "size of the wheel", START, {"hawfinch": sizes}, unit="MB", bars=(Bar(3, "MB"),))
 

@@ -107,8 +107,11 @@ def count() -> dict[str, int]:
         source.write_text(REQUESTS)
         subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", source, "-o", library], check=True)
         environment = os.environ | {
-            "HAWFINCH_ISA": "avx2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
-        }  # fmt: skip
+            "HAWFINCH_ISA": "avx2",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "0",
+        }
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", sys.executable, __file__]
         done = subprocess.run([*command, "--inside", library], env=environment, capture_output=True, text=True)
         if done.returncode:

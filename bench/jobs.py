@@ -117,28 +117,75 @@ JOBS = [
     fit("mlp-norm", (784, 256, 128, 10), 128, 50, Bar(3, "torch"), dropout=0.2),
     fit("mlp-1024", (784, 1024, 1024, 10), 256, 20, Bar(1.3, "jax scan"), Bar(2, "torch eager")),
     Job("step-64", "MLP 64-32-10, batch 32: one step, from Python", "step", SMALL, (), TRAINING, "fma", 2, 32, 1),
-    Job("step-adam", "Linear 1000-100, batch 4, from Python: nearly all of it Adam", "step", (1000, 100), (), TRAINING,
-        "", 2, 4, 1),
-    Job("predict-64", "MLP 64-32-10: predict one row, from Python", "predict", SMALL, (Bar(1e-6, "s"),), PREDICTING, "",
-        2, 1, 1),
+    Job(
+        "step-adam",
+        "Linear 1000-100, batch 4, from Python: nearly all of it Adam",
+        "step",
+        (1000, 100),
+        (),
+        TRAINING,
+        "",
+        2,
+        4,
+        1,
+    ),
+    Job(
+        "predict-64",
+        "MLP 64-32-10: predict one row, from Python",
+        "predict",
+        SMALL,
+        (Bar(1e-6, "s"),),
+        PREDICTING,
+        "",
+        2,
+        1,
+        1,
+    ),
     *[matmul(LARGE, n, n, n, Bar(92, "%"), Bar(1.0, "best")) for n in (512, 1024, 2048)],
     *[matmul(MEDIUM, n, n, n, Bar(80, "%"), Bar(1.1, "best")) for n in (128, 192, 256, 384)],
     *[job for b in (32, 64, 128) for job in training_matmuls(b, 784, 256, Bar(80, "%"), Bar(1.1, "best"))],
     *[matmul(TINY, n, n, n, Bar(65, "%"), Bar(1.5, "best"), threads=1) for n in (16, 32, 48, 64, 96)],
-    *[matmul(THIN, m, k, n, Bar(70, "%"), Bar(1.3, "best"))
-      for m, k, n in ((8, 1024, 1024), (16, 512, 512), (1024, 1024, 8), (1024, 1024, 16))],
-    *vector(256, Bar(1.2, "best")), *vector(512, Bar(1.2, "best")), *vector(8192, Bar(90, "%")),
+    *[
+        matmul(THIN, m, k, n, Bar(70, "%"), Bar(1.3, "best"))
+        for m, k, n in ((8, 1024, 1024), (16, 512, 512), (1024, 1024, 8), (1024, 1024, 16))
+    ],
+    *vector(256, Bar(1.2, "best")),
+    *vector(512, Bar(1.2, "best")),
+    *vector(8192, Bar(90, "%")),
     Job("bf16-1024", "1024×1024×1024", "bf16", (1024,) * 3, (Bar(88, "%"), Bar(1.0, "torch bf16")), BF16, "bf16"),
     Job("norm-128", "batch-norm + ReLU 128×256, forward and backward", "norm", (128, 256), (Bar(4, "torch"),), STREAMS),
-    Job("norm-4096", "batch-norm + ReLU 4096×1024, forward and backward", "norm", (4096, 1024),
-        (Bar(4, "torch"), Bar(85, "%")), STREAMS, "triad"),
-    *[Job(f"softmax-{b}x{c}", f"softmax cross-entropy {b}×{c}, forward and backward", "softmax", (b, c),
-          (Bar(times, "torch"),), STREAMS) for b, c, times in ((128, 10, 8), (128, 1000, 4), (4096, 1000, 3))],
+    Job(
+        "norm-4096",
+        "batch-norm + ReLU 4096×1024, forward and backward",
+        "norm",
+        (4096, 1024),
+        (Bar(4, "torch"), Bar(85, "%")),
+        STREAMS,
+        "triad",
+    ),
+    *[
+        Job(
+            f"softmax-{b}x{c}",
+            f"softmax cross-entropy {b}×{c}, forward and backward",
+            "softmax",
+            (b, c),
+            (Bar(times, "torch"),),
+            STREAMS,
+        )
+        for b, c, times in ((128, 10, 8), (128, 1000, 4), (4096, 1000, 3))
+    ],
     Job("adam-1e5", "Adam of 10⁵ parameters, the sweep alone", "adam", (100_000,), (Bar(1.5, "torch fused"),), STREAMS),
-    Job("adam-1e7", "Adam of 10⁷ parameters, the sweep alone", "adam", (10_000_000,),
-        (Bar(1.0, "torch fused"), Bar(90, "%")), STREAMS, "update"),
+    Job(
+        "adam-1e7",
+        "Adam of 10⁷ parameters, the sweep alone",
+        "adam",
+        (10_000_000,),
+        (Bar(1.0, "torch fused"), Bar(90, "%")),
+        STREAMS,
+        "update",
+    ),
     Job("gelu", "GELU (erf) of 1,000,000 numbers", "gelu", (1_000_000,), (), STREAMS, "triad"),
-]  # fmt: skip
+]
 BY_NAME = {job.name: job for job in JOBS}
 
 BETA1, BETA2, EPS, RATE, MOMENTUM = 0.9, 0.999, 1e-8, 1e-3, 0.1

@@ -51,9 +51,13 @@ def commit() -> str:
 
 def facts() -> dict[str, object]:
     return {
-        "CPU": cpu_model(), "cpus": len(cpus()) or os.cpu_count(), "system": platform.platform(), "commit": commit(),
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"), "python": platform.python_version(),
-    }  # fmt: skip
+        "CPU": cpu_model(),
+        "cpus": len(cpus()) or os.cpu_count(),
+        "system": platform.platform(),
+        "commit": commit(),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+    }
 
 
 class Probe:

@@ -62,9 +62,18 @@ def sklearn(nets: int) -> Sample:
 
         warnings.simplefilter("ignore")
         net = MLPClassifier(
-            (32,), alpha=0.0, batch_size=BATCH, learning_rate_init=RATE, beta_1=BETA1, beta_2=BETA2, epsilon=EPS,
-            tol=0.0, n_iter_no_change=10**9, max_iter=epochs, random_state=seed,
-        )  # fmt: skip
+            (32,),
+            alpha=0.0,
+            batch_size=BATCH,
+            learning_rate_init=RATE,
+            beta_1=BETA1,
+            beta_2=BETA2,
+            epsilon=EPS,
+            tol=0.0,
+            n_iter_no_change=10**9,
+            max_iter=epochs,
+            random_state=seed,
+        )
         return float(net.fit(x, y).loss_)
 
     with Parallel(n_jobs=-1) as parallel:

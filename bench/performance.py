@@ -61,11 +61,19 @@ def group_table(found: Sequence[Result]) -> list[str]:
     rows = []
     for r in found:
         judged = r.percent(IN_PLAN) if plan else r.percent(OURS)
-        rows.append([
-            r.first.title, time_cell(r, OURS), time_cell(r, IN_PLAN), time_cell(r, BARE), percent_text(judged),
-            percent_text(r.percent(OURS)) if plan else "–", *peer_cells(r), ratio_text(r.ratio()),
-            "; ".join(v.text() for v in r.verdicts()),
-        ])  # fmt: skip
+        rows.append(
+            [
+                r.first.title,
+                time_cell(r, OURS),
+                time_cell(r, IN_PLAN),
+                time_cell(r, BARE),
+                percent_text(judged),
+                percent_text(r.percent(OURS)) if plan else "–",
+                *peer_cells(r),
+                ratio_text(r.ratio()),
+                "; ".join(v.text() for v in r.verdicts()),
+            ]
+        )
     return table(head, rows)
 
 
@@ -124,8 +132,13 @@ def machine_section(runs: Sequence[Run]) -> list[str]:
         texts = list(dict.fromkeys(f"{v:.0f}" for v in (min(values), max(values)))) if values else []
         return " to ".join(texts) or "–"
 
-    kinds = {"fma": "float32 FMA, GFLOP/s", "bf16": "bfloat16 dot products, GFLOP/s", "read": "memory, read, GB/s",
-             "triad": "memory, triad, GB/s", "update": "memory, update in place, GB/s"}  # fmt: skip
+    kinds = {
+        "fma": "float32 FMA, GFLOP/s",
+        "bf16": "bfloat16 dot products, GFLOP/s",
+        "read": "memory, read, GB/s",
+        "triad": "memory, triad, GB/s",
+        "update": "memory, update in place, GB/s",
+    }
     facts = runs[-1].facts
     skip = ("date", "disturbed")
     lines = [f"* {key}: {value}" for key, value in facts.items() if key not in skip]
@@ -135,25 +148,37 @@ def machine_section(runs: Sequence[Run]) -> list[str]:
 
 
 def growth_tables(curves: dict[str, list[dict[str, Any]]]) -> list[str]:
-    heads = {"batch": "784-256-10, by batch", "width": "n-n-n-10, batch 32, by width n",
-             "depth": "64-…-64-10, batch 32, by hidden layers", "matmul": "matmul n×n×n through `hf.kernels`, by n",
-             "nets": "64-32-10, by number of nets"}  # fmt: skip
+    heads = {
+        "batch": "784-256-10, by batch",
+        "width": "n-n-n-10, batch 32, by width n",
+        "depth": "64-…-64-10, batch 32, by hidden layers",
+        "matmul": "matmul n×n×n through `hf.kernels`, by n",
+        "nets": "64-32-10, by number of nets",
+    }
     lines: list[str] = []
     for curve, points in curves.items():
         rows = [
-            [f"{p['size']:,}", f"{p['multiply-adds']:.3g}", value_text(p["auto"], "s"),
-             value_text(p["one"], "s") if p["one"] else "–", f"{2e-9 * p['multiply-adds'] / p['auto']:.3g}",
-             f"{p['auto'] / p['one']:.2f}" if p["one"] else "–"]
+            [
+                f"{p['size']:,}",
+                f"{p['multiply-adds']:.3g}",
+                value_text(p["auto"], "s"),
+                value_text(p["one"], "s") if p["one"] else "–",
+                f"{2e-9 * p['multiply-adds'] / p['auto']:.3g}",
+                f"{p['auto'] / p['one']:.2f}" if p["one"] else "–",
+            ]
             for p in points
-        ]  # fmt: skip
+        ]
         head = ["", "multiply-adds", "auto", "one thread", "GFLOP/s, auto", "auto / one thread"]
         lines += [f"{heads.get(curve, curve)}:", "", *table(head, rows)]
     points = [(p["auto"] / p["one"], curve, p["size"]) for curve in curves for p in curves[curve] if p["one"]]
     if points:
         worst, curve, size = max(points)
-        lines += [f"Auto against one thread in the newest run, {len(points)} sizes from "
-                  f"{min(p['multiply-adds'] for c in curves.values() for p in c):.3g} multiply-adds on: "
-                  f"worst ratio {worst:.2f} ({curve} {size}).", ""]  # fmt: skip
+        lines += [
+            f"Auto against one thread in the newest run, {len(points)} sizes from "
+            f"{min(p['multiply-adds'] for c in curves.values() for p in c):.3g} multiply-adds on: "
+            f"worst ratio {worst:.2f} ({curve} {size}).",
+            "",
+        ]
     return lines
 
 

@@ -71,8 +71,13 @@ def roofline(found: Sequence[Result], limits: dict[str, float], caption: str, pa
     for what, color in (("read", "C0"), ("triad", "C1"), ("update", "C2")):
         bandwidth = limits.get(f"{what} 2", 0)
         ends = [x[0], limits.get("fma 2", 0) / bandwidth] if bandwidth else []
-        ax.plot(ends, [e * bandwidth / 1e9 for e in ends], color=color, linewidth=1,
-                label=f"memory, {what}: {bandwidth / 1e9:.0f} GB/s")  # fmt: skip
+        ax.plot(
+            ends,
+            [e * bandwidth / 1e9 for e in ends],
+            color=color,
+            linewidth=1,
+            label=f"memory, {what}: {bandwidth / 1e9:.0f} GB/s",
+        )
     groups = list(dict.fromkeys(r.first.group for r in found if r.first.flops and r.first.bytes and r.median(OURS)))
     for i, group in enumerate(groups):
         members = [r for r in found if r.first.group == group and r.first.flops and r.first.bytes]
@@ -83,14 +88,26 @@ def roofline(found: Sequence[Result], limits: dict[str, float], caption: str, pa
                 continue
             face = "none" if row.threads == 1 else f"C{i + 3}"
             at = row.flops / row.bytes, row.flops / time / 1e9
-            ax.plot(*at, MARKERS[i % len(MARKERS)], color=f"C{i + 3}", markerfacecolor=face, markersize=6,
-                    label=group if k == 0 else None)  # fmt: skip
+            ax.plot(
+                *at,
+                MARKERS[i % len(MARKERS)],
+                color=f"C{i + 3}",
+                markerfacecolor=face,
+                markersize=6,
+                label=group if k == 0 else None,
+            )
             text = row.name.removeprefix("matmul-").removeprefix("bf16-")
             if group == MEDIUM and "x" in text:
                 continue  # one cloud: names would cover each other
             left = k % 2  # neighbours may share their place
-            ax.annotate(text, at, xytext=(-6 if left else 6, -2), textcoords="offset points", fontsize=6,
-                        ha="right" if left else "left")  # fmt: skip
+            ax.annotate(
+                text,
+                at,
+                xytext=(-6 if left else 6, -2),
+                textcoords="offset points",
+                fontsize=6,
+                ha="right" if left else "left",
+            )
     ax.set(xscale="log", yscale="log", xlim=x, xlabel="FLOP per byte that must move", ylabel="GFLOP/s")
     ax.grid(alpha=0.3)
     ax.legend(fontsize=7, loc="lower right")

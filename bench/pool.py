@@ -43,10 +43,15 @@ class Worker:
         self.peer = peer
         module, extra = PEERS[peer]
         self.process = subprocess.Popen(
-            [python_of(peer, peer_python), "-m", f"workers.{module}"], cwd=HERE, env=environment(extra, threads),
-            preexec_fn=functools.partial(pin, threads), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [python_of(peer, peer_python), "-m", f"workers.{module}"],
+            cwd=HERE,
+            env=environment(extra, threads),
+            preexec_fn=functools.partial(pin, threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.about = self._answer()
         self.error = self.about.get("error")
 

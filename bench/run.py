@@ -28,8 +28,21 @@ APART = {  # rows that are measured in fresh processes
     "many": fresh.many,
 }
 ALL = [*BY_NAME, *(name for name in APART if name != "many" or (machine.HERE / "many.py").exists()), "growth"]
-QUICK = ["mlp-64", "step-64", "predict-64", "matmul-512", "matmul-32x256x784", "matmul-32", "matmul-1x512x512",
-         "bf16-1024", "norm-128", "softmax-128x10", "adam-1e5", "import", "growth"]  # fmt: skip
+QUICK = [
+    "mlp-64",
+    "step-64",
+    "predict-64",
+    "matmul-512",
+    "matmul-32x256x784",
+    "matmul-32",
+    "matmul-1x512x512",
+    "bf16-1024",
+    "norm-128",
+    "softmax-128x10",
+    "adam-1e5",
+    "import",
+    "growth",
+]
 
 
 @dataclass
@@ -135,8 +148,14 @@ def overhead(step: Row, fit: Row) -> Row:
     others = ", ".join(f"{p} {1e6 * t:.3g} us" for p, t in times.items() if p != OURS)
     ours = {p: [t] for p, t in times.items() if p == OURS}
     title = "trainer.step from Python minus the step inside fit"
-    return Row("step-overhead", title, TRAINING, ours, bars=(Bar(2e-6, "s"),),
-               notes=[f"the same difference for peers: {others}"])  # fmt: skip
+    return Row(
+        "step-overhead",
+        title,
+        TRAINING,
+        ours,
+        bars=(Bar(2e-6, "s"),),
+        notes=[f"the same difference for peers: {others}"],
+    )
 
 
 def growth(how: Settings) -> tuple[dict[str, Any], Row]:

@@ -34,9 +34,12 @@ def facts(commit: str = "abc", date: str = "2026-01-01T00:00:00+00:00") -> dict[
 def test_each_kind_of_bar() -> None:
     found = [(v.bar, v.measured, v.met) for v in Result((row(1.0, 2.5, 2.0),)).verdicts()]
     assert found == [
-        ("2× torch", "2.5×", True), ("≥ 80 %", "90 %", True), ("1.5× the best peer", "2×", True),
-        ("≤ 3 s", "1 s", True), ("≤ 1.3× its bare kernels", "1×", True),
-    ]  # fmt: skip
+        ("2× torch", "2.5×", True),
+        ("≥ 80 %", "90 %", True),
+        ("1.5× the best peer", "2×", True),
+        ("≤ 3 s", "1 s", True),
+        ("≤ 1.3× its bare kernels", "1×", True),
+    ]
     assert [v.met for v in Result((row(4.0, 2.5, 2.0),)).verdicts()] == [False] * 5
 
 

@@ -24,11 +24,16 @@ grid = list(itertools.product([3e-4, 1e-3, 3e-3, 1e-2, 3e-2], [16, 32, 64, 128],
 nets = [
     (
         hf.Sequential(hf.Linear(width), hf.ReLU(), hf.Dropout(0.2), hf.Linear(10)),
-        {"loss": "softmax_cross_entropy", "optimizer": hf.Adam(lr=lr), "seed": seed, "callbacks": [Patience()],
-         "metrics": ["accuracy"]},
+        {
+            "loss": "softmax_cross_entropy",
+            "optimizer": hf.Adam(lr=lr),
+            "seed": seed,
+            "callbacks": [Patience()],
+            "metrics": ["accuracy"],
+        },
     )
     for lr, width, seed in grid
-]  # fmt: skip
+]
 histories = hf.fit_many(nets, xt, yt, epochs=60, batch_size=32, validation_data=(xv, yv))
 
 ranking = sorted(range(len(nets)), key=lambda i: min(histories[i]["val_loss"]))

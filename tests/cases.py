@@ -4,7 +4,7 @@ test_ops.py compares the forward pass, test_autodiff.py the gradients, test_kern
 
 Tolerance: |got - want| <= tol * eps * scale, eps of the dtype. ``tol`` is (float32, float64); ``scale`` is |want|
 unless the row gives the size of the terms that cancel in the result. The default, 3, is the worst error in ULP of the
-float32 functions of csrc/cpu/vmath.h (2.41, sigmoid) rounded up; libm stays below 1 in float64.
+float32 functions of csrc/kernels/cpu/vmath.h (2.41, sigmoid) rounded up; libm stays below 1 in float64.
 Inputs are float32 numbers in both dtypes, so the reference sees just what the op sees.
 """
 
@@ -126,46 +126,94 @@ def variants(shapes: Sequence[Any], *attrs: dict[str, Any]) -> list[Variant]:
 
 # Sizes around the 16 (8) lanes and the blocks of 512 (256) elements of an elementwise program, empty and 0-d ones.
 ONE = [((n,),) for n in (0, 1, 7, 8, 9, 15, 16, 17, 255, 256, 257, 511, 512, 513)] + [
-    ((),), ((2, 3, 4, 5),), ((3, 0, 2),), ((7, 33),), ((5, 600),)
-]  # fmt: skip
+    ((),),
+    ((2, 3, 4, 5),),
+    ((3, 0, 2),),
+    ((7, 33),),
+    ((5, 600),),
+]
 FEW = [((),), ((17,),), ((4, 5),), ((513,),), ((0, 3),)]
 TWO = [(a, a) for (a,) in ONE] + [
-    ((17,), ()), ((), (3, 4)), ((513,), (1,)), ((5, 1), (1, 7)), ((1, 7), (5, 1)), ((3, 4), (4,)), ((4,), (3, 4)),
-    ((2, 3, 4, 5), (3, 1, 5)), ((4, 1, 3, 1), (1, 2, 1, 5)), ((2, 1, 600), (3, 1)), ((1,), (3, 0)), ((40, 1), (1, 40)),
-    ((6, 5, 4), (6, 1, 1)), ((1, 5, 1, 2), (3, 1, 2, 1)),
-]  # fmt: skip
+    ((17,), ()),
+    ((), (3, 4)),
+    ((513,), (1,)),
+    ((5, 1), (1, 7)),
+    ((1, 7), (5, 1)),
+    ((3, 4), (4,)),
+    ((4,), (3, 4)),
+    ((2, 3, 4, 5), (3, 1, 5)),
+    ((4, 1, 3, 1), (1, 2, 1, 5)),
+    ((2, 1, 600), (3, 1)),
+    ((1,), (3, 0)),
+    ((40, 1), (1, 40)),
+    ((6, 5, 4), (6, 1, 1)),
+    ((1, 5, 1, 2), (3, 1, 2, 1)),
+]
 THREE = [((n,),) * 3 for n in (0, 1, 16, 513)] + [
-    ((4, 5), (), (5,)), ((5, 1), (1, 7), ()), ((), (3, 1), (1, 4)), ((2, 3, 4), (4,), (3, 1))
-]  # fmt: skip
+    ((4, 5), (), (5,)),
+    ((5, 1), (1, 7), ()),
+    ((), (3, 1), (1, 4)),
+    ((2, 3, 4), (4,), (3, 1)),
+]
 # (.., C) around the 32 columns up to which softmax goes by tiles of rows, and the 16 lanes of wider rows
 LAST = [
-    ((1,),), ((5,),), ((1, 1),), ((5, 1),), ((17, 10),), ((16, 31),), ((15, 32),), ((3, 33),), ((2, 47),), ((2, 48),),
-    ((2, 3, 17),), ((4, 513),), ((0, 3),), ((33, 2),)
-]  # fmt: skip
+    ((1,),),
+    ((5,),),
+    ((1, 1),),
+    ((5, 1),),
+    ((17, 10),),
+    ((16, 31),),
+    ((15, 32),),
+    ((3, 33),),
+    ((2, 47),),
+    ((2, 48),),
+    ((2, 3, 17),),
+    ((4, 513),),
+    ((0, 3),),
+    ((33, 2),),
+]
 ROWS = [s for s in LAST if len(s[0]) == 2]
 MATRICES = [
     ((m, k), (k, n))
     for m, k, n in [
-        (1, 1, 1), (2, 3, 4), (0, 3, 2), (3, 0, 2), (3, 2, 0), (14, 16, 64), (15, 17, 65), (13, 15, 63), (31, 512, 33),
-        (33, 513, 31), (1, 40, 16), (5, 63, 2), (5, 64, 2), (7, 65, 1), (169, 20, 70), (12, 511, 128), (6, 9, 129),
+        (1, 1, 1),
+        (2, 3, 4),
+        (0, 3, 2),
+        (3, 0, 2),
+        (3, 2, 0),
+        (14, 16, 64),
+        (15, 17, 65),
+        (13, 15, 63),
+        (31, 512, 33),
+        (33, 513, 31),
+        (1, 40, 16),
+        (5, 63, 2),
+        (5, 64, 2),
+        (7, 65, 1),
+        (169, 20, 70),
+        (12, 511, 128),
+        (6, 9, 129),
         (130, 512, 260),  # from 2**24 multiply-adds on by columns
     ]
-] + [
-    ((3,), (3,)), ((3,), (3, 4)), ((3, 4), (4,)), ((2, 3, 4), (4, 5)), ((2, 1, 3, 4), (4,)), ((70,), (70,))
-]  # fmt: skip
+] + [((3,), (3,)), ((3,), (3, 4)), ((3, 4), (4,)), ((2, 3, 4), (4, 5)), ((2, 1, 3, 4), (4,)), ((70,), (70,))]
 AXES = [
     *variants([((n,),) for n in (1, 15, 16, 17, 63, 64, 65, 512, 513)], {"axis": None}, {"axis": 0, "keepdims": True}),
     *variants(
         [((3, 4),), ((17, 65),), ((65, 17),), ((130, 3),), ((1, 5),), ((5, 1),), ((2, 200),)],
-        {"axis": None}, {"axis": 0}, {"axis": -1}, {"axis": 1, "keepdims": True},
+        {"axis": None},
+        {"axis": 0},
+        {"axis": -1},
+        {"axis": 1, "keepdims": True},
     ),
     *variants([((2, 3, 4, 5),)], {"axis": 2}, {"axis": 0}, {"axis": None, "keepdims": True}),
-]  # fmt: skip
+]
 MANY_AXES = [
     *variants([((2, 3, 4, 5),), ((3, 1, 2, 7),)], *({"axis": a} for a in ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3)))),
-    (((2, 3, 4),), {"axis": (0, 2), "keepdims": True}), (((2, 3, 4),), {"axis": ()}), (((0, 3),), {"axis": 1}),
+    (((2, 3, 4),), {"axis": (0, 2), "keepdims": True}),
+    (((2, 3, 4),), {"axis": ()}),
+    (((0, 3),), {"axis": 1}),
     (((2, 3, 4),), {"axis": (-1, -2, -3)}),
-]  # fmt: skip
+]
 
 
 # ---- references ----
@@ -220,7 +268,7 @@ def philox(counter: Sequence[Array], key: tuple[int, int]) -> list[Array]:
 
 
 def dropout(x: Array, p: float, seed: int = 0, step: int = 0, stream: int = 1) -> Array:
-    """The documented mask of csrc/runtime/rng.h."""
+    """The documented mask of csrc/runtime/random.h."""
     e = np.arange(x.size, dtype=np.uint64)
     block = (e >> np.uint64(6)) * np.uint64(16) + (e & np.uint64(15))
     zero = np.zeros_like(e)
@@ -266,23 +314,51 @@ CASES = [
     unary("gelu", lambda x: x * (erf(x * math.sqrt(0.5)) * 0.5 + 0.5), scale=np.abs),
     # two roundings more than sigmoid
     unary("silu", lambda x: x * sigmoid(x), tol=(4, 4)),
-    Case("leaky_relu", lambda x, negative_slope=0.01: np.where(x < 0, x * negative_slope, x),
-         variants(FEW, {}, {"negative_slope": 0.25}), (ANY,), grad=(0,), kinks=(0.0,)),
-    Case("elu", lambda x, alpha=1.0: np.where(x < 0, alpha * np.expm1(x), x),
-         variants(FEW, {}, {"alpha": 0.5}), (ANY,), grad=(0,), kinks=(0.0,)),
-    Case("clip", lambda x, low=None, high=None: np.clip(x, low, high),
-         variants(FEW, {"low": -1.0, "high": 0.5}, {"low": 0.5}, {"high": 1.0}, {}), (ANY,), tol=EXACT, grad=(0,),
-         kinks=(-1.0, 0.5, 1.0)),
-    Case("dropout", dropout, variants([*FEW, ((9, 65),)], {"p": 0.25}, {"p": 0.0}, {"p": 1.0}), (ANY,), grad=(0,),
-         eager=False),
+    Case(
+        "leaky_relu",
+        lambda x, negative_slope=0.01: np.where(x < 0, x * negative_slope, x),
+        variants(FEW, {}, {"negative_slope": 0.25}),
+        (ANY,),
+        grad=(0,),
+        kinks=(0.0,),
+    ),
+    Case(
+        "elu",
+        lambda x, alpha=1.0: np.where(x < 0, alpha * np.expm1(x), x),
+        variants(FEW, {}, {"alpha": 0.5}),
+        (ANY,),
+        grad=(0,),
+        kinks=(0.0,),
+    ),
+    Case(
+        "clip",
+        lambda x, low=None, high=None: np.clip(x, low, high),
+        variants(FEW, {"low": -1.0, "high": 0.5}, {"low": 0.5}, {"high": 1.0}, {}),
+        (ANY,),
+        tol=EXACT,
+        grad=(0,),
+        kinks=(-1.0, 0.5, 1.0),
+    ),
+    Case(
+        "dropout",
+        dropout,
+        variants([*FEW, ((9, 65),)], {"p": 0.25}, {"p": 0.0}, {"p": 1.0}),
+        (ANY,),
+        grad=(0,),
+        eager=False,
+    ),
     # elementwise, broadcasting
     binary("add", np.add, ANY, ANY, tol=ROUNDED),
     binary("sub", np.subtract, ANY, ANY, tol=ROUNDED),
     binary("mul", np.multiply, ANY, ANY, tol=ROUNDED),
     binary("div", np.divide, ANY, real(0.2, 3), tol=ROUNDED),
-    Case("pow", lambda a, b: a**b, [
-        *variants(TWO), *variants(FEW, *({"b": b} for b in (2, 1, 0.5, -1, 3, 0, -1.5)))
-    ], (POSITIVE, ANY), grad=(0, 1)),
+    Case(
+        "pow",
+        lambda a, b: a**b,
+        [*variants(TWO), *variants(FEW, *({"b": b} for b in (2, 1, 0.5, -1, 3, 0, -1.5)))],
+        (POSITIVE, ANY),
+        grad=(0, 1),
+    ),
     binary("maximum", np.maximum, distinct(0), distinct(0.125), tol=EXACT),
     binary("minimum", np.minimum, distinct(0), distinct(0.125), tol=EXACT),
     binary("greater", np.greater, ties, ties, grad=()),
@@ -300,70 +376,190 @@ CASES = [
     Case("min", reduction(np.min), [*AXES, *MANY_AXES[:10]], (distinct(0),), tol=EXACT, grad=(0,)),
     Case("argmax", reduction(np.argmax), AXES, (ties,)),
     # movement
-    Case("reshape", np.reshape, [
-        (((6,),), {"shape": (2, 3)}), (((2, 3),), {"shape": (-1,)}), (((4, 6),), {"shape": (3, -1, 2)}),
-        (((1,),), {"shape": ()}), (((),), {"shape": (1, 1)}), (((0, 3),), {"shape": (3, 0)}),
-    ], (ANY,), tol=EXACT, grad=(0,), form=lambda op, x, shape: op(x, *shape)),
-    Case("transpose", np.transpose, variants([((3, 4),), ((5,),), ((2, 3, 4),), ((17, 65),), ((0, 2),)])
-         + variants([((2, 3, 4),)], *({"axes": a} for a in itertools.permutations(range(3))))
-         + [(((2, 3, 4),), {"axes": (-1, 0, 1)}), (((2, 1, 3, 2, 2, 2),), {"axes": (5, 3, 0, 1, 4, 2)})],
-         (ANY,), tol=EXACT, grad=(0,)),
-    Case("getitem", lambda x, key: x[key], [
-        (((5, 6),), {"key": k})
-        for k in (0, -1, slice(1, 4), slice(None, None, -1), slice(4, 0, -2), (slice(None), 2), (..., -1), None, (1, 2),
-                  (slice(None), None, slice(1, 6, 3)), slice(3, 3), (slice(None, None, 2), slice(None, None, 3)), ...)
-    ] + [(((2, 3, 4),), {"key": (..., slice(None, None, -2))}), (((2, 3, 4),), {"key": (1, ..., 0)})],
-         (ANY,), tol=EXACT, grad=(0,)),
-    Case("pad", lambda x, widths, value=0.0: np.pad(x, widths, constant_values=value), [
-        (((3,),), {"widths": [(1, 2)]}), (((2, 3),), {"widths": [(0, 1), (2, 0)], "value": -1.5}),
-        (((2, 3),), {"widths": [(0, 0), (0, 0)]}), (((0, 2),), {"widths": [(1, 0), (0, 1)]}),
-        (((2, 1, 3),), {"widths": ((1, 1), (0, 2), (3, 0))}),
-    ], (ANY,), tol=EXACT, grad=(0,)),
-    Case("concat", lambda *xs, axis=0: np.concatenate(xs, axis), [
-        (((2,), (3,), (1,)), {}), (((2, 3), (2, 1), (2, 4)), {"axis": 1}), (((2, 3), (1, 3), (0, 3)), {"axis": -2}),
-        (((2, 3, 1), (2, 3, 17), (2, 3, 5)), {"axis": -1}), (((4, 2),), {}),
-    ], (ANY, ANY, ANY), tol=EXACT, grad=(0, 1, 2), form=lambda op, *xs, **attrs: op(list(xs), **attrs)),
-    Case("gather", lambda table, index: table[index], variants(
-        [((5, 3), (7,)), ((5,), (4,)), ((5, 2, 3), (2, 2)), ((5, 3), ()), ((5, 0), (3,)), ((5, 3), (0,)),
-         ((6, 17), (40,))]
-    ), (ANY, whole(5)), tol=EXACT, grad=(0,)),
-    Case("broadcast_to", np.broadcast_to, [
-        (((3,),), {"shape": (2, 3)}), (((),), {"shape": (3, 2)}), (((4, 1),), {"shape": (4, 5)}),
-        (((1, 3),), {"shape": (0, 3)}),
-        (((2, 1, 3),), {"shape": (2, 4, 3)}), (((3,),), {"shape": (3,)}), (((1, 17),), {"shape": (40, 17)}),
-    ], (ANY,), tol=EXACT, grad=(0,)),
+    Case(
+        "reshape",
+        np.reshape,
+        [
+            (((6,),), {"shape": (2, 3)}),
+            (((2, 3),), {"shape": (-1,)}),
+            (((4, 6),), {"shape": (3, -1, 2)}),
+            (((1,),), {"shape": ()}),
+            (((),), {"shape": (1, 1)}),
+            (((0, 3),), {"shape": (3, 0)}),
+        ],
+        (ANY,),
+        tol=EXACT,
+        grad=(0,),
+        form=lambda op, x, shape: op(x, *shape),
+    ),
+    Case(
+        "transpose",
+        np.transpose,
+        variants([((3, 4),), ((5,),), ((2, 3, 4),), ((17, 65),), ((0, 2),)])
+        + variants([((2, 3, 4),)], *({"axes": a} for a in itertools.permutations(range(3))))
+        + [(((2, 3, 4),), {"axes": (-1, 0, 1)}), (((2, 1, 3, 2, 2, 2),), {"axes": (5, 3, 0, 1, 4, 2)})],
+        (ANY,),
+        tol=EXACT,
+        grad=(0,),
+    ),
+    Case(
+        "getitem",
+        lambda x, key: x[key],
+        [
+            (((5, 6),), {"key": k})
+            for k in (
+                0,
+                -1,
+                slice(1, 4),
+                slice(None, None, -1),
+                slice(4, 0, -2),
+                (slice(None), 2),
+                (..., -1),
+                None,
+                (1, 2),
+                (slice(None), None, slice(1, 6, 3)),
+                slice(3, 3),
+                (slice(None, None, 2), slice(None, None, 3)),
+                ...,
+            )
+        ]
+        + [(((2, 3, 4),), {"key": (..., slice(None, None, -2))}), (((2, 3, 4),), {"key": (1, ..., 0)})],
+        (ANY,),
+        tol=EXACT,
+        grad=(0,),
+    ),
+    Case(
+        "pad",
+        lambda x, widths, value=0.0: np.pad(x, widths, constant_values=value),
+        [
+            (((3,),), {"widths": [(1, 2)]}),
+            (((2, 3),), {"widths": [(0, 1), (2, 0)], "value": -1.5}),
+            (((2, 3),), {"widths": [(0, 0), (0, 0)]}),
+            (((0, 2),), {"widths": [(1, 0), (0, 1)]}),
+            (((2, 1, 3),), {"widths": ((1, 1), (0, 2), (3, 0))}),
+        ],
+        (ANY,),
+        tol=EXACT,
+        grad=(0,),
+    ),
+    Case(
+        "concat",
+        lambda *xs, axis=0: np.concatenate(xs, axis),
+        [
+            (((2,), (3,), (1,)), {}),
+            (((2, 3), (2, 1), (2, 4)), {"axis": 1}),
+            (((2, 3), (1, 3), (0, 3)), {"axis": -2}),
+            (((2, 3, 1), (2, 3, 17), (2, 3, 5)), {"axis": -1}),
+            (((4, 2),), {}),
+        ],
+        (ANY, ANY, ANY),
+        tol=EXACT,
+        grad=(0, 1, 2),
+        form=lambda op, *xs, **attrs: op(list(xs), **attrs),
+    ),
+    Case(
+        "gather",
+        lambda table, index: table[index],
+        variants(
+            [
+                ((5, 3), (7,)),
+                ((5,), (4,)),
+                ((5, 2, 3), (2, 2)),
+                ((5, 3), ()),
+                ((5, 0), (3,)),
+                ((5, 3), (0,)),
+                ((6, 17), (40,)),
+            ]
+        ),
+        (ANY, whole(5)),
+        tol=EXACT,
+        grad=(0,),
+    ),
+    Case(
+        "broadcast_to",
+        np.broadcast_to,
+        [
+            (((3,),), {"shape": (2, 3)}),
+            (((),), {"shape": (3, 2)}),
+            (((4, 1),), {"shape": (4, 5)}),
+            (((1, 3),), {"shape": (0, 3)}),
+            (((2, 1, 3),), {"shape": (2, 4, 3)}),
+            (((3,),), {"shape": (3,)}),
+            (((1, 17),), {"shape": (40, 17)}),
+        ],
+        (ANY,),
+        tol=EXACT,
+        grad=(0,),
+    ),
     Case("to_real", lambda x: x.astype(np.float64), variants(FEW), (whole(1000),), tol=EXACT),
     # normalisation: the mean and the deviation carry the errors of two sums
-    Case("batch_norm", batch_norm, [
-        ((x, x[-1:], x[-1:]), a)
-        for x in ((1, 3), (2, 3), (63, 17), (64, 16), (65, 15), (129, 130), (4, 5, 3), (200, 1))
-        for a in ({}, {"eps": 0.1})
-    ], (ANY, ANY, ANY), tol=(6, 6), scale=lambda x, gamma, beta, eps=1e-5: (
-        norm_scale(x, gamma, beta, tuple(range(x.ndim - 1)), eps), np.abs(x).max(tuple(range(x.ndim - 1))),
-        np.square(x).max(tuple(range(x.ndim - 1))),
-    ), grad=(0, 1, 2), twice=False),
-    Case("layer_norm", layer_norm, [
-        ((x, x[-1:], x[-1:]), a)
-        for x in ((3, 1), (3, 2), (5, 15), (5, 16), (5, 17), (33, 65), (4, 5, 3), (2, 513), (0, 4), (7,))
-        for a in ({}, {"eps": 0.1})
-    ], (ANY, ANY, ANY), tol=(6, 6), scale=lambda x, gamma, beta, eps=1e-5: norm_scale(x, gamma, beta, -1, eps),
-        grad=(0, 1, 2), twice=False),
+    Case(
+        "batch_norm",
+        batch_norm,
+        [
+            ((x, x[-1:], x[-1:]), a)
+            for x in ((1, 3), (2, 3), (63, 17), (64, 16), (65, 15), (129, 130), (4, 5, 3), (200, 1))
+            for a in ({}, {"eps": 0.1})
+        ],
+        (ANY, ANY, ANY),
+        tol=(6, 6),
+        scale=lambda x, gamma, beta, eps=1e-5: (
+            norm_scale(x, gamma, beta, tuple(range(x.ndim - 1)), eps),
+            np.abs(x).max(tuple(range(x.ndim - 1))),
+            np.square(x).max(tuple(range(x.ndim - 1))),
+        ),
+        grad=(0, 1, 2),
+        twice=False,
+    ),
+    Case(
+        "layer_norm",
+        layer_norm,
+        [
+            ((x, x[-1:], x[-1:]), a)
+            for x in ((3, 1), (3, 2), (5, 15), (5, 16), (5, 17), (33, 65), (4, 5, 3), (2, 513), (0, 4), (7,))
+            for a in ({}, {"eps": 0.1})
+        ],
+        (ANY, ANY, ANY),
+        tol=(6, 6),
+        scale=lambda x, gamma, beta, eps=1e-5: norm_scale(x, gamma, beta, -1, eps),
+        grad=(0, 1, 2),
+        twice=False,
+    ),
     # exp magnifies the rounding of x - max, a number up to 6
     Case("softmax", lambda x: np.exp(log_softmax(x)), variants(LAST), (ANY,), tol=(6, 6), grad=(0,)),
     # x - max - log(sum): errors are relative to x - max and the logarithm, both below the sum of 6 and |want|
     Case("log_softmax", log_softmax, variants(LAST), (ANY,), scale=lambda x: 1 + np.abs(log_softmax(x)), grad=(0,)),
-    Case("softmax_cross_entropy", cross_entropy, [
-        *variants([(x, x[:-1]) for (x,) in LAST if x[-1] >= 3], {}, {"label_smoothing": 0.1}),
-    # with smoothing: loss = log(sum) * sum(t) - sum(t * (x - max)), each around 4
-    ], (ANY, whole(3)), tol=(5, 5), scale=lambda x, t, **k: 1 + np.abs(cross_entropy(x, t, **k)), grad=(0,),
-        twice=False),
-    Case("softmax_cross_entropy", cross_entropy, [
-        *variants([(x, x) for (x,) in LAST], {}, {"label_smoothing": 0.1}),
-    ], (ANY, real(0, 1)), tol=(4, 4), grad=(0, 1), twice=False,
-        scale=lambda x, t, **k: (1 + t) @ np.ones(x.shape[-1]) + np.abs(cross_entropy(x, t, **k))),
-    Case("correct", lambda x, labels: (x.argmax(-1) == labels).astype(np.float64),
-         variants([(x, x[:1]) for (x,) in ROWS if x[-1] >= 3]), (ties, whole(3)), tol=EXACT),
-]  # fmt: skip
+    Case(
+        "softmax_cross_entropy",
+        cross_entropy,
+        [
+            *variants([(x, x[:-1]) for (x,) in LAST if x[-1] >= 3], {}, {"label_smoothing": 0.1})
+            # with smoothing: loss = log(sum) * sum(t) - sum(t * (x - max)), each around 4
+        ],
+        (ANY, whole(3)),
+        tol=(5, 5),
+        scale=lambda x, t, **k: 1 + np.abs(cross_entropy(x, t, **k)),
+        grad=(0,),
+        twice=False,
+    ),
+    Case(
+        "softmax_cross_entropy",
+        cross_entropy,
+        [*variants([(x, x) for (x,) in LAST], {}, {"label_smoothing": 0.1})],
+        (ANY, real(0, 1)),
+        tol=(4, 4),
+        grad=(0, 1),
+        twice=False,
+        scale=lambda x, t, **k: (1 + t) @ np.ones(x.shape[-1]) + np.abs(cross_entropy(x, t, **k)),
+    ),
+    Case(
+        "correct",
+        lambda x, labels: (x.argmax(-1) == labels).astype(np.float64),
+        variants([(x, x[:1]) for (x,) in ROWS if x[-1] >= 3]),
+        (ties, whole(3)),
+        tol=EXACT,
+    ),
+]
 
 
 def labels_of(case: Case) -> str:

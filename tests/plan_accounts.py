@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 
-from hawfinch.graph import numel, size_at
-from hawfinch.plan import ALIGN, base_of
+from hawfinch.compiler.plan import ALIGN, base_of
+from hawfinch.ir import numel, size_at
 
 
-# ---- what a record touches, from its fields and the heads of csrc/ref/*.c ----
+# ---- what a record touches, from its fields and the heads of csrc/kernels/ref/*.c ----
 def touched(step, lo, hi, batch):
     """(tensor, element numbers, is written) for units [lo, hi) of a step."""
     f = step.fields
@@ -75,9 +75,13 @@ def touched(step, lo, hi, batch):
         whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
         every = np.arange(size(f["cols"]))
         touched = {
-            "dx": (whole, True), "dy": (whole, False), "x": (whole, False), "mean": (units, False),
-            "rstd": (units, False), "gamma": (every, False),
-        }  # fmt: skip
+            "dx": (whole, True),
+            "dy": (whole, False),
+            "x": (whole, False),
+            "mean": (units, False),
+            "rstd": (units, False),
+            "gamma": (every, False),
+        }
         for name, (where, written) in touched.items():
             if f[name] is not None:
                 yield f[name], where, written
@@ -87,9 +91,14 @@ def touched(step, lo, hi, batch):
         yield f["x"], whole, False
     elif step.op == "softmax_cross_entropy":
         whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
-        for name, where, written in (("loss", units, True), ("dx", whole, True), ("x", whole, False),
-                                     ("labels", units, False), ("target", whole, False),
-                                     ("dloss", units * f["dloss_row"], False)):  # fmt: skip
+        for name, where, written in (
+            ("loss", units, True),
+            ("dx", whole, True),
+            ("x", whole, False),
+            ("labels", units, False),
+            ("target", whole, False),
+            ("dloss", units * f["dloss_row"], False),
+        ):
             if f[name] is not None:
                 yield f[name], where, written
     elif step.op == "copy":

@@ -23,10 +23,16 @@ def net(*, dtype: str = "float32", out: int = 3) -> hf.Sequential:
 def full_net(width: int = 24) -> hf.Sequential:
     """Everything that could depend on how work is split."""
     return hf.Sequential(
-        hf.Linear(width), hf.BatchNorm(), hf.ReLU(), hf.Dropout(0.3),
-        hf.Linear(width), hf.LayerNorm(), hf.GELU(), hf.Dropout(0.1),
+        hf.Linear(width),
+        hf.BatchNorm(),
+        hf.ReLU(),
+        hf.Dropout(0.3),
+        hf.Linear(width),
+        hf.LayerNorm(),
+        hf.GELU(),
+        hf.Dropout(0.1),
         hf.Linear(3),
-    )  # fmt: skip
+    )
 
 
 def make(

@@ -45,6 +45,10 @@ class Bare(Case):
         index = ctypes.c_void_p(self.arrays[2].ctypes.data)
         for _ in range(units):
             self.loop(
-                ctypes.c_void_p(self.struct), self.skip, ctypes.c_int64(self.steps), ctypes.c_int64(self.batch), index,
+                ctypes.c_void_p(self.struct),
+                self.skip,
+                ctypes.c_int64(self.steps),
+                ctypes.c_int64(self.batch),
+                index,
                 ctypes.c_double(1e-3),
-            )  # fmt: skip
+            )

@@ -16,7 +16,7 @@ from workers.bare import Bare
 from workers.base import Calls, Case, serve
 
 import hawfinch as hf
-from hawfinch.graph import Tensor
+from hawfinch.ir import Tensor
 
 CHAIN = 64
 
@@ -93,8 +93,9 @@ class InPlan(Case):
 
     def run(self, units: int) -> None:
         team = self.plan.team(None, 1, units)
-        self.plan.core.run(self.arrays, n_steps=units, rows=units, lr=self.rates(units), threads=team,
-                           only_record=self.only)  # fmt: skip
+        self.plan.core.run(
+            self.arrays, n_steps=units, rows=units, lr=self.rates(units), threads=team, only_record=self.only
+        )
 
     def rates(self, units: int) -> Any:
         return np.full(units, RATE) if self.only >= 0 else None
@@ -166,5 +167,10 @@ def modes(job: Job) -> list[str]:
 
 
 if __name__ == "__main__":
-    serve({"hawfinch": version("hawfinch"), "numpy": np.__version__}, modes, build,
-          threads=int(os.environ["OMP_NUM_THREADS"]), config=hf.show_config())  # fmt: skip
+    serve(
+        {"hawfinch": version("hawfinch"), "numpy": np.__version__},
+        modes,
+        build,
+        threads=int(os.environ["OMP_NUM_THREADS"]),
+        config=hf.show_config(),
+    )

@@ -27,8 +27,14 @@ def start(job: Job) -> Tree:
             layer.update(gamma=jnp.ones(n), beta=jnp.zeros(n))
             running.append({"mean": jnp.zeros(n), "var": jnp.ones(n)})
     zeros = functools.partial(jax.tree.map, jnp.zeros_like)
-    return {"p": layers, "m": zeros(layers), "v": zeros(layers), "t": jnp.zeros((), jnp.int32), "running": running,
-            "key": jax.random.key(0, impl="rbg")}  # fmt: skip
+    return {
+        "p": layers,
+        "m": zeros(layers),
+        "v": zeros(layers),
+        "t": jnp.zeros((), jnp.int32),
+        "running": running,
+        "key": jax.random.key(0, impl="rbg"),
+    }
 
 
 def forward(layers: Tree, x: jax.Array, dropout: float, key: jax.Array) -> tuple[jax.Array, list[Tree]]:

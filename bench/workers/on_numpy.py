@@ -176,5 +176,9 @@ def build(job: Job, mode: str) -> Case:
 
 
 if __name__ == "__main__":
-    serve({"numpy": np.__version__}, lambda job: [""] if job.kind in KINDS else [], build,
-          threads=int(os.environ["OMP_NUM_THREADS"]))  # fmt: skip
+    serve(
+        {"numpy": np.__version__},
+        lambda job: [""] if job.kind in KINDS else [],
+        build,
+        threads=int(os.environ["OMP_NUM_THREADS"]),
+    )

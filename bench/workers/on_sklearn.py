@@ -15,9 +15,19 @@ from workers.base import Calls, Case, serve
 
 def net(job: Job) -> MLPClassifier:
     return MLPClassifier(
-        job.sizes[1:-1], alpha=0.0, batch_size=job.batch, learning_rate_init=RATE, beta_1=BETA1, beta_2=BETA2,
-        epsilon=EPS, tol=0.0, n_iter_no_change=10**9, max_iter=1, warm_start=True, random_state=0,
-    )  # fmt: skip
+        job.sizes[1:-1],
+        alpha=0.0,
+        batch_size=job.batch,
+        learning_rate_init=RATE,
+        beta_1=BETA1,
+        beta_2=BETA2,
+        epsilon=EPS,
+        tol=0.0,
+        n_iter_no_change=10**9,
+        max_iter=1,
+        warm_start=True,
+        random_state=0,
+    )
 
 
 class Fit(Case):

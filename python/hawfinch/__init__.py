@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
-from . import errors as errors, initializers as initializers, kernels as kernels, nn as nn, ops as ops
-from .compile import compile as compile, value_and_grad as value_and_grad
+from . import errors as errors, initializers as initializers, kernels as kernels, nn as nn, ops as ops, values as values
 from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
-from .interop.checkpoint import load as load
+from .files.model import load as load
+from .function import compile as compile, value_and_grad as value_and_grad
 from .losses import (
     MAE as MAE,
     MSE as MSE,

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """The only boundary to C: check, fill structs, release the GIL, one C call.
 
-Design: a plan's records are filled by field name from the descriptors that csrc/ops.def generates, so there is no code per op
+Design: a plan's records are filled by field name from the descriptors that csrc/defs/ops.def generates, so there is no code per op
 here. Rejected: one wrapper function per kernel, which drifts from the C side as ops are added.
 """
 

@@ -276,9 +276,13 @@ def _train(args: argparse.Namespace) -> None:
         threads=args.threads,
     )
     trainer.fit(
-        x[rows], y[rows], epochs=args.epochs, batch_size=args.batch_size, validation_data=(x[held], y[held]),
+        x[rows],
+        y[rows],
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        validation_data=(x[held], y[held]),
         callbacks=[best, report],
-    )  # fmt: skip
+    )
     best.restore(model)
     model.save(args.out, metadata={TABLE_KEY: json.dumps(encoder.to_dict())})
     print(f"kept epoch {best.epoch} of {args.epochs}, the one with the least validation loss")
@@ -379,13 +383,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
-        p = commands.add_parser(
-            name,
-            help=text,
-            description=text,
-            allow_abbrev=False,
-            formatter_class=_Formatter,
-        )
+        p = commands.add_parser(name, help=text, description=text, allow_abbrev=False, formatter_class=_Formatter)
         p.set_defaults(run=run)
         return p
 
@@ -426,9 +424,12 @@ def _parser() -> argparse.ArgumentParser:
         help="share of hidden units; if not given, 0.1 to classify and 0 to regress",
     )
     train.add_argument(
-        "--test-size", type=_Parsed.number("between 0 and 1", lambda v: 0 < v < 1), default=0.2, metavar="SHARE",
+        "--test-size",
+        type=_Parsed.number("between 0 and 1", lambda v: 0 < v < 1),
+        default=0.2,
+        metavar="SHARE",
         help="share of rows to validate on",
-    )  # fmt: skip
+    )
     train.add_argument(
         "--seed", type=_Parsed.whole(0), default=0, metavar="S", help="of split, weights, order, dropout"
     )

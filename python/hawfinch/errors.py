@@ -48,11 +48,16 @@ class NonFiniteError(HawfinchError, FloatingPointError):
         self.tensor, self.epoch, self.step = tensor, epoch, step
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> ArgumentError:
-    """The error for an unknown name, with near matches."""
+def near_names(name: object, known: Iterable[str]) -> list[str]:
+    """The known names that name may have been meant for, at most three."""
     import difflib
 
+    return difflib.get_close_matches(str(name), list(known), n=3)
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ArgumentError:
+    """The error for an unknown name, with near matches."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=3)
+    near = near_names(name, names)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return ArgumentError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")

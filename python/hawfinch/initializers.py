@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _core
 from .errors import unknown_name
-from .graph import Array
+from .ir import Array
 
 
 class Draw:

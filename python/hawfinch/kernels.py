@@ -20,14 +20,23 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .compile import Function
 from .errors import ShapeError
-from .graph import Array
+from .function import Function
+from .ir import Array
 
 __all__ = [
-    "batch_norm", "batch_norm_grad", "gather", "layer_norm", "layer_norm_grad", "log_softmax", "matmul", "relu",
-    "softmax", "softmax_cross_entropy", "softmax_cross_entropy_grad",
-]  # fmt: skip
+    "batch_norm",
+    "batch_norm_grad",
+    "gather",
+    "layer_norm",
+    "layer_norm_grad",
+    "log_softmax",
+    "matmul",
+    "relu",
+    "softmax",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_grad",
+]
 
 
 @functools.lru_cache(maxsize=64)
@@ -161,8 +170,8 @@ def softmax_cross_entropy(
 
 def _pull(y: Any, dy: Any, by: Sequence[Any]) -> list[Any]:
     """Gradients of sum(y * dy), dy held fixed: what dy is when it reaches ``by``."""
-    from .autodiff import gradients
-    from .graph import current_graph
+    from .compiler.autodiff import gradients
+    from .ir import current_graph
 
     graph = current_graph()
     assert graph is not None
@@ -172,8 +181,8 @@ def _pull(y: Any, dy: Any, by: Sequence[Any]) -> list[Any]:
 
 
 def _cross_entropy_grad(smoothing: float, x: Any, t: Any) -> Any:
-    from .autodiff import gradients
-    from .graph import current_graph
+    from .compiler.autodiff import gradients
+    from .ir import current_graph
 
     graph = current_graph()
     assert graph is not None

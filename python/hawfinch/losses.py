@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _core, ops
 from .errors import ArgumentError, DTypeError, LabelError, ShapeError, unknown_name
-from .graph import Array, Shape, Tensor
+from .ir import Array, Shape, Tensor
 
 ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 
@@ -228,9 +228,12 @@ class _FunctionLoss(Loss):
 
 
 LOSSES: dict[str, type[Loss]] = {
-    "softmax_cross_entropy": SoftmaxCrossEntropy, "bce_with_logits": BCEWithLogits, "mse": MSE, "mae": MAE,
+    "softmax_cross_entropy": SoftmaxCrossEntropy,
+    "bce_with_logits": BCEWithLogits,
+    "mse": MSE,
+    "mae": MAE,
     "huber": Huber,
-}  # fmt: skip
+}
 
 
 def get_loss(loss: str | Loss | Callable[..., Any]) -> Loss:

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import ops
 from .errors import ArgumentError, unknown_name
-from .graph import Tensor
+from .ir import Tensor
 from .losses import Loss, per_row
 
 Metric = Callable[[Tensor, Tensor], Tensor]

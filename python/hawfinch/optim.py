@@ -1,4 +1,4 @@
-"""Optimisers: one sweep over the flat parameter buffer, in C (csrc/cpu/optim.c). Formulas and defaults are PyTorch's.
+"""Optimisers: one sweep over the flat parameter buffer (csrc/kernels/cpu/optim.c). Formulas and defaults: PyTorch's.
 
 All take ``lr`` (a number, or a function of the step number that gives one), ``clip_norm`` (scale the whole gradient
 down to this Euclidean norm) and ``clip_value`` (limit each element to +-value); clipping comes before weight decay.
@@ -81,9 +81,15 @@ class SGD(Optimizer):
     op = "sgd"
 
     def __init__(
-        self, lr: LearningRate = 0.01, *, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0,
-        clip_norm: float | None = None, clip_value: float | None = None,
-    ):  # fmt: skip
+        self,
+        lr: LearningRate = 0.01,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
         super().__init__(lr, clip_norm, clip_value, momentum=momentum, weight_decay=weight_decay)
         if nesterov and momentum == 0:
             raise ArgumentError("SGD: nesterov needs momentum > 0")
@@ -104,9 +110,14 @@ class Adagrad(Optimizer):
     op = "adagrad"
 
     def __init__(
-        self, lr: LearningRate = 0.01, *, eps: float = 1e-10, weight_decay: float = 0.0,
-        clip_norm: float | None = None, clip_value: float | None = None,
-    ):  # fmt: skip
+        self,
+        lr: LearningRate = 0.01,
+        *,
+        eps: float = 1e-10,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
         super().__init__(lr, clip_norm, clip_value, eps=eps, weight_decay=weight_decay)
 
     @property
@@ -123,9 +134,16 @@ class RMSprop(Optimizer):
     op = "rmsprop"
 
     def __init__(
-        self, lr: LearningRate = 0.01, *, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0,
-        weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
-    ):  # fmt: skip
+        self,
+        lr: LearningRate = 0.01,
+        *,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
         super().__init__(lr, clip_norm, clip_value, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay)
 
     @property
@@ -143,9 +161,15 @@ class Adam(Optimizer):
     decoupled = 0
 
     def __init__(
-        self, lr: LearningRate = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-        weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
-    ):  # fmt: skip
+        self,
+        lr: LearningRate = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
         if not isinstance(betas, tuple | list) or len(betas) != 2:
             raise ArgumentError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}")
         super().__init__(lr, clip_norm, clip_value, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
@@ -168,17 +192,27 @@ class AdamW(Adam):
     decoupled = 1
 
     def __init__(
-        self, lr: LearningRate = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-        weight_decay: float = 0.01, clip_norm: float | None = None, clip_value: float | None = None,
-    ):  # fmt: skip
+        self,
+        lr: LearningRate = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
         super().__init__(
             lr, betas=betas, eps=eps, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value
         )
 
 
 OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
-    "sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW
-}  # fmt: skip
+    "sgd": SGD,
+    "adagrad": Adagrad,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "adamw": AdamW,
+}
 
 
 def get_optimizer(optimizer: str | Optimizer) -> Optimizer:

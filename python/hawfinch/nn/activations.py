@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..errors import unknown_name
-from ..graph import Tensor
+from ..ir import Tensor
 from .module import Module
 
 
@@ -89,9 +89,17 @@ class ELU(Module):
 
 
 ACTIVATIONS: dict[str, type[Module]] = {
-    "relu": ReLU, "leaky_relu": LeakyReLU, "elu": ELU, "gelu": GELU, "silu": SiLU, "softplus": Softplus,
-    "tanh": Tanh, "sigmoid": Sigmoid, "softmax": Softmax, "log_softmax": LogSoftmax,
-}  # fmt: skip
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "elu": ELU,
+    "gelu": GELU,
+    "silu": SiLU,
+    "softplus": Softplus,
+    "tanh": Tanh,
+    "sigmoid": Sigmoid,
+    "softmax": Softmax,
+    "log_softmax": LogSoftmax,
+}
 
 
 def get_activation(name: str | Module) -> Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import ops
 from ..errors import ArgumentError, ShapeError
-from ..graph import Tensor, numel
+from ..ir import Tensor, numel
 from ..ops.shape import size
 from .module import Module
 

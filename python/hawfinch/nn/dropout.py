@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import ops
 from ..errors import ArgumentError
-from ..graph import Tensor
+from ..ir import Tensor
 from .module import Module
 
 

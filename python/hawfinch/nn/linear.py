@@ -6,8 +6,8 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError, ShapeError
-from ..graph import Tensor
 from ..initializers import Initializer, get_initializer
+from ..ir import Tensor
 from .module import Module
 
 

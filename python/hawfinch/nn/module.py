@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..compiler.plan import aligned_zeros
 from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError
-from ..graph import (
+from ..initializers import Draw, Initializer, get_initializer
+from ..ir import (
     BATCH,
     PARAM,
     STATE,
@@ -34,8 +36,6 @@ from ..graph import (
     leaf,
     tracing,
 )
-from ..initializers import Draw, Initializer, get_initializer
-from ..plan import aligned_zeros
 
 DTYPES = ("float32", "float64")
 MOST_ELEMENTS = 1 << 46
@@ -178,9 +178,14 @@ class Module:
         return graph is not None and graph.training
 
     def param(
-        self, name: str, shape: Sequence[int], init: str | Initializer, fan: tuple[int, int] = (0, 0), *,
+        self,
+        name: str,
+        shape: Sequence[int],
+        init: str | Initializer,
+        fan: tuple[int, int] = (0, 0),
+        *,
         trainable: bool = True,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """This module's array ``name``, made at the first trace. fan: (inputs, outputs), for the initializer."""
         graph = current_graph()
         assert graph is not None
@@ -376,7 +381,7 @@ class Module:
             y = self._quick.predict(x)
             if y is not None:
                 return y
-        from ..train.predictor import predict
+        from ..predict.predictor import predict
 
         return predict(self, x, out, threads)
 
@@ -392,7 +397,7 @@ class Module:
         The file is written beside the old one and renamed: it is never half there. ``metadata``: text to keep in the
         file, given back as ``model.metadata``.
         """
-        from ..interop.checkpoint import save_model
+        from ..files.model import save_model
 
         save_model(self, path, metadata)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .. import ops
 from ..errors import ArgumentError
-from ..graph import Tensor
+from ..ir import Tensor
 from .activations import get_activation
 from .module import Module
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..errors import NotBuiltError
-from ..graph import Dim, Graph, numel, size_at
+from ..ir import Dim, Graph, numel, size_at
 from .module import Module
 
 

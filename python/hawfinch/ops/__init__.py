@@ -1,6 +1,7 @@
 """The primitive ops and what is built of them. Each works on traced values and, outside of a trace, on arrays at
 once."""
 
+from ..ir import OPERATORS
 from .elementwise import (
     abs as abs,
     add as add,
@@ -56,4 +57,30 @@ from .softmax import (
     log_softmax as log_softmax,
     softmax as softmax,
     softmax_cross_entropy as softmax_cross_entropy,
+)
+
+OPERATORS.update(
+    {
+        f.__name__: f
+        for f in (
+            abs,
+            add,
+            div,
+            getitem,
+            greater,
+            greater_equal,
+            less,
+            less_equal,
+            matmul,
+            mean,
+            mul,
+            neg,
+            pow,
+            reshape,
+            sub,
+            sum,
+            to_real,
+            transpose,
+        )
+    }
 )

@@ -1,6 +1,6 @@
 """Elementwise ops with NumPy broadcasting.
 
-Design: each op is one line: its instruction in csrc/ewise.def and its gradient rule here. There is no kernel per op:
+Design: an op is one line: its instruction in csrc/defs/ewise.def, and its gradient rule here. No kernel per op:
 fuse.py joins neighbours into programs. Rejected: a kernel per op, which is a pass over memory per op.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError
-from ..graph import SCALAR, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, scalar_value
+from ..ir import SCALAR, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, scalar_value
 
 Grad = Callable[..., tuple[Any, ...]]
 
@@ -93,10 +93,7 @@ FMA: Op = _define("fma", None)  # a * b + c
 FMS: Op = _define("fms", None)  # a * b - c
 FNMA: Op = _define("fnma", None)  # c - a * b
 COPY: Op = Op(
-    "copy",
-    lambda x, *, shape: [(shape, x.dtype)],
-    lambda node, g: [_sum_to(g, node.inputs[0].shape)],
-    elementwise=True,
+    "copy", lambda x, *, shape: [(shape, x.dtype)], lambda node, g: [_sum_to(g, node.inputs[0].shape)], elementwise=True
 )
 DROPOUT: Op = Op(
     "dropout",

@@ -7,8 +7,7 @@ from typing import Any
 
 from .. import _core
 from ..errors import ArgumentError, ShapeError
-from ..graph import Dim, Op, Shape, Size, Tensor, apply, numel, size_at, times
-from ..steps import Step
+from ..ir import Dim, Op, Shape, Size, Step, Tensor, apply, numel, size_at, times
 from .elementwise import mul
 from .reduction import sum as sum_
 from .shape import TRANSPOSE, reshape, transpose
@@ -62,9 +61,20 @@ def _lower(node: Any) -> list[Step]:
     w_bound = (w_col != 1 or size_at(m, TYPICAL_BATCH) <= FEW_ROWS) and isinstance(k, int)
     by_cols = isinstance(n, int) and n >= 4 * COL_BLOCK and (work >= WIDE_WORK or (w_bound and n * k >= WIDE_WEIGHTS))
     fields = {
-        "y": y, "x": x, "w": w, "bias": None, "m": m, "n": n, "k": k,
-        "x_row": x_row, "x_col": x_col, "w_row": w_row, "w_col": w_col, "by_cols": int(by_cols), "epilogue": None,
-    }  # fmt: skip
+        "y": y,
+        "x": x,
+        "w": w,
+        "bias": None,
+        "m": m,
+        "n": n,
+        "k": k,
+        "x_row": x_row,
+        "x_col": x_col,
+        "w_row": w_row,
+        "w_col": w_col,
+        "by_cols": int(by_cols),
+        "epilogue": None,
+    }
     blocks = -(-n // COL_BLOCK) if isinstance(n, int) else 1
     local = () if by_cols else (x, y) if x_col == 1 and x is not w else (y,)
     varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)

@@ -12,8 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ShapeError
-from ..graph import LEAVES, SCALAR, Op, Shape, Tensor, apply, numel
-from ..steps import Step
+from ..ir import LEAVES, SCALAR, Op, Shape, Step, Tensor, apply, numel
 from .elementwise import RELU, RELU_MASK, reciprocal, sqrt
 from .shape import reshape, size
 
@@ -44,23 +43,36 @@ def _norm_grad_lower(node: Any) -> list[Step]:
     dgamma, dbeta = node.outputs
     rows, cols = x.shape
     fields = {
-        "dgamma": dgamma, "dbeta": dbeta, "dy": dy, "x": x, "mean": mean, "rstd": rstd,
-        "rows": rows, "cols": cols, "per_row": int(node.attrs["per_row"]), "scale": None, "shift": None,
-    }  # fmt: skip
+        "dgamma": dgamma,
+        "dbeta": dbeta,
+        "dy": dy,
+        "x": x,
+        "mean": mean,
+        "rstd": rstd,
+        "rows": rows,
+        "cols": cols,
+        "per_row": int(node.attrs["per_row"]),
+        "scale": None,
+        "shift": None,
+    }
     if relu:
         fields["scale"], fields["shift"] = relu
     return [
-        Step("norm_grad", fields, node.outputs, node.inputs, units=cols, grain=COL_GRAIN,
-             local=(dgamma, dbeta) if node.attrs["per_row"] else (dgamma, dbeta, mean, rstd, *relu),
-             flops=numel(x.shape) * 4)
-    ]  # fmt: skip
+        Step(
+            "norm_grad",
+            fields,
+            node.outputs,
+            node.inputs,
+            units=cols,
+            grain=COL_GRAIN,
+            local=(dgamma, dbeta) if node.attrs["per_row"] else (dgamma, dbeta, mean, rstd, *relu),
+            flops=numel(x.shape) * 4,
+        )
+    ]
 
 
 NORM_GRAD: Op = Op(
-    "norm_grad",
-    lambda dy, x, mean, rstd, *relu, per_row: [((x.shape[1],), "real")] * 2,
-    None,
-    _norm_grad_lower,
+    "norm_grad", lambda dy, x, mean, rstd, *relu, per_row: [((x.shape[1],), "real")] * 2, None, _norm_grad_lower
 )
 
 
@@ -69,13 +81,27 @@ def _norm_row_grad_lower(node: Any) -> list[Step]:
     dx = node.outputs[0]
     rows, cols = x.shape
     fields = {
-        "dx": dx, "dy": dy, "x": x, "mean": mean, "rstd": rstd, "gamma": gamma[0] if gamma else None,
-        "rows": rows, "cols": cols,
-    }  # fmt: skip
+        "dx": dx,
+        "dy": dy,
+        "x": x,
+        "mean": mean,
+        "rstd": rstd,
+        "gamma": gamma[0] if gamma else None,
+        "rows": rows,
+        "cols": cols,
+    }
     return [
-        Step("norm_row_grad", fields, (dx,), node.inputs, units=rows, local=(dx, dy, x, mean, rstd),
-             flops=numel(x.shape) * 8, in_place=((dx, dy), (dx, x)))
-    ]  # fmt: skip
+        Step(
+            "norm_row_grad",
+            fields,
+            (dx,),
+            node.inputs,
+            units=rows,
+            local=(dx, dy, x, mean, rstd),
+            flops=numel(x.shape) * 8,
+            in_place=((dx, dy), (dx, x)),
+        )
+    ]
 
 
 NORM_ROW_GRAD: Op = Op("norm_row_grad", lambda dy, x, *_: [(x.shape, "real")], None, _norm_row_grad_lower)

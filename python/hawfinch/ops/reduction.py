@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..graph import Op, Shape, Tensor, apply, numel
-from ..steps import Step
+from ..ir import Op, Shape, Step, Tensor, apply, numel
 from .elementwise import div, equal, where
 from .shape import broadcast_to, reshape, size, transpose
 
@@ -31,15 +30,29 @@ def _lower(node: Any) -> list[Step]:
     outer, red, inner = numel(x.shape[:first]), numel(x.shape[first:last]), numel(x.shape[last:])
     by_inner = outer == 1
     fields = {
-        "y": y, "x": x, "outer": outer, "red": red, "inner": inner,
-        "kind": KINDS[node.attrs["kind"]], "by_inner": int(by_inner),
-    }  # fmt: skip
+        "y": y,
+        "x": x,
+        "outer": outer,
+        "red": red,
+        "inner": inner,
+        "kind": KINDS[node.attrs["kind"]],
+        "by_inner": int(by_inner),
+    }
     small = by_inner and isinstance(inner, int) and inner < WIDE_INNER
     local = () if by_inner else (x, y)
     return [
-        Step("reduce", fields, (y,), (x,), units=inner if by_inner else outer, local=local,
-             grain=16 if by_inner else 1, single=small, flops=numel(x.shape))
-    ]  # fmt: skip
+        Step(
+            "reduce",
+            fields,
+            (y,),
+            (x,),
+            units=inner if by_inner else outer,
+            local=local,
+            grain=16 if by_inner else 1,
+            single=small,
+            flops=numel(x.shape),
+        )
+    ]
 
 
 def _grad(node: Any, g: Tensor) -> list[Tensor | None]:

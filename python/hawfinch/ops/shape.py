@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.program import fill_step
 from ..errors import ShapeError
-from ..graph import Dim, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, numel, times
-from ..program import fill_step
-from ..steps import Step, single
+from ..ir import Dim, Op, Shape, Size, Step, Tensor, apply, as_tensor, current_graph, numel, single, times
 from .elementwise import COPY, broadcast_shapes, mul
 
 MAX_DIMS = 6
@@ -30,9 +29,15 @@ def contiguous_strides(shape: Sequence[Size]) -> list[Size]:
 
 
 def _copy_step(
-    y: Tensor, x: Tensor, dims: Sequence[Size], y_stride: Sequence[Size], x_stride: Sequence[Size],
-    y_offset: Size = 0, x_offset: Size = 0, scope: str = "",
-) -> Step:  # fmt: skip
+    y: Tensor,
+    x: Tensor,
+    dims: Sequence[Size],
+    y_stride: Sequence[Size],
+    x_stride: Sequence[Size],
+    y_offset: Size = 0,
+    x_offset: Size = 0,
+    scope: str = "",
+) -> Step:
     pad = MAX_DIMS - len(dims)
     if pad < 0:
         raise ShapeError(f"arrays of more than {MAX_DIMS} dimensions are not supported, got {len(dims)}")
@@ -217,9 +222,11 @@ def _concat_infer(*xs: Tensor, axis: int) -> list[tuple[Shape, str]]:
     first = xs[0]
     total: Size = 0
     for t in xs:
-        if t.dtype != first.dtype or t.ndim != first.ndim or any(
-            a != b for i, (a, b) in enumerate(zip(t.shape, first.shape, strict=True)) if i != axis
-        ):  # fmt: skip
+        if (
+            t.dtype != first.dtype
+            or t.ndim != first.ndim
+            or any(a != b for i, (a, b) in enumerate(zip(t.shape, first.shape, strict=True)) if i != axis)
+        ):
             raise ShapeError(
                 f"concat along axis {axis}: {first.shape} and {t.shape} differ in another axis or in dtype"
             )
@@ -275,9 +282,14 @@ def _gather_lower(node: Any) -> list[Step]:
     table, index = node.inputs
     y = node.outputs[0]
     fields = {
-        "y": y, "table": table, "index": index, "rows": numel(index.shape), "cols": numel(table.shape[1:]),
-        "table_rows": table.shape[0], "itemsize": "itemsize",
-    }  # fmt: skip
+        "y": y,
+        "table": table,
+        "index": index,
+        "rows": numel(index.shape),
+        "cols": numel(table.shape[1:]),
+        "table_rows": table.shape[0],
+        "itemsize": "itemsize",
+    }
     return [Step("gather", fields, (y,), (table, index), units=numel(index.shape), local=(y, index))]
 
 
@@ -285,9 +297,13 @@ def _scatter_lower(node: Any) -> list[Step]:
     dy, index = node.inputs
     y = node.outputs[0]
     fields = {
-        "dtable": y, "dy": dy, "index": index, "rows": numel(index.shape), "cols": numel(y.shape[1:]),
+        "dtable": y,
+        "dy": dy,
+        "index": index,
+        "rows": numel(index.shape),
+        "cols": numel(y.shape[1:]),
         "table_rows": y.shape[0],
-    }  # fmt: skip
+    }
     return [Step("scatter_add", fields, (y,), (dy, index), units=y.shape[0])]
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..graph import Op, Shape, Tensor, apply, numel
-from ..steps import Step
+from ..ir import Op, Shape, Step, Tensor, apply, numel
 from .elementwise import exp
 from .reduction import sum as sum_
 from .shape import reshape
@@ -64,16 +63,30 @@ def _xent_step(
     labels = t.dtype == "int"
     scalar = dloss is not None and numel(dloss.shape) == 1
     fields = {
-        "loss": loss, "dx": dx, "x": x, "labels": t if labels else None, "target": None if labels else t,
-        "dloss": dloss, "rows": x.shape[0], "cols": x.shape[1], "dloss_row": int(not scalar), "smoothing": smoothing,
-    }  # fmt: skip
+        "loss": loss,
+        "dx": dx,
+        "x": x,
+        "labels": t if labels else None,
+        "target": None if labels else t,
+        "dloss": dloss,
+        "rows": x.shape[0],
+        "cols": x.shape[1],
+        "dloss_row": int(not scalar),
+        "smoothing": smoothing,
+    }
     writes = tuple(w for w in (loss, dx) if w is not None)
     reads = (x, t) if dloss is None else (x, t, dloss)
     local = tuple(r for r in (*writes, *reads) if r is not dloss or not scalar)
     return Step(
-        "softmax_cross_entropy", fields, writes, reads, units=x.shape[0], local=local, flops=numel(x.shape) * 25,
+        "softmax_cross_entropy",
+        fields,
+        writes,
+        reads,
+        units=x.shape[0],
+        local=local,
+        flops=numel(x.shape) * 25,
         in_place=((dx, x),) if dx is not None else (),
-    )  # fmt: skip
+    )
 
 
 def _lower_one(node: Any, loss: Tensor | None, dx: Tensor | None, dloss: Tensor | None) -> list[Step]:
@@ -93,10 +106,7 @@ def _xent_grad(node: Any, g: Tensor) -> list[Tensor | None]:
 
 
 CROSS_ENTROPY: Op = Op(
-    "softmax_cross_entropy",
-    _xent_infer,
-    _xent_grad,
-    lambda node: _lower_one(node, node.outputs[0], None, None),
+    "softmax_cross_entropy", _xent_infer, _xent_grad, lambda node: _lower_one(node, node.outputs[0], None, None)
 )
 CROSS_ENTROPY_GRAD: Op = Op(
     "softmax_cross_entropy_grad",
@@ -142,8 +152,10 @@ def _correct_infer(x: Tensor, labels: Tensor) -> list[tuple[Shape, str]]:
     if x.dtype == "int":
         raise DTypeError("correct: logits must be real numbers, got integers")
     if x.ndim != 2 or x.shape[1] == 0 or labels.dtype != "int" or labels.shape != x.shape[:1]:
-        raise ShapeError(f"correct: expected logits (rows, classes) and integer labels (rows,), got {x.shape} and "
-                         f"{labels.dtype} {labels.shape}")  # fmt: skip
+        raise ShapeError(
+            f"correct: expected logits (rows, classes) and integer labels (rows,), got {x.shape} and "
+            f"{labels.dtype} {labels.shape}"
+        )
     return [(x.shape[:1], "real")]
 
 

@@ -17,22 +17,26 @@ from typing import Any
 import numpy as np
 
 from .. import _core, ops
-from ..autodiff import gradients
-from ..compile import fresh
+from ..compiler.autodiff import gradients
+from ..compiler.fuse import fuse, rewrite
+from ..compiler.plan import Dynamic, Place, Plan, Source, base_of
+from ..compiler.precision import in_precision
 from ..errors import ShapeError
-from ..fuse import fuse, rewrite
-from ..graph import (
+from ..function import fresh
+from ..ir import (
     BATCH,
     PARAM as PARAM_OP,
     Array,
     ById,
     Graph,
     Shape,
+    Step,
     Tensor,
     apply,
     input_tensor,
     leaf,
     numel,
+    single,
     tracing,
 )
 from ..losses import Loss, per_row
@@ -41,9 +45,6 @@ from ..nn.module import Module, Store
 from ..ops.elementwise import COPY
 from ..ops.shape import size
 from ..optim import Optimizer
-from ..plan import Dynamic, Place, Plan, Source, base_of
-from ..precision import in_precision
-from ..steps import Step, single
 from .update import GRADIENT, PARAMS, SLOTS, STATE, Aux, Product, state_step, take_products, update_steps
 
 LINE = 16  # elements that fill a cache line of float32
@@ -72,9 +73,12 @@ def model_places(graph: Graph, store: Store, *, bound: bool) -> dict[int, Place]
 def load_step(t: Tensor, number: int) -> Step:
     """Fills t with the batch's rows of source array ``number``."""
     fields = {
-        "dst": t, "source": Source(number), "rows": t.shape[0], "elems": numel(t.shape[1:]),
+        "dst": t,
+        "source": Source(number),
+        "rows": t.shape[0],
+        "elems": numel(t.shape[1:]),
         "to_int": int(t.dtype == "int"),
-    }  # fmt: skip
+    }
     return Step("load_batch", fields, (t,), (), units=t.shape[0], local=(t,), scope="batch")
 
 
@@ -96,8 +100,15 @@ def prediction_plan(model: Module, capacity: int, max_threads: int) -> tuple[Pla
         fields = {"dst": Dynamic(i), "src": y, "rows": BATCH, "row_bytes": row_bytes}
         steps.append(Step("store_batch", fields, (), (y,), units=BATCH, local=(y,), scope="result"))
     buffers = {"parameters": [store.params, store.buffers]}
-    plan = Plan(steps, [], model_places(new, store, bound=False), dtype=store.dtype, capacity=capacity, buffers=buffers,
-                max_threads=max_threads)  # fmt: skip
+    plan = Plan(
+        steps,
+        [],
+        model_places(new, store, bound=False),
+        dtype=store.dtype,
+        capacity=capacity,
+        buffers=buffers,
+        max_threads=max_threads,
+    )
     return plan, [(y.shape, y.dtype) for y in ys]
 
 
@@ -105,9 +116,14 @@ class BatchGraph:
     """The trace of a batch: inputs (x.., y, weight), forward pass, loss and metrics."""
 
     def __init__(
-        self, model: Module, loss: Loss, metrics: dict[str, Metric], target: tuple[Shape, str], weighted: bool,
+        self,
+        model: Module,
+        loss: Loss,
+        metrics: dict[str, Metric],
+        target: tuple[Shape, str],
+        weighted: bool,
         training: bool,
-    ):  # fmt: skip
+    ):
         self.store = model.store()
         self.param_names = {id(p): k for k, p in {**self.store.trainable, **self.store.state}.items()}
         assert model._input is not None
@@ -163,9 +179,14 @@ class BatchPlan:
     """
 
     def __init__(
-        self, batch: BatchGraph, capacity: int, optimizer: Optimizer | None, buffers: tuple[Array, ...],
-        precision: str = "f32", signature: Any = None,
-    ):  # fmt: skip
+        self,
+        batch: BatchGraph,
+        capacity: int,
+        optimizer: Optimizer | None,
+        buffers: tuple[Array, ...],
+        precision: str = "f32",
+        signature: Any = None,
+    ):
         graph, store, mean, weight, totals = batch.graph, batch.store, batch.mean, batch.weight, batch.totals
         self.capacity, self.buffers, self.signature = capacity, buffers, signature
         self._names = batch.param_names
@@ -209,8 +230,15 @@ class BatchPlan:
             steps += [state_step(target_leaf, value) for target_leaf, value in new_state]
         steps += self._sum_steps(aux, values[1 : 1 + len(totals)], values[-1] if weight is not None else None, itemsize)
         kinds = {"parameters": buffers[:GRADIENT], "gradients": buffers[GRADIENT:SLOTS], "optimizer": buffers[SLOTS:]}
-        self.plan = Plan(steps, [to[id(t)] for t in wanted], places, dtype=store.dtype, capacity=capacity,
-                         buffers=kinds, max_threads=SCRATCH_THREADS)  # fmt: skip
+        self.plan = Plan(
+            steps,
+            [to[id(t)] for t in wanted],
+            places,
+            dtype=store.dtype,
+            capacity=capacity,
+            buffers=kinds,
+            max_threads=SCRATCH_THREADS,
+        )
         self.core = self.plan.core
 
     def run(self, *args: Any, **more: Any) -> tuple[int, int]:

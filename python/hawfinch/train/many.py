@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .. import _core
+from ..compiler.plan import check_threads
+from ..data.arrays import as_data, as_inputs
 from ..errors import ArgumentError, HawfinchError, NonFiniteError, unknown_name
 from ..losses import ClassWeight
 from ..nn.module import Module
-from ..plan import check_threads
-from .arrays import as_data, as_inputs
 from .engine import PlanPool
 from .history import History
 from .trainer import Trainer, _Fit
@@ -32,8 +32,12 @@ def _options(function: Any) -> frozenset[str]:
     """Names of a function's arguments that are a net's own."""
     code = function.__code__
     return frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) - {
-        "self", "model", "x", "y", "threads"
-    }  # fmt: skip
+        "self",
+        "model",
+        "x",
+        "y",
+        "threads",
+    }
 
 
 OF_TRAINER, OF_FIT = _options(Trainer.__init__), _options(Trainer.fit)
@@ -48,10 +52,19 @@ class _Job(NamedTuple):
 
 
 def fit_many(
-    nets: Iterable[tuple[Module, Mapping[str, Any]]], x: Any, y: Any, *, epochs: int = 1, batch_size: int = 32,
-    validation_data: Any = None, sample_weight: Any = None, class_weight: ClassWeight = None, shuffle: bool = True,
-    threads: int | None = None, progress: bool = False,
-) -> list[History]:  # fmt: skip
+    nets: Iterable[tuple[Module, Mapping[str, Any]]],
+    x: Any,
+    y: Any,
+    *,
+    epochs: int = 1,
+    batch_size: int = 32,
+    validation_data: Any = None,
+    sample_weight: Any = None,
+    class_weight: ClassWeight = None,
+    shuffle: bool = True,
+    threads: int | None = None,
+    progress: bool = False,
+) -> list[History]:
     """Trains independent nets at the same time, each on one core; gives their histories in the order of ``nets``.
 
     nets: pairs (model, options). options: what ``Trainer`` and ``fit`` take by name, for this net alone: loss,
@@ -89,9 +102,13 @@ def fit_many(
     if isinstance(validation_data, tuple | list) and len(validation_data) in (2, 3):
         validation_data = (as_inputs(validation_data[0]), *(as_data(v, "y") for v in validation_data[1:]))
     common = dict(
-        epochs=epochs, batch_size=batch_size, validation_data=validation_data, class_weight=class_weight,
-        sample_weight=None if sample_weight is None else as_data(sample_weight, "sample_weight"), shuffle=shuffle,
-    )  # fmt: skip
+        epochs=epochs,
+        batch_size=batch_size,
+        validation_data=validation_data,
+        class_weight=class_weight,
+        sample_weight=None if sample_weight is None else as_data(sample_weight, "sample_weight"),
+        shuffle=shuffle,
+    )
     prepare = _Preparation(x, y, common)
     queue = _in_order([prepare.job(net) for net in nets])  # alone holds the trainers, so that each goes after its turn
     histories = {job.number: job.trainer.history for job in queue}

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
+from ..compiler.plan import Memory, Plan, aligned_zeros, check_threads
+from ..data.arrays import as_data, as_inputs, check_features, check_finite, check_lengths
 from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError, ShapeError
-from ..graph import BATCH, Array, Shape, collector_paused
+from ..ir import BATCH, Array, Shape, collector_paused
 from ..losses import ClassWeight, Loss, get_loss, weights_of_labels
 from ..metrics import get_metrics
 from ..nn.module import Module
 from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
-from ..plan import Memory, Plan, aligned_zeros, check_threads
-from .arrays import as_data, as_inputs, check_features, check_finite, check_lengths
 from .callbacks import collect
 from .engine import BatchGraph, BatchPlan, PlanPool
 from .history import History
@@ -66,10 +66,17 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Module, loss: str | Loss | Callable[..., Any], optimizer: str | Optimizer = "adam", *,
-        metrics: Sequence[Any] = (), seed: int = 0, threads: int | None = None, device: str = "cpu",
+        self,
+        model: Module,
+        loss: str | Loss | Callable[..., Any],
+        optimizer: str | Optimizer = "adam",
+        *,
+        metrics: Sequence[Any] = (),
+        seed: int = 0,
+        threads: int | None = None,
+        device: str = "cpu",
         precision: str = "f32",
-    ):  # fmt: skip
+    ):
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
         if device != "cpu":
@@ -225,9 +232,14 @@ class Trainer:
                 self._pool, self._quick, self._signed = None, None, ()
 
     def _data(
-        self, x: Any, y: Any, sample_weight: Any, class_weight: ClassWeight = None, name: str = "x",
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: ClassWeight = None,
+        name: str = "x",
         known: dict[Any, Any] | None = None,
-    ) -> _Data:  # fmt: skip
+    ) -> _Data:
         """Everything that is checked of a user's arrays before anything is changed. known: what has been checked."""
         arrays = self._inputs(x)
         known = {} if known is None else known
@@ -248,10 +260,19 @@ class Trainer:
 
     # ---- training ----
     def fit(
-        self, x: Any, y: Any, *, epochs: int = 1, batch_size: int = 32, validation_data: Any = None,
-        sample_weight: Any = None, class_weight: ClassWeight = None, shuffle: bool = True,
-        callbacks: Iterable[Any] = (), threads: int | None = None,
-    ) -> History:  # fmt: skip
+        self,
+        x: Any,
+        y: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        class_weight: ClassWeight = None,
+        shuffle: bool = True,
+        callbacks: Iterable[Any] = (),
+        threads: int | None = None,
+    ) -> History:
         """Trains for ``epochs`` more epochs; gives the trainer's History.
 
         x: array (rows, ...) or a tuple of arrays; float, int or bool of any strides, read-only or memory-mapped:
@@ -268,11 +289,18 @@ class Trainer:
         with self._alone():
             return self._train(
                 self._prepare(
-                    x, y, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
-                    sample_weight=sample_weight, class_weight=class_weight, shuffle=shuffle, callbacks=callbacks,
+                    x,
+                    y,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    validation_data=validation_data,
+                    sample_weight=sample_weight,
+                    class_weight=class_weight,
+                    shuffle=shuffle,
+                    callbacks=callbacks,
                     threads=threads,
                 )
-            )  # fmt: skip
+            )
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -288,10 +316,20 @@ class Trainer:
             self._training.release()
 
     def _prepare(
-        self, x: Any, y: Any, *, epochs: int = 1, batch_size: int = 32, validation_data: Any = None,
-        sample_weight: Any = None, class_weight: ClassWeight = None, shuffle: bool = True,
-        callbacks: Iterable[Any] = (), threads: int | None = None, known: dict[Any, Any] | None = None,
-    ) -> _Fit:  # fmt: skip
+        self,
+        x: Any,
+        y: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        class_weight: ClassWeight = None,
+        shuffle: bool = True,
+        callbacks: Iterable[Any] = (),
+        threads: int | None = None,
+        known: dict[Any, Any] | None = None,
+    ) -> _Fit:
         """Checks what ``fit`` is given."""
         batch_size, epochs = _whole("batch_size", batch_size, 1), _whole("epochs", epochs, 0)
         events = collect(callbacks)
@@ -337,9 +375,15 @@ class Trainer:
         return self._data(data[0], data[1], weight, name="validation_data", known=known)
 
     def _epoch(
-        self, engine: BatchPlan, data: _Data, batch: int, n_steps: int, shuffle: bool, team: int,
+        self,
+        engine: BatchPlan,
+        data: _Data,
+        batch: int,
+        n_steps: int,
+        shuffle: bool,
+        team: int,
         on_step_end: Sequence[Callable[..., Any]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         rows = len(data.y)
         index = _core.permutation(rows, self.seed, self.epochs) if shuffle else None
         lr = self.optimizer.lr
@@ -358,9 +402,16 @@ class Trainer:
             first = stop
 
     def _run(
-        self, engine: BatchPlan, data: _Data, batch: int, n_steps: int, index: Array | None, rates: Array, team: int,
+        self,
+        engine: BatchPlan,
+        data: _Data,
+        batch: int,
+        n_steps: int,
+        index: Array | None,
+        rates: Array,
+        team: int,
         first: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Steps [first, n_steps) of an epoch over data."""
         if engine.core.busy:  # a short step in another thread
             raise BusyError("this trainer is at work in another thread")
@@ -391,8 +442,10 @@ class Trainer:
         raise NonFiniteError(
             f"epoch {self.epochs}, step {step}: {what}; first non-finite: {culprit or 'the norm of the gradient'}. "
             "The parameters are those before this step. A smaller learning rate or clip_norm often helps.",
-            tensor=culprit, epoch=self.epochs, step=step,
-        )  # fmt: skip
+            tensor=culprit,
+            epoch=self.epochs,
+            step=step,
+        )
 
     def step(self, x: Any, y: Any, *, sample_weight: Any = None, threads: int | None = None) -> float:
         """One training step on these rows; gives the loss before the update.

@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph import Array, Graph, Size, Tensor, input_tensor, numel, size_at, times
+from ..compiler.plan import Dynamic, Place, base_of
+from ..ir import Array, Graph, Size, Step, Tensor, input_tensor, numel, single, size_at, times
 from ..nn.module import Store
 from ..ops.reduction import KINDS
 from ..optim import Optimizer
-from ..plan import Dynamic, Place, base_of
-from ..steps import Step, single
 
 PARAMS, STATE, GRADIENT, SLOTS = range(4)  # numbers of what a batch's plan is bound to; slots from the last on
 NORM_CHUNK = 4096  # HF_NORM_CHUNK
@@ -114,9 +113,7 @@ def _max_abs(y: Tensor, x: Tensor, rows: Size, cols: Size, scope: str) -> Step:
     return Step("reduce", fields, (y,), (x,), units=rows, local=(x, y), scope=scope, flops=times(rows, cols))
 
 
-def update_steps(
-    aux: Aux, store: Store, optimizer: Optimizer, loss: Tensor, products: Sequence[Product]
-) -> list[Step]:  # fmt: skip
+def update_steps(aux: Aux, store: Store, optimizer: Optimizer, loss: Tensor, products: Sequence[Product]) -> list[Step]:
     """Check, then the optimiser: over the products, and over the runs of the parameter buffer between them.
 
     The first steps are the checks of the products, in their order.
@@ -139,42 +136,65 @@ def update_steps(
         sweep = _sweep(aux, optimizer, scale, at, n, item, None)
         sweeps.append(sweep)
         part: dict[str, Any] = {"partial": (partial, sum(chunks[:i]) * 8 // item), "g": sweep.fields["g"], "n": n}
-        checks.append(Step("grad_norm", part, (partial,), (sweep.fields["g"],), units=chunks[i], scope="gradient",
-                           flops=2 * n))  # fmt: skip
+        checks.append(
+            Step("grad_norm", part, (partial,), (sweep.fields["g"],), units=chunks[i], scope="gradient", flops=2 * n)
+        )
     check = {
-        "scale": scale, "partial": partial, "loss": loss, "chunks": sum(chunks), "max_norm": optimizer.clip_norm or 0.0
-    }  # fmt: skip
+        "scale": scale,
+        "partial": partial,
+        "loss": loss,
+        "chunks": sum(chunks),
+        "max_norm": optimizer.clip_norm or 0.0,
+    }
     return [*checks, single("grad_check", check, (scale,), (partial, loss), scope="gradient"), *sweeps]
 
 
-def _sweep(
-    aux: Aux, optimizer: Optimizer, scale: Tensor, at: int, n: int, itemsize: int, product: Step | None
-) -> Step:  # fmt: skip
+def _sweep(aux: Aux, optimizer: Optimizer, scale: Tensor, at: int, n: int, itemsize: int, product: Step | None) -> Step:
     """The optimiser over n parameters from number ``at`` on, whose gradient is stored, or is a product's result."""
     buffers = (PARAMS, GRADIENT, *range(SLOTS, SLOTS + len(optimizer.slots)))
     p, g, *slots = (aux.bound(number, n, at * itemsize) for number in buffers)
     state = dict(zip(optimizer.slots, slots, strict=True))
     names = {"sgd": ["velocity"], "rmsprop": ["velocity"]}.get(optimizer.op, [])
     fields: dict[str, Any] = {
-        "p": p, "g": g, "scale": scale, "n": n, **{k: None for k in names}, **state,
-        **optimizer.options, **optimizer.flags, "clip_value": optimizer.clip_value or 0.0,
-    }  # fmt: skip
+        "p": p,
+        "g": g,
+        "scale": scale,
+        "n": n,
+        **{k: None for k in names},
+        **state,
+        **optimizer.options,
+        **optimizer.flags,
+        "clip_value": optimizer.clip_value or 0.0,
+    }
     how: dict[str, Any] = {"update": True, "scope": "optimizer"}
     if product is None:
         sweep = (p, g, *slots)
-        return Step(optimizer.op, fields, (p, *slots), (*sweep, scale), units=n, grain=1024, local=sweep,
-                    flops=12 * n, **how)  # fmt: skip
+        return Step(
+            optimizer.op, fields, (p, *slots), (*sweep, scale), units=n, grain=1024, local=sweep, flops=12 * n, **how
+        )
     operands = {k: product.fields[k] for k in ("x", "w", "m", "n", "k", "x_row", "x_col", "w_row", "w_col")}
     reads = (p, *slots, scale, *product.reads)
-    return Step(optimizer.op, {**fields, "g": None, "product": operands}, (p, *slots), reads,
-                units=operands["m"], local=(p, *slots), flops=product.flops + 12 * n, **how)  # fmt: skip
+    return Step(
+        optimizer.op,
+        {**fields, "g": None, "product": operands},
+        (p, *slots),
+        reads,
+        units=operands["m"],
+        local=(p, *slots),
+        flops=product.flops + 12 * n,
+        **how,
+    )
 
 
 def state_step(target: Tensor, value: Tensor) -> Step:
     """A state buffer takes a new value."""
     n = numel(value.shape)
     fields = {
-        "y": target, "x": value, "dim": [n, 1, 1, 1, 1, 1], "y_stride": [1, 0, 0, 0, 0, 0],
-        "x_stride": [1, 0, 0, 0, 0, 0], "itemsize": "itemsize",
-    }  # fmt: skip
+        "y": target,
+        "x": value,
+        "dim": [n, 1, 1, 1, 1, 1],
+        "y_stride": [1, 0, 0, 0, 0, 0],
+        "x_stride": [1, 0, 0, 0, 0, 0],
+        "itemsize": "itemsize",
+    }
     return single("copy", fields, (target,), (value,), units=n, update=True, scope="state")

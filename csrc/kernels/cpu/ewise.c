@@ -1,0 +1,267 @@
+/* Elementwise programs: every operation of the program over one block, block after block.
+ *
+ * Design
+ * (a) A block of BLOCK elements goes through the whole program before the next one, so intermediates stay in L1 and a
+ *     chain of any length reads its inputs and writes its outputs once. Rejected: one pass over the tensor per operation
+ *     (memory-bound), and generated C (a compiler on the user's machine).
+ * (b) Each instruction is one `omp simd` loop over its expression in ewise.def, so adding one is one line.
+ * (c) Broadcast operands are laid out once per call as a block-shaped tile where the block spans whole rows.
+ * (d) Where the operands together are larger than a last-level cache (STREAM_BYTES), outputs go past the caches: that saves
+ *     reading each line before it is overwritten, and keeps the inputs in the cache for the next record.
+ *
+ * Formula: out[j][r, c] = program(in[i][r * in_row[i] + c * in_stride[i]]).  Shapes: runtime/program.h.
+ * An output may be the same buffer as an input of the same layout. Outputs are written (=), never read.
+ */
+#include "random.h"
+
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
+#define E_ABS hf_abs
+#define E_SQRT hf_sqrt
+#define E_EXP hf_exp
+#define E_EXPM1 hf_expm1
+#define E_LOG hf_log
+#define E_LOG1P hf_log1p
+#define E_TANH hf_tanh
+#define E_SIGMOID hf_sigmoid
+#define E_ERF hf_erf
+#define E_SOFTPLUS hf_softplus
+#define E_GELU hf_gelu
+#define E_GELU_SLOPE hf_gelu_slope
+#define E_FMA hf_fma
+#ifdef HF_F64
+#define E_POW pow
+#else
+#define E_POW powf
+#endif
+
+enum { BLOCK = 2048 / sizeof(real), STREAM_BYTES = 24 << 20, FAR_BYTES = 1 << 20 };
+
+/* Asks for the lines of x(n). It may lie behind the end of an array: nothing is read. */
+HF_INLINE void prefetch_run(const real *x, int64_t n) {
+  for (int64_t i = 0; i < n; i += LANES) __builtin_prefetch(x + i);
+}
+
+#if defined(HF_ISA_avx512)
+#define STREAM_VECTOR(to, from) _mm512_stream_si512((__m512i *)(to), _mm512_loadu_si512(from))
+enum { STREAMED = 64 };
+#elif defined(HF_ISA_avx2)
+#define STREAM_VECTOR(to, from) _mm256_stream_si256((__m256i *)(to), _mm256_loadu_si256((const __m256i *)(from)))
+enum { STREAMED = 32 };
+#elif defined(__SSE2__)
+#define STREAM_VECTOR(to, from) _mm_stream_si128((__m128i *)(to), _mm_loadu_si128((const __m128i *)(from)))
+enum { STREAMED = 16 };
+#endif
+
+/* to(n) = from(n) past the caches, where the machine has such a store. */
+static void stream_copy(real *to, const real *from, int64_t n) {
+  int64_t i = 0;
+#ifdef STREAM_VECTOR
+  enum { N = STREAMED / sizeof(real) };
+  for (; i < n && (uintptr_t)(to + i) % STREAMED; i++) to[i] = from[i];
+  for (; i + N <= n; i += N) STREAM_VECTOR(to + i, from + i);
+#endif
+  for (; i < n; i++) to[i] = from[i];
+}
+
+typedef struct block_regs {
+  real *reg[HF_N_REGS];
+  real input[8][BLOCK] __attribute__((aligned(64)));
+  real output[4][BLOCK] __attribute__((aligned(64)));
+  real temp[HF_N_REGS - HF_REG_TEMP][BLOCK] __attribute__((aligned(64)));
+} block_regs;
+
+/* d[i] = keep(i) ? a[i] / (1 - p) : 0 for elements [e0, e0 + n) of the tensor. */
+static void dropout_block(real *d, const real *a, int64_t n, double p, uint32_t stream, int64_t e0, const hf_ctx *ctx) {
+  const real scale = p < 1 ? (real)(1 / (1 - p)) : 0;
+  const uint32_t threshold = hf_mask_threshold(p);
+  const uint32_t k0 = (uint32_t)ctx->seed, k1 = (uint32_t)(ctx->seed >> 32) ^ (uint32_t)((uint64_t)ctx->step >> 32);
+  uint32_t word[64];
+  for (int64_t e = e0; e < e0 + n;) {
+    const uint64_t group = (uint64_t)e >> 6;
+    const int64_t from = e & 63, to = e0 + n - e < 64 - from ? from + (e0 + n - e) : 64;
+#pragma omp simd
+    for (int l = 0; l < 16; l++) {
+      const uint64_t block = group * 16 + (uint64_t)l;
+      const hf_philox r = hf_philox4x32((uint32_t)block, (uint32_t)(block >> 32), stream, (uint32_t)ctx->step, k0, k1);
+      word[l] = r.w[0];
+      word[16 + l] = r.w[1];
+      word[32 + l] = r.w[2];
+      word[48 + l] = r.w[3];
+    }
+    real *dg = d + (e - e0) - from;
+    const real *ag = a + (e - e0) - from;
+#pragma omp simd
+    for (int64_t i = from; i < to; i++) {
+      const real kept = ag[i] * scale;
+      dg[i] = word[i] >= threshold ? kept : 0;
+    }
+    e += to - from;
+  }
+}
+
+/* Other threads see what was streamed. */
+static inline void stream_end(void) {
+#ifdef __SSE2__
+  _mm_sfence();
+#endif
+}
+
+/* The whole program over n elements; e0 is the tensor position of the first. */
+static void run_block(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, int64_t n, int64_t e0) {
+  for (int64_t q = 0; q < e->n_code; q++) {
+    const int64_t code = e->code[q];
+    const real imm = (real)e->imm[q];
+    real *d = r->reg[hf_code_dst(code)];
+    const real *pa = r->reg[hf_code_a(code)], *pb = r->reg[hf_code_b(code)], *pc = r->reg[hf_code_c(code)];
+    (void)imm, (void)pb, (void)pc;
+    switch (hf_code_op(code)) {
+#define LOOP(label, decls, expr)                              \
+  case label:                                                 \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {     \
+      decls;                                                  \
+      d[i] = expr;                                            \
+    }                                                         \
+    break;
+#define A const real a = pa[i]
+#define B const real b = pb[i]
+#define B_IMM const real b = imm
+#define C const real c = pc[i]
+#define C_IMM const real c = imm
+#define HF_UNARY(name, expr) LOOP(HF_I_##name, A; (void)a, expr)
+#define HF_BINARY(name, expr) LOOP(HF_I_##name, A; B, expr)
+#define HF_BINARY_OR_IMM(name, expr) LOOP(HF_I_##name, A; B, expr) LOOP(HF_I_##name##_imm, A; B_IMM, expr)
+#define HF_TERNARY(name, expr)       \
+  LOOP(HF_I_##name, A; B; C, expr)   \
+  LOOP(HF_I_##name##_b, A; B_IMM; C, expr) \
+  LOOP(HF_I_##name##_c, A; B; C_IMM, expr)
+#include "ewise.def"
+#undef A
+#undef B
+#undef B_IMM
+#undef C
+#undef C_IMM
+#undef LOOP
+    case HF_I_dropout: dropout_block(d, pa, n, e->imm[q], hf_code_stream(code), e0, ctx); break;
+    default: break;
+    }
+  }
+}
+
+/* A plane of the domain: rows x cols, input i at in[i] + row * rs[i] + col * cs[i], outputs at out[j] + row * out_row. */
+typedef struct plane {
+  const real *in[8];
+  real *out[4];
+  int64_t rs[8], cs[8], out_row, rows, cols, e0;
+  int stream, far;
+} plane;
+
+/* reg = the block (nr rows from row, nc columns from col) of input i; no copy where it is contiguous already. */
+static void load_input(const plane *p, block_regs *r, int i, int64_t row, int64_t nr, int64_t col, int64_t nc) {
+  const int64_t rs = p->rs[i], cs = p->cs[i];
+  const real *src = p->in[i] + row * rs + col * cs;
+  if (cs == 1 && (nr == 1 || rs == nc)) {
+    r->reg[i] = (real *)src;
+    if (p->far && rs != 0) prefetch_run(src + nr * nc, nr * nc);
+    return;
+  }
+  real *dst = r->input[i];
+  r->reg[i] = dst;
+  for (int64_t y = 0; y < nr; y++, src += rs, dst += nc) {
+    if (cs == 1)
+      for (int64_t x = 0; x < nc; x++) dst[x] = src[x];
+    else if (cs == 0)
+      for (int64_t x = 0; x < nc; x++) dst[x] = src[0];
+    else
+      for (int64_t x = 0; x < nc; x++) dst[x] = src[x * cs];
+  }
+}
+
+static void run_plane(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, const plane *p) {
+  const int whole_rows = p->out_row == p->cols && p->cols <= BLOCK / 2;
+  const int64_t nr_max = whole_rows ? BLOCK / p->cols : 1, nc_max = whole_rows ? p->cols : BLOCK;
+  int loaded[8] = {0}; /* this input's block is the same for every block of this size */
+  for (int64_t row = 0; row < p->rows; row += nr_max) {
+    const int64_t nr = p->rows - row < nr_max ? p->rows - row : nr_max;
+    for (int64_t col = 0; col < p->cols; col += nc_max) {
+      const int64_t nc = p->cols - col < nc_max ? p->cols - col : nc_max;
+      for (int i = 0; i < e->n_in; i++) {
+        if (loaded[i]) continue;
+        load_input(p, r, i, row, nr, col, nc);
+        loaded[i] = p->rs[i] == 0 && (p->cs[i] == 0 || whole_rows) && r->reg[i] == r->input[i];
+      }
+      const int64_t at = row * p->out_row + col;
+      for (int j = 0; j < e->n_out; j++) r->reg[HF_REG_OUT + j] = p->stream ? r->output[j] : p->out[j] + at;
+      run_block(e, ctx, r, nr * nc, p->e0 + at);
+      for (int j = 0; p->stream && j < e->n_out; j++) stream_copy(p->out[j] + at, r->output[j], nr * nc);
+    }
+  }
+}
+
+/* Rows [r0, r1) of the domain, columns [c0, c1) of its last dimension (all of them but in a matmul's epilogue). */
+static void ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, int64_t r1, int64_t c0, int64_t c1,
+                         int stream, int far) {
+  block_regs r;
+  plane p;
+  const int64_t d0 = e->dim[0], d1 = e->dim[1], d2 = e->dim[2], inner = d0 * d1 * d2;
+  if (r1 <= r0 || c1 <= c0 || inner == 0) return;
+  for (int t = 0; t < HF_N_REGS - HF_REG_TEMP; t++) r.reg[HF_REG_TEMP + t] = r.temp[t];
+  for (int t = 0; t < HF_REG_TEMP; t++) r.reg[t] = 0;
+  int flat = c0 == 0 && c1 == d2;
+  p.stream = stream;
+  p.far = far;
+  for (int i = 0; i < e->n_in && flat; i++) {
+    const int64_t *s = e->in_stride + 3 * i;
+    const int scalar = e->in_row[i] == 0 && (d0 == 1 || s[0] == 0) && (d1 == 1 || s[1] == 0) && (d2 == 1 || s[2] == 0);
+    const int contiguous =
+        e->in_row[i] == inner && (d0 == 1 || s[0] == d1 * d2) && (d1 == 1 || s[1] == d2) && (d2 == 1 || s[2] == 1);
+    flat = scalar || contiguous;
+    p.rs[i] = 0;
+    p.cs[i] = scalar ? 0 : 1;
+    p.in[i] = (const real *)e->in[i] + r0 * e->in_row[i];
+  }
+  if (flat) {
+    p.rows = 1;
+    p.cols = p.out_row = (r1 - r0) * inner;
+    p.e0 = r0 * inner;
+    for (int j = 0; j < e->n_out; j++) p.out[j] = (real *)e->out[j] + p.e0;
+    run_plane(e, ctx, &r, &p);
+    return;
+  }
+  const int rows_are_planes = d0 == 1 && d1 == 1;
+  p.rows = rows_are_planes ? r1 - r0 : d1;
+  p.cols = c1 - c0;
+  p.out_row = d2;
+  for (int64_t row = r0; row < (rows_are_planes ? r0 + 1 : r1); row++)
+    for (int64_t i0 = 0; i0 < d0; i0++) {
+      p.e0 = row * inner + i0 * d1 * d2 + c0;
+      for (int i = 0; i < e->n_in; i++) {
+        const int64_t *s = e->in_stride + 3 * i;
+        p.in[i] = (const real *)e->in[i] + row * e->in_row[i] + i0 * s[0] + c0 * s[2];
+        p.rs[i] = rows_are_planes ? e->in_row[i] : s[1];
+        p.cs[i] = s[2];
+      }
+      for (int j = 0; j < e->n_out; j++) p.out[j] = (real *)e->out[j] + p.e0;
+      run_plane(e, ctx, &r, &p);
+    }
+}
+
+/* The epilogue of a matmul: its tile is in the cache. */
+static void cpu_ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, int64_t r1, int64_t c0,
+                             int64_t c1) {
+  ewise_region(e, ctx, r0, r1, c0, c1, 0, 0);
+}
+
+/* Contract: ref_ewise. */
+static void cpu_ewise(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_ewise_args *e = args;
+  const int64_t inner = e->dim[0] * e->dim[1] * e->dim[2];
+  int64_t tensors = e->n_out;
+  for (int i = 0; i < e->n_in; i++) tensors += e->in_row[i] == inner;
+  const int64_t bytes = e->rows * inner * tensors * (int64_t)sizeof(real);
+  const int stream = bytes >= STREAM_BYTES;
+  ewise_region(e, ctx, lo, hi, 0, e->dim[2], stream, bytes >= FAR_BYTES);
+  if (stream) stream_end();
+}

@@ -1,0 +1,79 @@
+"""Checks of user arrays: everything that can be wrong with them is said before C runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import DTypeError, NonFiniteError, ShapeError
+from ..ir import Array
+
+
+def as_data(value: Any, name: str) -> Array:
+    """value as an array of a dtype that the engine reads in place: float32/64, (u)int8..64, bool; any strides.
+
+    float16 and extended floats are converted (a copy), so are byte-swapped arrays. Raises DTypeError, ShapeError.
+    """
+    subclass = isinstance(value, np.ndarray) and type(value) is not np.ndarray
+    if subclass and isinstance(value, np.ma.MaskedArray):  # numpy.ma takes 10 ms to import
+        raise DTypeError(f"{name}: masked arrays are not supported; fill the gaps first, with x.filled(value)")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{name}: rows of different lengths ({error})") from None
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind not in "fiub":
+        what = "object (a ragged list, or text?)" if kind == "O" else str(array.dtype)
+        raise DTypeError(f"{name}: dtype {what} is not supported; expected float, int or bool numbers")
+    if kind == "f" and size not in (4, 8):
+        with np.errstate(over="ignore"):  # an infinity is reported with its place
+            array = array.astype(np.float32 if size == 2 else np.float64)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.ndim == 0 or array.ndim > 7:
+        raise ShapeError(f"{name}: expected an array with a row axis and at most 6 more, got shape {array.shape}")
+    return array
+
+
+def as_inputs(x: Any) -> tuple[Array, ...]:
+    """The model's inputs: one array, or a tuple of arrays with the same number of rows."""
+    many = isinstance(x, tuple)
+    arrays = tuple(as_data(v, f"x[{i}]" if many else "x") for i, v in enumerate(x if many else (x,)))
+    for i, a in enumerate(arrays):
+        if a.ndim < 2:
+            name = f"x[{i}]" if many else "x"
+            raise ShapeError(
+                f"{name}: expected (rows, features...), got shape {a.shape}; "
+                "for one row use x[None, :], for one feature x[:, None]"
+            )
+        if len(a) != len(arrays[0]):
+            raise ShapeError(f"inputs of different lengths: x[0] has {len(arrays[0])} rows, x[{i}] has {len(a)}")
+    return arrays
+
+
+def check_finite(array: Array, name: str) -> None:
+    """Raises NonFiniteError naming the place of the first NaN or infinity."""
+    at = _core.first_nonfinite(array)
+    if at is not None:
+        where = f"row {at[0]}" + (
+            f", column {at[1]}" if len(at) == 2 else f", position {at[1:]}" if len(at) > 2 else ""
+        )
+        raise NonFiniteError(f"{name} holds {array[at]} in {where}; remove or fill such values first", tensor=name)
+
+
+def check_lengths(x: Array, y: Array, name: str = "y") -> None:
+    if len(x) != len(y):
+        raise ShapeError(f"x has {len(x)} rows, {name} has {len(y)}")
+
+
+def check_features(arrays: Sequence[Array], expected: Sequence[Sequence[Any]]) -> None:
+    """The inputs must have the shapes that the model was built for."""
+    if len(arrays) != len(expected):
+        raise ShapeError(f"the model takes {len(expected)} input(s), got {len(arrays)}")
+    for a, shape in zip(arrays, expected, strict=True):
+        if a.shape[1:] != tuple(shape[1:]):
+            want = "(rows, " + ", ".join(map(str, shape[1:])) + ")"
+            raise ShapeError(f"x: expected {want}, the shape that the model was built for; got {a.shape}")

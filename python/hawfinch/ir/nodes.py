@@ -1,0 +1,153 @@
+"""Ops, tensors and nodes.
+
+Design: a ``Tensor`` has NumPy's operators, but nothing in ir/ knows an op; ops/ fills ``OPERATORS``, the table that
+they look their functions up in. Rejected: importing ops inside each method: a circle of imports, a look-up per call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from .sizes import Array, Dim, Shape
+
+OPERATORS: dict[str, Callable[..., Any]] = {}  # operator -> function of ops/
+
+
+class Op:
+    """A primitive: the one place that says what it is.
+
+    ``infer(*inputs, **attrs)`` gives (shape, dtype) of each output and raises ShapeError on bad input; ``grad(node,
+    *g)`` gives the gradient of each input (None: not differentiable there); ``lower`` turns a node into steps (see
+    steps.py). Elementwise ops have no ``lower``: fuse.py makes programs of them.
+    """
+
+    __slots__ = ("elementwise", "grad", "infer", "lower", "name")
+
+    def __init__(
+        self, name: str, infer: Callable[..., list[tuple[Shape, str]]],
+        grad: Callable[..., Sequence[Tensor | None]] | None = None, lower: Callable[..., Any] | None = None,
+        elementwise: bool = False,
+    ):  # fmt: skip
+        self.name, self.infer, self.grad, self.lower, self.elementwise = name, infer, grad, lower, elementwise
+
+
+class Tensor:
+    """A symbol: output ``index`` of ``node``. dtype is "real", "int" (int64) or "mask" (0 or 1, stored as real)."""
+
+    __slots__ = ("dtype", "index", "node", "shape")
+    __array_ufunc__ = None
+
+    def __init__(self, node: Node, index: int, shape: Shape, dtype: str):
+        self.node, self.index, self.shape, self.dtype = node, index, shape, dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose: all axes reversed."""
+        return OPERATORS["transpose"](self)
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.node.op.name}, shape={self.shape}, dtype={self.dtype})"
+
+    def __bool__(self) -> bool:
+        raise TypeError("a traced value has no truth value: forward() is traced once per shape; use hf.ops.where")
+
+    def __array__(self, *_: object, **__: object) -> Array:
+        raise TypeError("a traced value is not an array: use hf.ops functions instead of numpy's inside forward()")
+
+    def __len__(self) -> int:
+        if not self.shape or isinstance(self.shape[0], Dim):
+            raise TypeError("the batch size is not known while tracing")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for i in range(len(self)):
+            yield self[i]
+
+    def __add__(self, o: Any) -> Tensor:
+        return OPERATORS["add"](self, o)
+
+    def __radd__(self, o: Any) -> Tensor:
+        return OPERATORS["add"](o, self)
+
+    def __sub__(self, o: Any) -> Tensor:
+        return OPERATORS["sub"](self, o)
+
+    def __rsub__(self, o: Any) -> Tensor:
+        return OPERATORS["sub"](o, self)
+
+    def __mul__(self, o: Any) -> Tensor:
+        return OPERATORS["mul"](self, o)
+
+    def __rmul__(self, o: Any) -> Tensor:
+        return OPERATORS["mul"](o, self)
+
+    def __truediv__(self, o: Any) -> Tensor:
+        return OPERATORS["div"](self, o)
+
+    def __rtruediv__(self, o: Any) -> Tensor:
+        return OPERATORS["div"](o, self)
+
+    def __pow__(self, o: Any) -> Tensor:
+        return OPERATORS["pow"](self, o)
+
+    def __rpow__(self, o: Any) -> Tensor:
+        return OPERATORS["pow"](o, self)
+
+    def __matmul__(self, o: Any) -> Tensor:
+        return OPERATORS["matmul"](self, o)
+
+    def __rmatmul__(self, o: Any) -> Tensor:
+        return OPERATORS["matmul"](o, self)
+
+    def __neg__(self) -> Tensor:
+        return OPERATORS["neg"](self)
+
+    def __abs__(self) -> Tensor:
+        return OPERATORS["abs"](self)
+
+    def __gt__(self, o: Any) -> Tensor:
+        return OPERATORS["greater"](self, o)
+
+    def __ge__(self, o: Any) -> Tensor:
+        return OPERATORS["greater_equal"](self, o)
+
+    def __lt__(self, o: Any) -> Tensor:
+        return OPERATORS["less"](self, o)
+
+    def __le__(self, o: Any) -> Tensor:
+        return OPERATORS["less_equal"](self, o)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return OPERATORS["getitem"](self, key)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return OPERATORS["reshape"](self, *shape)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return OPERATORS["sum"](self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return OPERATORS["mean"](self, axis, keepdims)
+
+
+class Node:
+    """One primitive applied: ``outputs = op(inputs, **attrs)``. ``scope`` is the layer that it came from."""
+
+    __slots__ = ("attrs", "index", "inputs", "op", "outputs", "scope")
+
+    def __init__(
+        self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any], index: int, scope: str,
+        like: Node | None = None,
+    ):  # fmt: skip
+        """like: a node whose outputs are of the same shapes and dtypes; by default they are inferred."""
+        self.op, self.inputs, self.attrs, self.index, self.scope = op, inputs, attrs, index, scope
+        if like is None:
+            outputs = [Tensor(self, i, s, t) for i, (s, t) in enumerate(op.infer(*inputs, **attrs))]
+        else:
+            outputs = [Tensor(self, t.index, t.shape, t.dtype) for t in like.outputs]
+        self.outputs: tuple[Tensor, ...] = tuple(outputs)

@@ -1,0 +1,83 @@
+"""Sizes and shapes: an int, or a ``Dim`` that is affine in the batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
+
+
+class Dim:
+    """A size that depends on the batch size B: ``per_row * B + fixed``."""
+
+    __slots__ = ("fixed", "per_row")
+
+    def __init__(self, per_row: int, fixed: int = 0):
+        self.per_row, self.fixed = per_row, fixed
+
+    def at(self, batch: int) -> int:
+        return self.per_row * batch + self.fixed
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dim) and (self.per_row, self.fixed) == (other.per_row, other.fixed)
+
+    def __hash__(self) -> int:
+        return hash((self.per_row, self.fixed))
+
+    def __add__(self, other: Size) -> Size:
+        if isinstance(other, Dim):
+            return dim(self.per_row + other.per_row, self.fixed + other.fixed)
+        return Dim(self.per_row, self.fixed + other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Size) -> Size:
+        return self + (other * -1)
+
+    def __mul__(self, other: int) -> Size:
+        return dim(self.per_row * other, self.fixed * other)
+
+    __rmul__ = __mul__
+
+    def divided_by(self, n: int) -> Size:
+        if n == 0 or self.per_row % n or self.fixed % n:
+            raise ShapeError(f"{self} is not divisible by {n} for every batch size")
+        return dim(self.per_row // n, self.fixed // n)
+
+    def __repr__(self) -> str:
+        text = "B" if self.per_row == 1 else f"{self.per_row}B"
+        return text if self.fixed == 0 else f"{text}{self.fixed:+d}"
+
+
+Size = int | Dim
+Shape = tuple[Size, ...]
+BATCH = Dim(1)
+
+
+def dim(per_row: int, fixed: int) -> Size:
+    return Dim(per_row, fixed) if per_row else fixed
+
+
+def times(a: Size, b: Size) -> Size:
+    """a * b; at most one of them may depend on the batch size."""
+    if isinstance(a, int):
+        return b * a
+    if isinstance(b, int):
+        return a * b
+    raise ShapeError("a shape can't hold the square of the batch size")
+
+
+def numel(shape: Sequence[Size]) -> Size:
+    n: Size = shape[0] if shape else 1
+    for s in shape[1:]:
+        n = times(n, s)
+    return n
+
+
+def size_at(size: Size, batch: int) -> int:
+    return size.at(batch) if isinstance(size, Dim) else size

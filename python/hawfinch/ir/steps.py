@@ -1,0 +1,60 @@
+"""What a node is lowered to: one record of the plan, before its tensors have addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .nodes import Tensor
+from .sizes import Size
+
+
+class Step:
+    """One op record of csrc/defs/ops.def.
+
+    ``fields`` are the named fields of its argument struct; a Tensor stands for its address, a Dim for a size that is
+    affine in the batch. ``units`` is the amount of work that threads share (see ops.def); ``local`` are the tensors
+    of which unit i touches slice i alone, so that the next step with the same units needs no barrier; ``in_place`` are
+    pairs (output, input) that may share memory; ``code`` are the instruction names of an elementwise program.
+    """
+
+    __slots__ = (
+        "code",
+        "fields",
+        "flops",
+        "grain",
+        "in_place",
+        "local",
+        "op",
+        "reads",
+        "scope",
+        "single",
+        "units",
+        "update",
+        "writes",
+    )
+
+    def __init__(
+        self,
+        op: str,
+        fields: dict[str, Any],
+        writes: tuple[Tensor, ...],
+        reads: tuple[Tensor, ...],
+        *,
+        units: Size = 1,
+        local: tuple[Tensor, ...] = (),
+        grain: int = 1,
+        single: bool = False,
+        update: bool = False,
+        scope: str = "",
+        flops: Size = 0,
+        in_place: tuple[tuple[Tensor, Tensor], ...] = (),
+        code: tuple[str, ...] = (),
+    ):
+        self.op, self.fields, self.writes, self.reads, self.units, self.local = op, fields, writes, reads, units, local
+        self.grain, self.single, self.update, self.scope, self.flops = grain, single, update, scope, flops
+        self.in_place, self.code = in_place, code
+
+
+def single(op: str, fields: dict[str, Any], writes: Iterable[Tensor], reads: Iterable[Tensor], **more: Any) -> Step:
+    return Step(op, fields, tuple(writes), tuple(reads), single=True, **more)

@@ -1,0 +1,1 @@
+"""Prediction: rows stream through a model."""

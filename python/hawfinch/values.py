@@ -1,0 +1,172 @@
+"""Values: immutable objects that compare by content, such as losses, optimisers and schedules; and calls that explain
+themselves.
+
+Design
+(a) What a plan is made for is a tuple of values (a ``StepKey``), so that two objects with the same settings share a
+    plan and a changed one can't train on an old one. Rejected: ``repr`` (it cuts long arrays short), addresses (they are
+    given out again), and a counter of changes (it outlaws everybody's plans at once).
+(b) Arrays inside are copied and made read-only. Functions, and objects of the user's own, compare by identity, and are
+    held by the value, so that their identity stays theirs.
+(c) A call with wrong arguments is a HawfinchError with the nearest right name. The arguments are looked at only after
+    the call has failed: ``inspect`` takes longer to import than a small net to train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import ArgumentError, near_names
+
+# Names that other libraries use for an argument of ours.
+ALIASES = {"learning_rate": "lr", "l_rate": "lr", "units": "out", "out_features": "out", "rate": "p", "epsilon": "eps"}
+
+
+class CheckedCall(type):
+    """Metaclass: a call of the class with arguments that its constructor does not take raises ArgumentError."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except TypeError as error:
+            wrong = _wrong_call(cls, args, kwargs)
+            if wrong is None:
+                raise
+            raise wrong from error
+
+
+def _wrong_call(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ArgumentError | None:
+    """What is wrong with the arguments; None if they fit the constructor."""
+    import inspect
+
+    try:
+        signature = inspect.signature(cls.__init__)
+    except (TypeError, ValueError):
+        return None
+    try:
+        signature.bind(None, *args, **kwargs)
+    except TypeError as error:
+        names = [n for n, p in signature.parameters.items() if n != "self" and p.kind is not p.VAR_POSITIONAL]
+        text = str(inspect.Signature(list(signature.parameters.values())[1:]))
+        hint = ""
+        for name in kwargs:
+            if name not in names:
+                near = [ALIASES[name]] if ALIASES.get(name) in names else near_names(name, names)
+                hint = f" There is no argument {name!r}."
+                hint += f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+                break
+        return ArgumentError(f"{cls.__name__}: {error}.{hint} It takes {cls.__name__}{text}.")
+    return None
+
+
+def content(value: Any) -> Any:
+    """A hashable that is equal for values of equal content: 1, True and 1.0 differ, and so do 0.0 and -0.0."""
+    if value is None or isinstance(value, str | bytes | Value):
+        return value
+    if isinstance(value, np.ndarray):
+        return (np.ndarray, value.dtype.str, value.shape, value.tobytes())
+    if isinstance(value, float | np.floating):
+        return (type(value), float(value).hex())
+    if isinstance(value, bool | int | np.integer | np.bool_):
+        return (type(value), int(value))
+    if isinstance(value, list | tuple):
+        return (type(value), *(content(v) for v in value))
+    if isinstance(value, set | frozenset):
+        return (type(value), frozenset(content(v) for v in value))
+    if isinstance(value, Mapping):
+        return (dict, *((content(k), content(v)) for k, v in value.items()))
+    return ByIdentity(value)
+
+
+class ByIdentity:
+    """Equal for the same object only; holds it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByIdentity) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _frozen(value: Any) -> Any:
+    """value with its arrays, lists and dicts copied, so that nobody else can change them."""
+    if isinstance(value, np.ndarray):
+        array = value.copy()
+        array.flags.writeable = False
+        return array
+    if isinstance(value, list | tuple):
+        items = [_frozen(v) for v in value]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, dict):
+        return {k: _frozen(v) for k, v in value.items()}
+    return value
+
+
+class _ValueType(CheckedCall):
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__call__(*args, **kwargs)
+        self.__dict__["_frozen"] = True
+        return self
+
+
+class Value(metaclass=_ValueType):
+    """Base of immutable values: equal, and of equal hash, where class and attributes are. Can be copied and pickled.
+
+    Attributes are set in ``__init__``; after it, setting one raises ArgumentError.
+
+    >>> import hawfinch as hf
+    >>> hf.values.Value() == hf.values.Value()
+    True
+    """
+
+    _frozen = False
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if self._frozen:
+            kind = type(self).__name__
+            raise ArgumentError(f"{kind} is immutable: make a new one, {kind}({name}=...), instead of setting {name!r}")
+        super().__setattr__(name, _frozen(value))
+
+    def __delattr__(self, name: str) -> None:
+        raise ArgumentError(f"{type(self).__name__} is immutable: {name!r} can't be deleted")
+
+    def content(self) -> tuple[Any, ...]:
+        """What two equal values have in common."""
+        return (type(self), *((k, content(v)) for k, v in vars(self).items() if k not in ("_frozen", "_key")))
+
+    def _content_key(self) -> tuple[Any, ...]:
+        key: tuple[Any, ...] | None = self.__dict__.get("_key")
+        if key is None:
+            key = self.content()
+            if self._frozen:
+                self.__dict__["_key"] = key
+        return key
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Value) and self._content_key() == other._content_key())
+
+    def __hash__(self) -> int:
+        return hash(self._content_key())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_key"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({k: _frozen(v) for k, v in state.items()})
+
+    def __copy__(self) -> Value:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Value:
+        return self
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
+        return f"{type(self).__name__}({inner})"

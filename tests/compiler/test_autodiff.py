@@ -1,0 +1,397 @@
+"""Gradients: every op against central differences of its NumPy reference, and what reverse mode must get right."""
+
+import math
+
+import numpy as np
+import pytest
+from cases import CASES, IDS, cast, erf, log_softmax, outputs
+
+import hawfinch as hf
+from hawfinch.compiler.autodiff import gradients
+from hawfinch.errors import ArgumentError, DTypeError, ShapeError
+from hawfinch.ir import Graph, current_graph, input_tensor, tracing
+
+O = hf.ops
+RTOL = 5e-6  # of the largest entry: what fourth-order differences with steps of 1e-3 of numbers around 1 can tell
+rng = np.random.default_rng(11)
+
+
+def differences(f, x, h=1e-3):
+    """The gradient of the scalar f at x: (f(x - 2h) - 8 f(x - h) + 8 f(x + h) - f(x + 2h)) / 12h for each element."""
+    g = np.zeros_like(x)
+    for at in np.ndindex(x.shape):
+        values = []
+        for step in (-2, -1, 1, 2):
+            moved = x.copy()
+            moved[at] += step * h
+            values.append(f(moved))
+        g[at] = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h)
+    return g
+
+
+def close(got, want):
+    assert got.shape == want.shape and got.dtype == want.dtype
+    np.testing.assert_allclose(got, want, rtol=RTOL, atol=RTOL * max(1e-3, np.abs(want).max(initial=0)))
+
+
+def away_from(kinks, x):
+    for k in kinks:
+        x = np.where(np.abs(x - k) < 0.05, k + 0.07, x)
+    return x
+
+
+def small(case):
+    """Variants of at most 140 input numbers, with at least one of each set of attributes."""
+    chosen = [(s, a) for s, a in case.variants if sum(math.prod(x) for x in s) <= 140]
+    assert {str(a) for _, a in case.variants} == {str(a) for _, a in chosen}, case.name
+    return chosen
+
+
+def at_smooth_points(case, shapes):
+    inputs = case.inputs(shapes, seed=1)
+    return [away_from(case.kinks, x) if i in case.grad else x for i, x in enumerate(inputs)]
+
+
+DIFFERENTIABLE = [(c, i) for c, i in zip(CASES, IDS, strict=True) if c.grad]
+
+
+@pytest.mark.parametrize("case", [c for c, _ in DIFFERENTIABLE], ids=[i for _, i in DIFFERENTIABLE])
+def test_gradient(case):
+    """d sum(op(x) * projection) for a random projection, by each input."""
+    checked = 0
+    for shapes, attrs in small(case):
+        inputs = at_smooth_points(case, shapes)
+        projection = rng.normal(size=np.shape(outputs(case.ref(*inputs, **attrs))[0]))
+        wrt = [i for i in case.grad if i < len(shapes)]
+
+        def loss(*xs, case=case, attrs=attrs, projection=projection):
+            return O.sum(outputs(case.call(*xs, **attrs))[0] * projection)
+
+        def reference(x, i, case=case, attrs=attrs, projection=projection, inputs=inputs):
+            return np.sum(outputs(case.ref(*inputs[:i], x, *inputs[i + 1 :], **attrs))[0] * projection)
+
+        value, grads = hf.value_and_grad(loss, wrt)(*cast(inputs, "float64"))
+        np.testing.assert_allclose(value, reference(inputs[0], 0), rtol=1e-11, atol=1e-11)
+        for i, g in zip(wrt, grads, strict=True):
+            close(g, differences(lambda x, i=i: reference(x, i), inputs[i]))
+            checked += g.size
+    assert checked >= 5
+
+
+TWICE = [(c, i) for c, i in DIFFERENTIABLE if c.twice]
+
+
+@pytest.mark.parametrize("case", [c for c, _ in TWICE], ids=[i for _, i in TWICE])
+def test_second_derivative(case):
+    """The gradient of (gradient . direction) against differences of the gradient that test_gradient checks."""
+    for shapes, attrs in [(s, a) for s, a in small(case) if sum(math.prod(x) for x in s) <= 30][:12]:
+        inputs = cast(at_smooth_points(case, shapes), "float64")
+        wrt = [i for i in case.grad if i < len(shapes)]
+        projection = rng.normal(size=np.shape(outputs(case.ref(*inputs, **attrs))[0]))
+        directions = [rng.normal(size=inputs[i].shape) for i in wrt]
+
+        def slope(*xs, case=case, attrs=attrs, projection=projection, wrt=wrt, directions=directions):
+            y = O.sum(O.square(outputs(case.call(*xs, **attrs))[0]) * projection)  # square: also where the op is linear
+            found = gradients(current_graph(), y, [xs[i] for i in wrt])
+            total = 0.0
+            for g, d in zip(found, directions, strict=True):
+                total = total + (0.0 if g is None else O.sum(g * d))
+            return total + 0.0 * O.sum(xs[wrt[0]])
+
+        first = hf.compile(slope)
+        _, second = hf.value_and_grad(slope, wrt)(*inputs)
+        for i, g in zip(wrt, second, strict=True):
+            moved = lambda x, i=i, f=first, xs=inputs: f(*xs[:i], x, *xs[i + 1 :])  # noqa: E731
+            close(g, differences(moved, inputs[i]))
+
+
+def test_the_differences_notice_a_wrong_gradient():
+    x = rng.normal(size=5)
+    close(np.cos(x), differences(lambda v: np.sin(v).sum(), x))
+    with pytest.raises(AssertionError):
+        close(np.cos(x) * (1 + 2e-5), differences(lambda v: np.sin(v).sum(), x))
+
+
+# ---- at kinks and ties: the documented choice ----
+def grad_at(f, *xs):
+    return hf.value_and_grad(lambda *a: O.sum(f(*a)), range(len(xs)))(*[np.array(x, np.float64) for x in xs])[1]
+
+
+def test_gradients_at_kinks():
+    x = [-1.0, 0.0, 2.0]
+    for f, want in (
+        (O.relu, [0, 0, 1]),
+        (O.abs, [-1, 0, 1]),
+        (O.sign, [0, 0, 0]),
+        (O.leaky_relu, [0.01, 1, 1]),
+        (lambda v: O.clip(v, -1.0, 2.0), [0.5, 1, 0.5]),
+        (lambda v: O.clip(v, 0.0, None), [0, 0.5, 1]),
+        (lambda v: O.maximum(v, v), [1, 1, 1]),
+        (lambda v: O.minimum(v, 0.0), [1, 0.5, 0]),
+        (lambda v: (v > 0.0) * v, [0, 0, 1]),
+        (lambda v: O.square(v) + v**0, [-2, 0, 4]),
+        (lambda v: v**3, [3, 0, 12]),
+    ):
+        np.testing.assert_allclose(grad_at(f, x)[0], want, rtol=1e-15)
+    a, b = grad_at(O.maximum, [1.0, 2.0, 3.0], [2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(a, [0, 0.5, 1])
+    np.testing.assert_array_equal(b, [1, 0.5, 0])
+
+
+def test_ties_of_a_reduction_share_the_gradient():
+    for f in (O.max, O.min):
+        np.testing.assert_array_equal(
+            grad_at(lambda x, f=f: f(x, 1), [[3.0, 3, 3, 3], [5, 5, 5, 5]])[0], np.full((2, 4), 0.25)
+        )
+    np.testing.assert_array_equal(grad_at(O.max, [[1.0, 7.0], [7.0, 0.0]])[0], [[0, 0.5], [0.5, 0]])
+
+
+def test_pow_where_its_logarithm_has_none():
+    a, b = grad_at(lambda a, b: a**b, [0.0, 0.0, -2.0], [2.0, 1.0, 3.0])
+    np.testing.assert_allclose(a, [0, 1, 12])
+    np.testing.assert_array_equal(b, [0, 0, 0])
+    np.testing.assert_allclose(grad_at(lambda a: a**3, [-2.0, 0.0])[0], [12, 0])
+
+
+def test_where_does_not_let_a_nan_of_the_other_branch_through():
+    g = grad_at(lambda x: O.where(x > 0.0, O.log(O.where(x > 0.0, x, 1.0)), x), [-2.0, 4.0])[0]
+    np.testing.assert_array_equal(g, [1, 0.25])
+
+
+# ---- structure ----
+def test_an_argument_that_is_not_used_has_gradient_zero():
+    value, (da, db, dc) = hf.value_and_grad(lambda a, b, c: O.sum(a * a) + O.sum(O.sign(c)), (0, 1, 2))(
+        np.ones((2, 3)), np.ones(4), np.ones(())
+    )
+    assert value == 7
+    np.testing.assert_array_equal(da, np.full((2, 3), 2.0))
+    np.testing.assert_array_equal(db, np.zeros(4))
+    assert dc == 0 and np.shape(dc) == ()
+
+
+def test_argnums_and_nested_arguments():
+    params = {"w": rng.normal(size=(3, 2)), "more": [rng.normal(size=2), rng.normal(size=())]}
+    x = rng.normal(size=(4, 3))
+
+    def loss(p, x):
+        return O.sum(O.tanh(x @ p["w"] + p["more"][0]) * p["more"][1])
+
+    _, g = hf.value_and_grad(loss)(params, x)
+    assert list(g) == ["w", "more"] and isinstance(g["more"], list) and g["w"].shape == (3, 2)
+    _, (gx,) = hf.value_and_grad(loss, [1])(params, x)
+    _, (gp, gx2) = hf.value_and_grad(loss, (0, -1))(params, x)
+    np.testing.assert_array_equal(gx, gx2)
+    np.testing.assert_array_equal(gp["w"], g["w"])
+    np.testing.assert_array_equal(gp["more"][1], g["more"][1])
+    t = np.tanh(x @ params["w"] + params["more"][0])
+    np.testing.assert_allclose(g["more"][1], t.sum(), rtol=1e-13)
+    np.testing.assert_allclose(g["w"], x.T @ ((1 - t * t) * params["more"][1]), rtol=1e-12)
+
+
+def test_one_array_in_two_places_has_two_gradients():
+    x = np.array([2.0, 3.0])
+    _, (a, b) = hf.value_and_grad(lambda a, b: O.sum(a * b * b), (0, 1))(x, x)
+    np.testing.assert_array_equal(a, x * x)
+    np.testing.assert_array_equal(b, 2 * x * x)
+
+
+def test_equal_gradients_of_many_arguments():
+    """Three biases have one and the same gradient tensor, and each its own array."""
+    f = hf.value_and_grad(lambda *b: O.sum(O.square(b[0] + b[1] + b[2] + b[3])), (0, 1, 2, 3))
+    xs = [rng.normal(size=(3, 2)) for _ in range(4)]
+    _, gs = f(*xs)
+    for i, g in enumerate(gs):
+        np.testing.assert_allclose(g, 2 * sum(xs), rtol=1e-14)
+        assert not any(np.may_share_memory(g, other) for other in gs[:i])
+
+
+def test_shared_subexpressions_add_up():
+    def f(x):
+        a = O.tanh(x)
+        b = a * a
+        c = b + a
+        return O.sum(c * b + a / (c * c + 2.0))
+
+    def ref(x):
+        a = np.tanh(x)
+        b = a * a
+        c = b + a
+        return np.sum(c * b + a / (c * c + 2))
+
+    x = rng.normal(size=(3, 4))
+    close(hf.value_and_grad(f)(x)[1], differences(ref, x))
+
+
+def test_a_weight_used_many_times():
+    x, w = rng.normal(size=(4, 3)), rng.normal(size=(3, 3)) * 0.7
+
+    def unroll(tanh, total):
+        def f(w):
+            h = x
+            for _ in range(5):
+                h = tanh(h @ w + h)
+            return total(h * h)
+
+        return f
+
+    close(hf.value_and_grad(unroll(O.tanh, O.sum))(w)[1], differences(unroll(np.tanh, np.sum), w))
+
+
+@pytest.mark.parametrize("layers", [300])
+def test_deep_chains_need_no_deep_stack(layers):
+    x, w = rng.normal(size=(2, 3)), np.eye(3) * 0.99
+
+    def f(x, w):
+        for i in range(layers):
+            x = O.tanh(x @ w) + x * 0.5 if i % 2 else O.sigmoid(x) * x
+        return O.sum(x)
+
+    def ref(x, w):
+        for i in range(layers):
+            x = np.tanh(x @ w) + x * 0.5 if i % 2 else x / (1 + np.exp(-x))
+        return np.sum(x)
+
+    value, (dx, dw) = hf.value_and_grad(f, (0, 1))(x, w)
+    np.testing.assert_allclose(value, ref(x, w), rtol=1e-11, atol=1e-12)
+    assert dx.shape == x.shape and dw.shape == w.shape
+
+
+def test_a_chain_of_a_thousand_elementwise_ops():
+    x = np.linspace(0.1, 1, 7)
+
+    def f(x):
+        for _ in range(1000):
+            x = x * 1.001
+        return O.sum(x)
+
+    value, g = hf.value_and_grad(f)(x)
+    np.testing.assert_allclose(value, x.sum() * 1.001**1000, rtol=1e-12)
+    np.testing.assert_allclose(g, np.full(7, 1.001**1000), rtol=1e-12)
+
+
+def test_third_derivative():
+    def derivative(f):
+        return lambda x: gradients(current_graph(), O.sum(f(x)), [x])[0]
+
+    x = np.linspace(-1, 1, 9)
+    got = hf.compile(derivative(derivative(derivative(O.tanh))))(x)
+    t = np.tanh(x)
+    np.testing.assert_allclose(got, (1 - t * t) * (6 * t * t - 2), rtol=1e-12, atol=1e-13)
+    got = hf.compile(derivative(derivative(derivative(O.exp))))(x)
+    np.testing.assert_allclose(got, np.exp(x), rtol=1e-14)
+    got = hf.compile(derivative(derivative(derivative(lambda v: v**5))))(x)
+    np.testing.assert_allclose(got, 60 * x * x, rtol=1e-12, atol=1e-14)
+
+
+def test_broadcast_gradients_are_sums():
+    shapes = [(3, 4), (4,), (), (3, 1), (1, 4), (1, 1), (2, 3, 4), (2, 1, 1)]
+    xs = [rng.normal(size=s) for s in shapes]
+
+    def product(xs, total):
+        y = xs[0]
+        for x in xs[1:]:
+            y = y * x
+        return total(y)
+
+    _, grads = hf.value_and_grad(lambda *xs: product(xs, O.sum), range(len(xs)))(*xs)
+    for i, g in enumerate(grads):
+        close(np.asarray(g), differences(lambda x, i=i: product([*xs[:i], x, *xs[i + 1 :]], np.sum), xs[i]))
+
+
+def test_a_whole_classifier():
+    """Layers, normalisation, activation, loss and a penalty in one function."""
+    x, y = rng.normal(size=(7, 5)), rng.integers(0, 3, 7)
+    p = [rng.normal(size=s) * 0.6 for s in ((5, 6), (6,), (6,), (6,), (6, 3), (3,))]
+
+    def f(w1, b1, gamma, beta, w2, b2):
+        h, _, _ = O.batch_norm(x @ w1 + b1, gamma, beta)
+        z = O.layer_norm(O.gelu(h), gamma, beta) @ w2 + b2
+        return O.mean(O.softmax_cross_entropy(z, y, 0.1)) + 0.01 * (O.sum(w1 * w1) + O.sum(O.abs(w2)))
+
+    def norm(h, axis):
+        return (h - h.mean(axis, keepdims=True)) / np.sqrt(h.var(axis, keepdims=True) + 1e-5)
+
+    def ref(w1, b1, gamma, beta, w2, b2):
+        h = norm(x @ w1 + b1, 0) * gamma + beta
+        h = h * (0.5 + 0.5 * erf(h / math.sqrt(2)))
+        log_p = log_softmax((norm(h, 1) * gamma + beta) @ w2 + b2)
+        loss = -(0.9 * log_p[np.arange(7), y] + 0.1 * log_p.mean(1)).mean()
+        return loss + 0.01 * ((w1 * w1).sum() + np.abs(w2).sum())
+
+    value, grads = hf.value_and_grad(f, range(6))(*p)
+    np.testing.assert_allclose(value, ref(*p), rtol=1e-12)
+    for i, g in enumerate(grads):
+        close(g, differences(lambda v, i=i: ref(*p[:i], v, *p[i + 1 :]), p[i]))
+    _, grads32 = hf.value_and_grad(f, range(6))(*cast(p, "float32"))
+    for a, b in zip(grads32, grads, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(0.1, np.abs(b).max()))
+
+
+def test_cross_entropy_against_itself_and_against_a_function_of_the_logits():
+    """Target and logits may be one tensor, or views of one: neither may overwrite the other."""
+    for cols in (5, 40):
+        x = rng.normal(size=(3, cols))
+        for target, numpys in (
+            (lambda z: z, lambda z: z),
+            (lambda z: O.reshape(z, z.shape), lambda z: z),
+            (O.softmax, lambda z: np.exp(log_softmax(z))),
+        ):
+
+            def f(x, target=target):
+                return O.sum(O.softmax_cross_entropy(x * 2.0, target(x * 2.0)))
+
+            def ref(x, numpys=numpys):
+                return -(numpys(2 * x) * log_softmax(2 * x)).sum()
+
+            value, g = hf.value_and_grad(f)(x)
+            np.testing.assert_allclose(value, ref(x), rtol=1e-12)
+            close(g, differences(ref, x))
+
+
+# ---- refusals ----
+def test_what_has_no_gradient_says_so():
+    x = rng.normal(size=(3, 4))
+    with pytest.raises(ShapeError, match=r"scalar.*\(3, 4\)"):
+        hf.value_and_grad(lambda a: a)(x)
+    with pytest.raises(TypeError, match="expected a scalar"):
+        hf.value_and_grad(lambda a: 3.0)(x)
+    with pytest.raises(TypeError, match="expected a scalar"):
+        hf.value_and_grad(lambda a: (O.sum(a), a))(x)
+    with pytest.raises(DTypeError, match="integers"):
+        hf.value_and_grad(lambda a: O.sum(a))(np.arange(3))
+    for argnums in (2, -3, (0, 5)):
+        with pytest.raises(ArgumentError, match="argnums"):
+            hf.value_and_grad(lambda a, b: O.sum(a * b), argnums)(x, x)
+
+
+def test_what_cannot_be_differentiated_twice_says_so():
+    x, one, zero = rng.normal(size=(3, 4)), np.ones(4), np.zeros(4)
+
+    def twice(f):
+        def g(x):
+            d = gradients(current_graph(), O.sum(f(x)), [x])[0]
+            return O.sum(d * d)
+
+        return hf.value_and_grad(g)
+
+    for f in (lambda v: O.softmax_cross_entropy(v, np.array([0, 1, 2])), lambda v: O.batch_norm(v, one, zero)[0]):
+        with pytest.raises(TypeError, match="no gradient rule"):
+            twice(f)(x)
+    with pytest.raises(TypeError, match="moments has no gradient rule"):
+        hf.value_and_grad(lambda v: O.sum(O.batch_norm(v, one, zero)[1]))(x)
+
+
+def test_gradients_of_a_scalar_size_one_array():
+    x = np.array([[3.0]])
+    value, g = hf.value_and_grad(lambda v: v * v)(x)
+    assert value == 9 and g.shape == (1, 1) and g[0, 0] == 6
+
+
+def test_gradients_gives_none_where_nothing_depends():
+    graph = Graph()
+    a, b = input_tensor(graph, "a", (3,)), input_tensor(graph, "b", (3,))
+    with tracing(graph):
+        y = O.sum(a * a)
+        ga, gb, gy = gradients(graph, y, [a, b, y])
+    assert ga.shape == (3,) and gb is None and gy.shape == ()

@@ -1,0 +1,278 @@
+"""hawfinch.losses and hawfinch.metrics: values and gradients against NumPy, targets checked."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hawfinch as hf
+from hawfinch.errors import ArgumentError, DTypeError, HawfinchError, LabelError, ShapeError
+from hawfinch.losses import LOSSES
+
+RNG = np.random.default_rng(11)
+Z = RNG.normal(size=(40, 5)) * 3
+LABELS = RNG.integers(0, 5, 40)
+REAL = RNG.normal(size=(40, 5))
+BITS = RNG.integers(0, 2, (40, 5)).astype(np.float64)
+SHARES = RNG.dirichlet(np.ones(5), 40)
+
+
+def log_softmax(z: np.ndarray) -> np.ndarray:
+    z = z - z.max(1, keepdims=True)
+    return z - np.log(np.exp(z).sum(1, keepdims=True))
+
+
+def cross_entropy(z: np.ndarray, t: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
+    share = np.eye(z.shape[1])[t] if t.ndim == 1 else t
+    share = (1 - smoothing) * share + smoothing / z.shape[1]
+    return -(share * log_softmax(z)).sum(1)
+
+
+def huber(d: np.ndarray, delta: float) -> np.ndarray:
+    return np.where(np.abs(d) <= delta, d * d / 2, delta * (np.abs(d) - delta / 2)).mean(1)
+
+
+CASES: dict[str, tuple[Any, np.ndarray, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
+    "labels": (hf.SoftmaxCrossEntropy(), LABELS, cross_entropy),
+    "smooth labels": (hf.SoftmaxCrossEntropy(label_smoothing=0.1), LABELS, lambda z, t: cross_entropy(z, t, 0.1)),
+    "shares": (hf.SoftmaxCrossEntropy(), SHARES, cross_entropy),
+    "smooth shares": (hf.SoftmaxCrossEntropy(label_smoothing=0.3), SHARES, lambda z, t: cross_entropy(z, t, 0.3)),
+    "bce": (hf.BCEWithLogits(), BITS, lambda z, t: (np.logaddexp(0, z) - z * t).mean(1)),
+    "bce shares": (hf.BCEWithLogits(), SHARES, lambda z, t: (np.logaddexp(0, z) - z * t).mean(1)),
+    "mse": (hf.MSE(), REAL, lambda z, t: ((z - t) ** 2).mean(1)),
+    "mae": (hf.MAE(), REAL, lambda z, t: np.abs(z - t).mean(1)),
+    "huber": (hf.Huber(), REAL, lambda z, t: huber(z - t, 1.0)),
+    "huber 0.3": (hf.Huber(0.3), REAL, lambda z, t: huber(z - t, 0.3)),
+    "own": (lambda p, t: hf.ops.abs(p - t) ** 3, REAL, lambda z, t: (np.abs(z - t) ** 3).mean(1)),
+}
+
+
+def identity(loss: Any, metrics: Any = (), features: int = 5) -> hf.Trainer:
+    """Linear with the unit matrix: the input is the prediction, and the gradient of the weight is x.T @ dz."""
+    model = hf.Sequential(hf.Linear(features)).astype("float64").build((features,))
+    p = model.parameters()
+    p["0.weight"][...], p["0.bias"][...] = np.eye(features), 0
+    return hf.Trainer(model, loss, hf.SGD(lr=1.0), metrics=metrics)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_value(name: str) -> None:
+    loss, target, formula = CASES[name]
+    got = identity(loss).evaluate(Z, target)["loss"]
+    assert got == pytest.approx(formula(Z, target).mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_gradient(name: str, weighted: bool) -> None:
+    """By central differences of the NumPy formula: the step of SGD with lr 1 is the gradient."""
+    loss, target, formula = CASES[name]
+    w = RNG.uniform(size=40) if weighted else np.ones(40)
+
+    def total(bias: np.ndarray) -> float:
+        return float((w * formula(Z + bias, target)).sum() / w.sum())
+
+    trainer = identity(loss)
+    value = trainer.step(Z, target, sample_weight=w if weighted else None)
+    assert value == pytest.approx(total(np.zeros(5)), rel=1e-12)
+    h = 1e-4
+    steps = [h * np.eye(5)[j] for j in range(5)]
+    slope = [(8 * (total(s) - total(-s)) - (total(2 * s) - total(-2 * s))) / (12 * h) for s in steps]
+    np.testing.assert_allclose(-trainer.model.parameters()["0.bias"], slope, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [100.0, 1e4, 1e30])
+def test_large_logits(size: float, dtype: str) -> None:
+    """Sure and wrong: the loss is the difference, never infinite, and so is the gradient."""
+    z = np.array([[size, 0.0], [0.0, size]])
+    for loss, y, expected in (
+        ("softmax_cross_entropy", np.array([1, 1]), size / 2),
+        ("bce_with_logits", np.array([[0.0, 0.0], [1.0, 1.0]]), (size + np.log(2)) / 4),
+    ):
+        model = hf.Sequential(hf.Linear(2)).astype(dtype).build((2,))
+        model.parameters()["0.weight"][...], model.parameters()["0.bias"][...] = np.eye(2), 0
+        trainer = hf.Trainer(model, loss, hf.SGD(lr=1e-30))
+        assert trainer.step(z, y) == pytest.approx(expected, rel=1e-6, abs=np.log(2) / 2 + 1e-6)
+        assert np.isfinite(trainer.gradient).all()
+
+
+def test_targets_of_one_column_and_of_none() -> None:
+    """(rows, 1) against (rows,): nothing is broadcast silently, and the message says what to do."""
+    flat = REAL[:, 0]
+    column = identity("mse", features=1)
+    with pytest.raises(ShapeError, match=r"\(rows,\).*\(rows, 1\).*y\[:, None\]"):
+        column.evaluate(Z[:, :1], flat)
+    assert column.evaluate(Z[:, :1], flat[:, None])["loss"] > 0
+
+    class Flat(hf.Module):
+        def __init__(self) -> None:
+            self.layer = hf.Linear(1)
+
+        def forward(self, x: Any) -> Any:
+            return hf.ops.reshape(self.layer(x), (x.shape[0],))
+
+    trainer = hf.Trainer(Flat(), "mse")
+    with pytest.raises(ShapeError, match=r"y\[:, 0\]"):
+        trainer.fit(Z, flat[:, None])
+    trainer.fit(Z, flat)
+    trainer.fit(Z, LABELS)  # whole numbers are numbers
+    expected = ((trainer.model.predict(Z) - flat) ** 2).mean()
+    assert trainer.evaluate(Z, flat)["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_losses_of_images() -> None:
+    """More axes: the mean over all but the rows."""
+    x = RNG.normal(size=(6, 3, 2, 5))
+    model = hf.Sequential(hf.Tanh()).astype("float64")
+    got = hf.Trainer(model, "mae").evaluate(x, x)["loss"]
+    assert got == pytest.approx(np.abs(np.tanh(x) - x).mean(), rel=1e-12)
+
+
+BAD: list[tuple[str, Any, type[Exception], str]] = [
+    ("softmax_cross_entropy", LABELS + 1, LabelError, r"label 5 in row \d+ is outside \[0, 5\)"),
+    ("softmax_cross_entropy", LABELS - 1, LabelError, r"label -1 in row \d+ is outside \[0, 5\)"),
+    ("softmax_cross_entropy", LABELS.astype(np.uint64) + np.uint64(2**63), LabelError, r"label 922337203685477580"),
+    ("softmax_cross_entropy", LABELS.astype(float), DTypeError, "astype"),
+    ("softmax_cross_entropy", LABELS[:, None], ShapeError, r"y\[:, 0\]"),
+    ("softmax_cross_entropy", BITS[:, :4], ShapeError, r"\(rows, 5\)"),
+    ("softmax_cross_entropy", BITS.astype(int), ShapeError, "integer labels"),
+    ("softmax_cross_entropy", SHARES * 2, LabelError, "sum to 1"),
+    ("softmax_cross_entropy", SHARES - 0.5, LabelError, "negative"),
+    ("softmax_cross_entropy", LABELS.astype(str), DTypeError, "not supported"),
+    ("bce_with_logits", BITS * 2, LabelError, r"\[0, 1\], got values from 0.0 to 2.0"),
+    ("bce_with_logits", BITS - 1, LabelError, r"\[0, 1\]"),
+    ("bce_with_logits", BITS[:, 0], ShapeError, r"\(rows,\)"),
+    ("mse", LABELS, ShapeError, r"\(rows,\).*\(rows, 5\)"),
+    ("mae", REAL[:, :4], ShapeError, r"\(rows, 4\)"),
+    ("huber", REAL[:, :, None], ShapeError, r"\(rows, 5, 1\)"),
+]
+
+
+@pytest.mark.parametrize(("loss", "y", "kind", "message"), BAD)
+def test_bad_targets(loss: str, y: Any, kind: type[Exception], message: str) -> None:
+    trainer = identity(loss)
+    for call in (trainer.fit, trainer.step, trainer.evaluate):
+        with pytest.raises(kind, match=message):
+            call(Z, y)
+    with pytest.raises(kind, match=message):
+        trainer.fit(Z, LABELS if loss.startswith("soft") else BITS, validation_data=(Z, y))
+    assert trainer.steps == 0
+
+
+@pytest.mark.parametrize("where", [0, 39])
+def test_one_bad_label_is_found_and_named(where: int) -> None:
+    labels = LABELS.astype(np.int8)
+    labels[where] = 99
+    with pytest.raises(LabelError, match=f"label 99 in row {where} "):
+        identity("softmax_cross_entropy").fit(Z, labels)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: hf.SoftmaxCrossEntropy(label_smoothing=1.0),
+        lambda: hf.SoftmaxCrossEntropy(label_smoothing=-0.1),
+        lambda: hf.SoftmaxCrossEntropy(label_smoothing=float("nan")),
+        lambda: hf.Huber(0),
+        lambda: hf.Huber(-1.0),
+        lambda: hf.Huber(float("nan")),
+        lambda: hf.Huber(float("inf")),
+        lambda: identity("msse"),
+        lambda: identity(3),
+        lambda: identity(None),
+        lambda: identity("mse", ["acuracy"]),
+        lambda: identity("mse", [3]),
+        lambda: identity("mse", 3),
+        lambda: identity("mse", ["mae", "mae"]),
+        lambda: identity("mse", [lambda p, t: p, lambda p, t: t]),
+        lambda: identity("mse", ["accuracy"]).evaluate(Z, REAL),
+        lambda: identity("softmax_cross_entropy", ["accuracy"]).evaluate(Z, SHARES),
+        lambda: identity(hf.SoftmaxCrossEntropy(class_weight={0: 2.0})).evaluate(Z, SHARES),
+    ],
+)
+def test_bad_arguments(make: Callable[[], Any]) -> None:
+    with pytest.raises(ArgumentError):
+        make()
+
+
+def test_a_metric_may_not_take_the_name_of_the_loss() -> None:
+    def loss(prediction: Any, target: Any) -> Any:
+        return prediction
+
+    with pytest.raises(ArgumentError, match="'loss' is taken"):
+        identity("mse", [loss])
+
+
+CLASS_WEIGHTS: list[tuple[Any, type[Exception], str]] = [
+    ({5: 1.0}, LabelError, "class 5"),
+    ({-1: 1.0}, LabelError, "class -1"),
+    ({"a": 1.0}, LabelError, "'a'"),
+    ({0: "a"}, ArgumentError, "'a'"),
+    ({0: -1.0}, ArgumentError, "not negative"),
+    ({0: float("nan")}, ArgumentError, "finite"),
+    ([1.0, 2.0], ShapeError, "5"),
+    ([1.0] * 6, ShapeError, "5"),
+    (["a"] * 5, ArgumentError, "'a'"),
+    ([[1.0] * 5], ArgumentError, "numbers"),
+    (3, ShapeError, "5"),
+    ("balance", ArgumentError, "'balanced'"),
+]
+
+
+@pytest.mark.parametrize(("weights", "kind", "message"), CLASS_WEIGHTS)
+def test_bad_class_weights(weights: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        identity("softmax_cross_entropy").fit(Z, LABELS, class_weight=weights)
+    with pytest.raises(kind, match=message):
+        identity(hf.SoftmaxCrossEntropy(class_weight=weights)).fit(Z, LABELS)
+    with pytest.raises(ArgumentError, match="integer labels"):
+        identity("mse").fit(Z, REAL, class_weight={0: 1.0})
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_names_classes_and_instances(name: str) -> None:
+    y = {"softmax_cross_entropy": LABELS, "bce_with_logits": BITS}.get(name, REAL)
+    values = {identity(loss).evaluate(Z, y)["loss"] for loss in (name, LOSSES[name], LOSSES[name]())}
+    assert len(values) == 1
+
+
+def test_functions_that_are_no_losses() -> None:
+    cases: list[tuple[Callable[[Any, Any], Any], str]] = [
+        (lambda p, t: 3.0, "traced value"),
+        (lambda p, t: hf.ops.sum(p - t, 0), "one value per row"),
+    ]
+    for function, message in cases:
+        with pytest.raises((HawfinchError, TypeError), match=message):
+            identity(function).step(Z, REAL)
+
+
+def test_a_loss_of_ones_own_with_its_own_targets() -> None:
+    """A subclass decides by `check` what its targets are: here an interval per row."""
+
+    class Interval(hf.Loss):
+        def check(self, y: np.ndarray, output: Any) -> np.ndarray:
+            assert y.shape[1:] == (2,)
+            return y
+
+        def __call__(self, prediction: Any, target: Any) -> Any:
+            low, high = target[:, 0:1] - prediction, prediction - target[:, 1:2]
+            return hf.ops.sum(hf.ops.relu(low) + hf.ops.relu(high), 1)
+
+    y = np.sort(RNG.normal(size=(40, 2)), 1)
+    expected = (np.maximum(y[:, :1] - Z, 0) + np.maximum(Z - y[:, 1:], 0)).sum(1).mean()
+    assert identity(Interval()).evaluate(Z, y)["loss"] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["bce_with_logits", "softmax_cross_entropy"])
+def test_accuracy(loss: str) -> None:
+    y = BITS if loss.startswith("bce") else LABELS
+    expected = ((Z > 0) == (BITS > 0.5)).mean() if loss.startswith("bce") else (Z.argmax(1) == LABELS).mean()
+    assert identity(loss, ["accuracy"]).evaluate(Z, y)["accuracy"] == pytest.approx(expected, rel=1e-14)
+
+
+def test_accuracy_takes_the_first_of_equals() -> None:
+    z = np.zeros((4, 5))
+    assert identity("softmax_cross_entropy", "accuracy").evaluate(z, np.zeros(4, int))["accuracy"] == 1
+    assert identity("softmax_cross_entropy", "accuracy").evaluate(z, np.ones(4, int))["accuracy"] == 0

@@ -1,0 +1,258 @@
+"""hawfinch.optim: every optimiser and option against its formula in NumPy, and the slots that it keeps."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hawfinch as hf
+from hawfinch.errors import ArgumentError
+from hawfinch.optim import OPTIMIZERS
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(30, 4))
+Y = RNG.normal(size=(30, 3))
+Arrays = dict[str, np.ndarray]
+
+
+def gradients(p: Arrays) -> Arrays:
+    """Of the mean square error of a linear layer."""
+    d = 2 * (X @ p["0.weight"] + p["0.bias"] - Y) / Y.size
+    return {"0.weight": X.T @ d, "0.bias": d.sum(0)}
+
+
+def sgd(p: Any, g: Any, s: dict[str, Any], t: int, lr: float, momentum: float, nesterov: bool) -> Any:
+    if not momentum:
+        return p - lr * g
+    s["velocity"] = momentum * s.get("velocity", 0) + g
+    return p - lr * (g + momentum * s["velocity"] if nesterov else s["velocity"])
+
+
+def adagrad(p: Any, g: Any, s: dict[str, Any], t: int, lr: float, eps: float) -> Any:
+    s["accumulator"] = s.get("accumulator", 0) + g * g
+    return p - lr * g / (np.sqrt(s["accumulator"]) + eps)
+
+
+def rmsprop(p: Any, g: Any, s: dict[str, Any], t: int, lr: float, alpha: float, eps: float, momentum: float) -> Any:
+    s["square_avg"] = alpha * s.get("square_avg", 0) + (1 - alpha) * g * g
+    u = g / (np.sqrt(s["square_avg"]) + eps)
+    if momentum:
+        u = s["velocity"] = momentum * s.get("velocity", 0) + u
+    return p - lr * u
+
+
+def adam(p: Any, g: Any, s: dict[str, Any], t: int, lr: float, b1: float, b2: float, eps: float) -> Any:
+    s["m"] = b1 * s.get("m", 0) + (1 - b1) * g
+    s["v"] = b2 * s.get("v", 0) + (1 - b2) * g * g
+    return p - lr * (s["m"] / (1 - b1**t)) / (np.sqrt(s["v"] / (1 - b2**t)) + eps)
+
+
+CASES: dict[str, tuple[Any, Callable[..., Any], dict[str, Any]]] = {
+    "sgd": (hf.SGD, sgd, {"lr": 0.1, "momentum": 0.0, "nesterov": False}),
+    "momentum": (hf.SGD, sgd, {"lr": 0.1, "momentum": 0.9, "nesterov": False}),
+    "nesterov": (hf.SGD, sgd, {"lr": 0.1, "momentum": 0.8, "nesterov": True}),
+    "adagrad": (hf.Adagrad, adagrad, {"lr": 0.1, "eps": 1e-3}),
+    "rmsprop": (hf.RMSprop, rmsprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-4, "momentum": 0.0}),
+    "rmsprop momentum": (hf.RMSprop, rmsprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-4, "momentum": 0.5}),
+    "adam": (hf.Adam, adam, {"lr": 0.05, "b1": 0.8, "b2": 0.95, "eps": 1e-3}),
+}
+
+
+@pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.05}, {"clip_norm": 1e9}, {"clip_value": 0.01}], ids=str)
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", CASES)
+def test_formula(name: str, decay: float, clip: dict[str, float]) -> None:
+    """12 steps in float64. Clipping comes before weight decay, which reaches biases too."""
+    make, update, options = CASES[name]
+    given = {k: v for k, v in options.items() if k not in ("b1", "b2")}
+    if "b1" in options:
+        given["betas"] = (options["b1"], options["b2"])
+    model = hf.Sequential(hf.Linear(3)).astype("float64").build((4,))
+    p = {k: v.copy() for k, v in model.parameters().items()}
+    trainer = hf.Trainer(model, "mse", make(**given, weight_decay=decay, **clip))
+    trainer.fit(X, Y, batch_size=30, epochs=12, shuffle=False)
+    slots: dict[str, dict[str, Any]] = {k: {} for k in p}
+    for t in range(1, 13):
+        g = gradients(p)
+        norm = np.sqrt(sum((v**2).sum() for v in g.values()))
+        scale = min(1.0, clip["clip_norm"] / (norm + 1e-6)) if "clip_norm" in clip else 1.0
+        limit = clip.get("clip_value", np.inf)
+        p = {k: update(p[k], np.clip(g[k] * scale, -limit, limit) + decay * p[k], slots[k], t, **options) for k in p}
+    for k, v in model.parameters().items():
+        np.testing.assert_allclose(v, p[k], rtol=1e-10, atol=1e-13)
+    kept = {s for values in slots.values() for s in values}
+    assert set(trainer.slots) == kept
+    for s in kept:
+        assert np.isclose(trainer.slots[s].sum(), sum(values[s].sum() for values in slots.values()), rtol=1e-9)
+
+
+def test_adamw_decays_apart_from_the_gradient() -> None:
+    model = hf.Sequential(hf.Linear(3)).astype("float64").build((4,))
+    p = {k: v.copy() for k, v in model.parameters().items()}
+    hf.Trainer(model, "mse", hf.AdamW(lr=0.05, weight_decay=0.2)).fit(X, Y, batch_size=30, epochs=9, shuffle=False)
+    slots: dict[str, dict[str, Any]] = {k: {} for k in p}
+    for t in range(1, 10):
+        g = gradients(p)
+        p = {k: adam(p[k] * (1 - 0.05 * 0.2), g[k], slots[k], t, 0.05, 0.9, 0.999, 1e-8) for k in p}
+    for k, v in model.parameters().items():
+        np.testing.assert_allclose(v, p[k], rtol=1e-11, atol=1e-14)
+
+
+def test_defaults_are_pytorchs() -> None:
+    adam, adamw = hf.Adam(), hf.AdamW()
+    expected = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+    assert adam.lr == adamw.lr == 1e-3
+    assert adam.options == expected and adamw.options == {**expected, "weight_decay": 0.01}
+    assert hf.SGD().options == {"momentum": 0.0, "weight_decay": 0.0}
+    assert hf.RMSprop().options == {"alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0}
+    assert hf.Adagrad().options == {"eps": 1e-10, "weight_decay": 0.0}
+    assert hf.RMSprop().lr == hf.Adagrad().lr == 0.01
+    assert repr(hf.SGD(0.5, momentum=0.9)) == "SGD(lr=0.5, momentum=0.9, weight_decay=0.0)"
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_names(name: str) -> None:
+    def run(optimizer: Any) -> bytes:
+        model = hf.Sequential(hf.Linear(3))
+        hf.Trainer(model, "mse", optimizer).fit(X, Y, epochs=3)
+        return b"".join(v.tobytes() for v in model.parameters().values())
+
+    assert run(name) == run(OPTIMIZERS[name]())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_size_of_buffer(name: str) -> None:
+    """Around vectors, chunks and the grain of threads: each element gets the same update, whoever does it."""
+    make, _, options = CASES[name]
+    given = {k: v for k, v in options.items() if k not in ("b1", "b2")}
+
+    class Free(hf.Module):
+        def __init__(self, n: int):
+            self.n = n
+
+        def forward(self, x: Any) -> Any:
+            return x * self.param("p", (self.n,), "ones")
+
+    wide = None
+    for n in (5000, 1, 7, 15, 16, 17, 1023, 1024, 1025, 4095, 4097):
+        outcome = []
+        for threads in (1, 3):
+            model = Free(n)
+            trainer = hf.Trainer(model, lambda p, t: hf.ops.sum(p - t, 1), make(**given))
+            x = (np.arange(5000, dtype=np.float32)[:n] % 13 - 6)[None]
+            for _ in range(3):
+                trainer.step(x, np.zeros_like(x), threads=threads)
+            outcome.append(model.parameters()["p"].copy())
+        assert outcome[0].tobytes() == outcome[1].tobytes()
+        wide = outcome[0] if wide is None else wide
+        assert outcome[0].tobytes() == wide[:n].tobytes()
+
+
+def test_clip_norm_of_many_parameters() -> None:
+    """Over more than one chunk of the sum of squares, and over all parameters together."""
+    model = hf.Sequential(hf.Linear(300), hf.Tanh(), hf.Linear(3)).astype("float64").build((4,))
+    before = np.concatenate([v.ravel() for v in model.parameters().values()])
+    free = hf.Trainer(model, "mse", hf.SGD(lr=1.0, clip_norm=1e-3))
+    free.step(X, Y)
+    moved = np.concatenate([v.ravel() for v in model.parameters().values()]) - before
+    norm = np.sqrt((free.gradient**2).sum())
+    assert norm > 1e-3
+    assert np.sqrt((moved**2).sum()) == pytest.approx(1e-3 * norm / (norm + 1e-6), rel=1e-9)
+
+
+def test_lr_zero_moves_nothing() -> None:
+    for name in OPTIMIZERS:
+        model = hf.Sequential(hf.Linear(3)).build((4,))
+        before = {k: v.copy() for k, v in model.parameters().items()}
+        hf.Trainer(model, "mse", OPTIMIZERS[name](lr=0.0)).fit(X, Y, epochs=2)
+        assert all(np.array_equal(before[k], v) for k, v in model.parameters().items())
+
+
+INF, NAN = float("inf"), float("nan")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: hf.SGD(-0.1),
+        lambda: hf.SGD(NAN),
+        lambda: hf.SGD(INF),
+        lambda: hf.SGD("0.1"),
+        lambda: hf.SGD(None),
+        lambda: hf.SGD([0.1]),
+        lambda: hf.SGD(1j),
+        lambda: hf.SGD(True),
+        lambda: hf.SGD(0.1, momentum=1.0),
+        lambda: hf.SGD(0.1, momentum=-0.1),
+        lambda: hf.SGD(0.1, momentum=NAN),
+        lambda: hf.SGD(0.1, momentum="a"),
+        lambda: hf.SGD(0.1, nesterov=True),
+        lambda: hf.SGD(0.1, weight_decay=-1),
+        lambda: hf.SGD(0.1, weight_decay=INF),
+        lambda: hf.Adam(betas=(0.9, 1.0)),
+        lambda: hf.Adam(betas=(-0.1, 0.9)),
+        lambda: hf.Adam(betas=0.9),
+        lambda: hf.Adam(betas=(0.9,)),
+        lambda: hf.Adam(betas=(0.9, 0.9, 0.9)),
+        lambda: hf.Adam(eps=-1e-8),
+        lambda: hf.Adam(eps=NAN),
+        lambda: hf.AdamW(weight_decay=NAN),
+        lambda: hf.RMSprop(alpha=1.0),
+        lambda: hf.RMSprop(alpha="x"),
+        lambda: hf.Adagrad(eps=None),
+        lambda: hf.Adam(clip_norm=0),
+        lambda: hf.Adam(clip_norm=-1),
+        lambda: hf.Adam(clip_norm=NAN),
+        lambda: hf.Adam(clip_value=0),
+        lambda: hf.Adam(clip_value="a"),
+        lambda: hf.Trainer(hf.Sequential(), "mse", "adamm"),
+        lambda: hf.Trainer(hf.Sequential(), "mse", 3),
+        lambda: hf.Trainer(hf.Sequential(), "mse", hf.Adam),
+    ],
+)
+def test_bad_arguments(make: Callable[[], Any]) -> None:
+    with pytest.raises(ArgumentError):
+        make()
+
+
+@pytest.mark.parametrize("value", [-1.0, NAN, INF, "a", None, [0.1, 0.2]])
+def test_bad_values_of_a_learning_rate_function(value: Any) -> None:
+    trainer = hf.Trainer(hf.Sequential(hf.Linear(3)), "mse", hf.SGD(lambda step: value))
+    for call in (trainer.fit, trainer.step):
+        with pytest.raises((ArgumentError, TypeError, ValueError)):
+            call(X, Y)
+    assert trainer.steps == 0
+
+
+def test_one_optimizer_for_two_trainers() -> None:
+    """It holds settings alone: state is each trainer's own."""
+    optimizer = hf.Adam(lr=0.1)
+    trainers = [hf.Trainer(hf.Sequential(hf.Linear(3)), "mse", optimizer) for _ in range(2)]
+    for _ in range(3):
+        assert trainers[0].step(X, Y) == trainers[1].step(X, Y)
+
+
+def test_settings_changed_between_fits_are_seen() -> None:
+    """A new optimiser, loss or setting of one never trains on with the old plan."""
+    x = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+    y = x.sum(1, keepdims=True)
+
+    def stepped(change: Callable[[hf.Trainer], None]) -> np.ndarray:
+        trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), hf.Huber(1.0), hf.Adam(0.1), seed=3)
+        for _ in range(3):
+            trainer.step(x, y)
+        change(trainer)
+        trainer.step(x, y)
+        return np.concatenate([p.ravel() for p in trainer.model.parameters().values()])
+
+    plain = stepped(lambda t: None)
+    changes: list[Callable[[hf.Trainer], None]] = [
+        lambda t: setattr(t, "optimizer", hf.SGD(0.1)),
+        lambda t: setattr(t, "loss", hf.MAE()),
+        lambda t: setattr(t.loss, "delta", 0.01),
+        lambda t: setattr(t.optimizer, "clip_value", 1e-3),
+        lambda t: setattr(t.optimizer, "lr", 0.5),
+    ]
+    results = [stepped(change) for change in changes]
+    assert all(np.isfinite(r).all() and r.tobytes() != plain.tobytes() for r in results)
