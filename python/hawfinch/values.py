@@ -3,8 +3,8 @@ themselves.
 
 Design
 (a) What a plan is made for is a tuple of values (a ``StepKey``), so that two objects with the same settings share a
-    plan and a changed one can't train on an old one. Rejected: ``repr`` (it cuts long arrays short), addresses (they are
-    given out again), and a counter of changes (it outlaws everybody's plans at once).
+    plan and a changed one can't train on an old one. Rejected: ``repr`` (it cuts long arrays short), addresses (they
+    are given out again), and a counter of changes (it outlaws everybody's plans at once).
 (b) Arrays inside are copied and made read-only. Functions, and objects of the user's own, compare by identity, and are
     held by the value, so that their identity stays theirs.
 (c) A call with wrong arguments is a HawfinchError with the nearest right name. The arguments are looked at only after
