@@ -24,7 +24,6 @@ import numpy as np
 from .. import _core
 from ..errors import ArgumentError
 from ..ir import Array, Dim, Size, Step, Tensor, numel, size_at
-from ..ops.shape import RESHAPE
 
 ALIGN = 64
 FLOPS = {"baseline": 1.5e10, "ref": 1e9, "neon": 6e10, "avx2": 1e11, "avx512": 2e11}  # per second and core
@@ -58,7 +57,7 @@ Access = tuple[int, int, object]  # first byte, end, the split by which threads 
 
 def base_of(t: Tensor) -> Tensor:
     """The tensor whose memory t is a view of."""
-    while t.node.op is RESHAPE:
+    while t.node.op.is_view:
         t = t.node.inputs[0]
     return t
 
@@ -348,7 +347,7 @@ def _scratch(step: Step) -> int:
     """Bytes of workspace that this step's kernel asks of a thread."""
     if "product" in step.fields:  # HF_PRODUCT_BYTES, and what matmul takes
         return 2 << 20
-    return 1 << 20 if step.op.startswith("matmul") else ALIGN
+    return max(step.scratch, ALIGN)
 
 
 def _shape_text(shape: Sequence[Size]) -> str:
