@@ -140,6 +140,7 @@ void hf_random_normal(double *out, int64_t n, uint64_t seed, uint64_t stream, do
 int64_t hf_first_nonfinite(const hf_array *a, int64_t first_row, int64_t n_rows);
 
 int hf_cuda_available(void);
+const char *hf_version(void);
 
 #ifdef __cplusplus
 }

@@ -76,6 +76,8 @@ int hf_isa_count(void) {
   return n;
 }
 
+const char *hf_version(void) { return HF_VERSION; }
+
 const char *hf_isa_name(int i) {
   const isa_tables *t = runnable(i);
   return t ? t->name : 0;

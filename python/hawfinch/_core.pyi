@@ -13,6 +13,7 @@ BAD_INDEX: int
 OPS: dict[str, int]
 FIELDS: dict[str, dict[str, tuple[int, int, int]]]
 INSTRUCTIONS: list[str]
+VERSION: str
 ISAS: list[str]
 
 def kernel_isa() -> str: ...

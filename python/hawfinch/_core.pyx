@@ -66,6 +66,7 @@ cdef extern from "hawfinch.h" nogil:
     void hf_random_normal(double *, int64_t, uint64_t, uint64_t, double, double)
     int64_t hf_first_nonfinite(const hf_array *, int64_t, int64_t)
     int hf_cuda_available()
+    const char *hf_version()
 
 cdef extern from "fields.h" nogil:
     enum:
@@ -101,6 +102,7 @@ def _describe():
 OPS, FIELDS = _describe()
 OP_NAMES = list(OPS)
 INSTRUCTIONS = [hf_instr_names[i].decode() for i in range(hf_n_instr)]
+VERSION = hf_version().decode()
 ISAS = [hf_isa_name(i).decode() for i in range(hf_isa_count())]
 
 
