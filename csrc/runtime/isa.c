@@ -53,6 +53,8 @@ int hf_isa_count(void) {
   return n;
 }
 
+const char *hf_version(void) { return HF_VERSION; }
+
 const char *hf_isa_name(int i) {
   const isa_tables *t = runnable(i);
   return t ? t->name : 0;
@@ -65,5 +67,3 @@ hf_kernel hf_kernel_for(int isa, hf_dtype dtype, int op) {
   if (op == HF_OP_matmul_bf16 && !cpu_runs("avx512_bf16")) fast = 0;
   return fast ? fast : compiled[0].table[dtype][op];
 }
-
-const char *hf_version(void) { return HF_VERSION; }

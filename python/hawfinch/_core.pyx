@@ -42,6 +42,7 @@ cdef extern from "hawfinch.h" nogil:
         int64_t rows, row_stride, dtype, ndim
         int64_t shape[6]
         int64_t stride[6]
+    const char *hf_version()
 
 cdef extern from "plan.h" nogil:
     ctypedef struct hf_ctx:
@@ -138,6 +139,7 @@ OP_NAMES = list(OPS)
 CONSTANTS = {hf_constants[i].name.decode(): hf_constants[i].value for i in range(hf_n_constants)}
 REDUCE_KINDS = {hf_reduce_names[i].decode(): i for i in range(hf_n_reduce)}
 INSTRUCTIONS = [hf_instr_names[i].decode() for i in range(hf_n_instr)]
+VERSION = hf_version().decode()
 ISAS = [hf_isa_name(i).decode() for i in range(hf_isa_count())]
 
 
