@@ -26,7 +26,7 @@ from ..errors import ArgumentError
 from ..ir import Array, Dim, Size, Step, Tensor, numel, size_at
 from ..ops.shape import RESHAPE
 
-ALIGN = 64
+ALIGN = _core.CONSTANTS["HF_ALIGN"]
 FLOPS = {"baseline": 1.5e10, "ref": 1e9, "neon": 6e10, "avx2": 1e11, "avx512": 2e11}  # per second and core
 BYTES, L2_BYTES = 2.5e10, 1e11  # per second and core: L3 or memory; L2, where a record touches no more than L2_SIZE
 L2_SIZE = 1 << 19
@@ -346,9 +346,9 @@ class Plan:
 
 def _scratch(step: Step) -> int:
     """Bytes of workspace that this step's kernel asks of a thread."""
-    if "product" in step.fields:  # HF_PRODUCT_BYTES, and what matmul takes
-        return 2 << 20
-    return 1 << 20 if step.op.startswith("matmul") else ALIGN
+    if "product" in step.fields:
+        return _core.CONSTANTS["HF_PRODUCT_BYTES"] + _core.CONSTANTS["HF_MATMUL_SCRATCH"]
+    return _core.CONSTANTS["HF_MATMUL_SCRATCH"] if step.op.startswith("matmul") else ALIGN
 
 
 def _shape_text(shape: Sequence[Size]) -> str:

@@ -10,8 +10,10 @@ from .. import _core
 from ..errors import ShapeError
 from ..ir import SCALAR, Dim, Node, Shape, Size, Step, Tensor, numel, times
 
-MAX_IN, MAX_OUT, MAX_CODE, MAX_TEMP = 8, 4, 32, 12
-OUT0, TEMP0 = 8, 12
+MAX_IN, MAX_OUT, MAX_CODE, MAX_TEMP, OUT0, TEMP0 = (
+    _core.CONSTANTS[name]
+    for name in ("HF_MAX_IN", "HF_MAX_OUT", "HF_MAX_CODE", "HF_MAX_TEMP", "HF_REG_OUT", "HF_REG_TEMP")
+)
 OPCODE = {name: i for i, name in enumerate(_core.INSTRUCTIONS)}
 SWAPPED = {
     "add": "add_imm",
