@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from .._core import CONSTANTS
 from ..ir import Array, Step, Tensor, numel, size_at
 from ..ops.shape import RESHAPE
 
-ALIGN = 64
+ALIGN = CONSTANTS["HF_ALIGN"]
 
 
 class Dynamic(NamedTuple):

@@ -6,8 +6,10 @@ from __future__ import annotations
 from .. import _core
 from ..ir import Step, Tensor, numel
 
-MAX_IN, MAX_OUT, MAX_CODE, MAX_TEMP = 8, 4, 32, 12
-OUT0, TEMP0 = 8, 12  # the first register of an output, and of a temporary value
+MAX_IN, MAX_OUT, MAX_CODE, MAX_TEMP, OUT0, TEMP0 = (  # OUT0, TEMP0: the first register of an output, a temporary value
+    _core.CONSTANTS[name]
+    for name in ("HF_MAX_IN", "HF_MAX_OUT", "HF_MAX_CODE", "HF_MAX_TEMP", "HF_REG_OUT", "HF_REG_TEMP")
+)
 OPCODE = {name: i for i, name in enumerate(_core.INSTRUCTIONS)}
 
 
