@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..compiler.plan import aligned_zeros
 from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError
 from ..initializers import Draw, Initializer, get_initializer
 from ..ir import (
@@ -36,6 +35,7 @@ from ..ir import (
     leaf,
     tracing,
 )
+from ..runtime.buffers import aligned_zeros
 
 DTYPES = ("float32", "float64")
 MOST_ELEMENTS = 1 << 46
