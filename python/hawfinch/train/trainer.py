@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
-from ..compiler.plan import Memory, Plan, aligned_zeros, check_threads
 from ..data.arrays import as_data, as_inputs, check_features, check_finite, check_lengths
 from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError, ShapeError
 from ..ir import BATCH, Array, Shape, collector_paused
@@ -20,6 +19,8 @@ from ..metrics import Metric, get_metrics
 from ..nn.module import Module
 from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
+from ..runtime.buffers import Memory, aligned_zeros
+from ..runtime.plan import Plan, check_threads
 from .callbacks import collect
 from .engine import BatchGraph, BatchPlan, PlanPool
 from .history import History
@@ -168,7 +169,7 @@ class Trainer:
 
     def _forget(self) -> None:
         """The short way of a repeated step has the settings in it."""
-        self._quick = None
+        self._quick: _core.Quick | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: values and arrays; plans are made anew."""
@@ -183,7 +184,7 @@ class Trainer:
         """What is made anew in a copy."""
         self.gradient: Array | None = None  # flat; not written where the optimiser takes it from a product (update.py)
         self._plans: OrderedDict[Any, BatchPlan] = OrderedDict()
-        self._quick: _core.Quick | None = None
+        self._forget()
         self._pool: PlanPool | None = None  # where plans come from, when nets take turns on them
         self._signed: tuple[Any, ...] = ()
         self._params: Array | None = None
