@@ -346,7 +346,7 @@ class Plan:
 
 def _scratch(step: Step) -> int:
     """Bytes of workspace that this step's kernel asks of a thread."""
-    if "product" in step.fields:
+    if step.fields.get("product") is not None:
         return _core.CONSTANTS["HF_PRODUCT_BYTES"] + _core.CONSTANTS["HF_MATMUL_SCRATCH"]
     return _core.CONSTANTS["HF_MATMUL_SCRATCH"] if step.op.startswith("matmul") else ALIGN
 
