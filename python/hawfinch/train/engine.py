@@ -18,9 +18,10 @@ import numpy as np
 
 from .. import _core, ops
 from ..compiler.autodiff import gradients
-from ..compiler.fuse import fuse, rewrite
-from ..compiler.plan import Dynamic, Place, Plan, Source, base_of
+from ..compiler.group import fuse
+from ..compiler.memory import Dynamic, Place, Source, base_of
 from ..compiler.precision import in_precision
+from ..compiler.rewrite import rewrite
 from ..errors import ShapeError
 from ..function import fresh
 from ..ir import (
@@ -45,6 +46,7 @@ from ..nn.module import Module, Store
 from ..ops.elementwise import COPY
 from ..ops.shape import size
 from ..optim import Optimizer
+from ..runtime.plan import Plan
 from .update import GRADIENT, PARAMS, SLOTS, STATE, Aux, Product, state_step, take_products, update_steps
 
 LINE = 16  # elements that fill a cache line of float32

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
-from ..compiler.plan import Memory, Plan, aligned_zeros, check_threads
 from ..data.arrays import as_data, as_inputs, check_features, check_finite, check_lengths
 from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError, ShapeError
 from ..ir import BATCH, Array, Shape, collector_paused
@@ -19,6 +18,8 @@ from ..metrics import get_metrics
 from ..nn.module import Module
 from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
+from ..runtime.buffers import Memory, aligned_zeros
+from ..runtime.plan import Plan, check_threads
 from .callbacks import collect
 from .engine import BatchGraph, BatchPlan, PlanPool
 from .history import History

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._core import CONSTANTS, REDUCE_KINDS
-from ..compiler.plan import Dynamic, Place, base_of
+from ..compiler.memory import Dynamic, Place, base_of
 from ..ir import Array, Graph, Size, Step, Tensor, input_tensor, numel, single, size_at, times
 from ..nn.module import Store
 from ..optim import Optimizer
@@ -182,6 +182,7 @@ def _sweep(aux: Aux, optimizer: Optimizer, scale: Tensor, at: int, n: int, items
         units=product.fields["m"],
         local=(p, *slots),
         flops=product.flops + 12 * n,
+        scratch=product.scratch + PRODUCT_BYTES,
         **how,
     )
 
