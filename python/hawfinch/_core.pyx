@@ -101,6 +101,7 @@ cdef extern from "constants.h" nogil:
 cdef extern from "fields.h" nogil:
     enum:
         HF_MAX_FIELDS
+        HF_KIND_PTR
         HF_KIND_INT
         HF_KIND_REAL
         HF_KIND_ARGS
@@ -298,7 +299,7 @@ cdef class Plan:
             r.args = p
             r.grain, r.single, r.update = step.grain, step.single, step.update
             r.done, r.pieces, r.barrier = done[i], pieces[i], barriers[i]
-            self._fill(p, FIELDS[step.op], step.fields, step, value, patches, dynamics)
+            self._fill(p, step.op, step.fields, step, value, patches, dynamics)
             self._store(<char *>&r.units, HF_KIND_INT, step.units, step, value, patches, dynamics)
             p += (hf_args_size[op] + 63) & ~63
         self.plan.n_records = len(steps)
@@ -332,27 +333,34 @@ cdef class Plan:
         free(self.dynamic_offset)
         free(self.dynamic_number)
 
-    cdef _fill(self, char *args, dict known, dict fields, step, value, list patches, list dynamics):
+    cdef _fill(self, char *args, str op, dict fields, step, value, list patches, list dynamics):
+        """Every field of op's argument struct from fields; what is absent on purpose is None there."""
         cdef int64_t kind, offset, count, k
+        cdef dict known = FIELDS[op]
+        if fields.keys() != known.keys():
+            missing, unknown = known.keys() - fields.keys(), fields.keys() - known.keys()
+            raise TypeError(
+                f"a record of {step.op}: {op} has the fields {', '.join(known)}; "
+                + (f"no value for {', '.join(sorted(missing))} (absent on purpose: None)" if missing else "")
+                + ("; " if missing and unknown else "")
+                + (f"there is no {', '.join(sorted(unknown))}" if unknown else ""))
         for key, given in fields.items():
-            found = known.get(key)
-            if found is None:
-                raise KeyError(f"op {step.op} has no field {key}")
-            kind, offset, count = <tuple>found
-            if kind == HF_KIND_ARGS:
-                if given:
-                    self._fill(args + offset, FIELDS[OP_NAMES[count]], given, step, value, patches, dynamics)
+            kind, offset, count = <tuple>known[key]
+            if given is None:
+                if kind != HF_KIND_PTR and kind != HF_KIND_ARGS:
+                    raise TypeError(f"a record of {step.op}: field {key} of {op} is a number and can't be None")
+            elif kind == HF_KIND_ARGS:
+                self._fill(args + offset, OP_NAMES[count], given, step, value, patches, dynamics)
             elif type(given) is list:
                 if len(<list>given) > count:
-                    raise ValueError(f"op {step.op}: field {key} holds {count} values, got {len(given)}")
+                    raise TypeError(f"a record of {step.op}: field {key} of {op} holds {count} values, "
+                                    f"got {len(given)}")
                 for k in range(len(<list>given)):
                     self._store(args + offset + 8 * k, kind, (<list>given)[k], step, value, patches, dynamics)
             else:
                 self._store(args + offset, kind, given, step, value, patches, dynamics)
 
     cdef _store(self, char *target, int64_t kind, given, step, value, list patches, list dynamics):
-        if given is None:  # all is zero already
-            return
         if kind == HF_KIND_REAL:
             (<double *>target)[0] = given
             return
