@@ -2,7 +2,15 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
-from . import errors as errors, initializers as initializers, kernels as kernels, nn as nn, ops as ops, values as values
+from . import (
+    errors as errors,
+    initializers as initializers,
+    kernels as kernels,
+    metrics as metrics,
+    nn as nn,
+    ops as ops,
+    values as values,
+)
 from ._core import VERSION as _VERSION
 from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
 from .files.model import load as load

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .. import _core
-from ..compiler.plan import check_threads
 from ..data.arrays import as_data, as_inputs
 from ..errors import ArgumentError, HawfinchError, NonFiniteError, import_extra, unknown_name
 from ..losses import ClassWeight
 from ..nn.module import Module
+from ..runtime.plan import check_threads
 from .engine import PlanPool
 from .history import History
 from .trainer import Trainer, _Fit
