@@ -138,8 +138,8 @@ class TableEncoder:
         if self.task == "classify" and (np.abs(values) > EXACT).any():
             row = int((np.abs(values) > EXACT).argmax())
             raise LabelError(
-                f"{table.place(row, goal)}: {table.columns[goal][row]} is beyond 2**53, where numbers are too coarse to be "
-                "classes; store them as texts (for a regression, say so as the task)"
+                f"{table.place(row, goal)}: {table.columns[goal][row]} is beyond 2**53, where numbers are too "
+                "coarse to be classes; store them as texts (for a regression, say so as the task)"
             )
         if len(names) == 1:
             raise LabelError(f"{label} is {names[0]!r} in every row: there is nothing to learn")
