@@ -12,7 +12,10 @@ NONFINITE: int
 BAD_INDEX: int
 OPS: dict[str, int]
 FIELDS: dict[str, dict[str, tuple[int, int, int]]]
+CONSTANTS: dict[str, int]
+REDUCE_KINDS: dict[str, int]
 INSTRUCTIONS: list[str]
+VERSION: str
 ISAS: list[str]
 
 def kernel_isa() -> str: ...

@@ -13,8 +13,8 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +24,15 @@ from numpy.typing import NDArray
 import hawfinch as hf
 
 from .data import TableEncoder, load_digits, read_table, shift_images, split_rows, train_test_split
-from .errors import ArgumentError, FormatError, HawfinchError, NonFiniteError
+from .errors import (
+    ArgumentError,
+    FormatError,
+    HawfinchError,
+    HawfinchWarning,
+    MissingExtraError,
+    NonFiniteError,
+    import_extra,
+)
 
 TABLE_KEY = "hawfinch.table"  # of the metadata of a net that `train` wrote
 LEAST_ROWS = 5
@@ -156,8 +164,8 @@ def _demo(args: argparse.Namespace) -> None:
     try:
         _draw_demo(out / "curves.png", history.to_dict(), x_test[wrong], y_test[wrong], logits[wrong].argmax(axis=1))
         files.append("curves.png")
-    except ImportError:
-        say("no curves.png: matplotlib is not installed; pip install 'hawfinch[plot]'")
+    except MissingExtraError as missing:
+        say(f"no curves.png: {missing}")
     say(f"wrote {', '.join(files)} to {out}")
     say(f'in Python: model = hawfinch.load("{out / files[0]}"); model.predict(x)')
 
@@ -177,9 +185,7 @@ def _draw_demo(
     answers: NDArray[np.int64],
 ) -> None:
     """Loss, accuracy and the first 8 misread digits. Uses no pyplot: nothing global changes, no window opens."""
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(9, 5.4), layout="constrained")
+    fig = import_extra("matplotlib.figure", "plot").Figure(figsize=(9, 5.4), layout="constrained")
     parts: Any = fig.subfigures(2, 1, height_ratios=[3, 1.15])
     top, bottom = parts
     axes = top.subplots(1, 2)
@@ -238,15 +244,19 @@ def _train(args: argparse.Namespace) -> None:
     if target is None:
         raise ArgumentError("--target is needed: the name or number of the column to predict")
     roles = {"task": args.task, "ignore": args.ignore, "categorical": args.categorical}
-    encoder = TableEncoder().fit(table, target, **roles)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", HawfinchWarning)
+        encoder = TableEncoder().fit(table, target, **roles)
     if table.rows < LEAST_ROWS:
         raise ArgumentError(f"{table.source} has {table.rows} rows; training needs at least {LEAST_ROWS}")
     goal = encoder.transform_target(table)
     classify = encoder.task == "classify"
     rows, held = split_rows(table.rows, test_size=args.test_size, seed=args.seed, stratify=goal if classify else None)
-    encoder.fit(table, target, rows=rows, **roles)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HawfinchWarning)  # said once
+        encoder.fit(table, target, rows=rows, **roles)
     x, y = encoder.transform(table), encoder.transform_target(table)
-    for note in table.notes:
+    for note in (*table.notes, *(str(w.message) for w in caught)):
         say(f"note: {note}")
     names = ", ".join(f.name + (f" ({len(f.categories)} categories)" if f.categories else "") for f in encoder.features)
     inputs = f"{len(encoder.features)} input columns" + (f": {names}" if encoder.named and len(names) < 400 else "")
@@ -379,7 +389,7 @@ def _write_csv(file: Any, names: Sequence[str], columns: Sequence[Sequence[str]]
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="hawfinch", description="Trains and runs small neural nets.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"hawfinch {version('hawfinch')}")
+    parser.add_argument("--version", action="version", version=f"hawfinch {hf.__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "isa.h"
 #include "program.h"
 
 enum { MAX_BUFFERS = 16, GUARD = 64, SCRATCH = 2 << 20, POISON = 0xA5 };

@@ -6,13 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import _core
 from ..errors import ShapeError
-from ..ir import SCALAR, Dim, Node, Shape, Size, Step, Tensor, numel, times
-
-MAX_IN, MAX_OUT, MAX_CODE, MAX_TEMP = 8, 4, 32, 12
-OUT0, TEMP0 = 8, 12
-OPCODE = {name: i for i, name in enumerate(_core.INSTRUCTIONS)}
+from ..ir import SCALAR, Node, Shape, Size, Step, Tensor, numel, times
+from ..ops.instructions import MAX_CODE, MAX_TEMP, OPCODE, OUT0, TEMP0, instruction
 
 
 def operands(nodes: Sequence[Node]) -> list[Tensor]:
@@ -89,7 +85,7 @@ class Program:
             if r < len(self.inputs):
                 self.last_read[r] = len(self.code)
         a, b, c = (*regs, 0, 0)[:3]
-        self.code.append(OPCODE[name] | dst << 8 | a << 16 | b << 24 | c << 32 | stream << 40)
+        self.code.append(instruction(name, dst, a, b, c, stream))
         self.imm.append(imm)
         self.names.append(name)
 
@@ -176,6 +172,3 @@ def ewise_step(program: Program, domain: Shape, scope: str = "") -> Step:
         code=tuple(program.names),
         single=isinstance(rows, int) and rows == 1,
     )
-
-
-__all__ = ["MAX_CODE", "MAX_IN", "MAX_OUT", "MAX_TEMP", "Dim", "Program", "ewise_fields", "ewise_step"]

@@ -16,7 +16,7 @@ class Step:
     affine in the batch. ``units`` is the amount of work that threads share (see ops.def); ``local`` are the tensors
     of which unit i touches slice i alone, so that the next step with the same units needs no barrier; ``in_place`` are
     pairs (output, input) that may share memory; ``code`` are the instruction names of an elementwise program;
-    ``scratch``: bytes of workspace that a thread needs.
+    ``scratch`` is the workspace in bytes that the kernel asks of a thread.
     """
 
     __slots__ = (
@@ -50,9 +50,9 @@ class Step:
         update: bool = False,
         scope: str = "",
         flops: Size = 0,
-        scratch: int = 0,
         in_place: tuple[tuple[Tensor, Tensor], ...] = (),
         code: tuple[str, ...] = (),
+        scratch: int = 0,
     ):
         self.op, self.fields, self.writes, self.reads, self.units, self.local = op, fields, writes, reads, units, local
         self.grain, self.single, self.update, self.scope, self.flops = grain, single, update, scope, flops

@@ -1,7 +1,7 @@
 """Elementwise ops with NumPy broadcasting.
 
-Design: an op is one line: its instruction in csrc/defs/ewise.def, and its gradient rule here. No kernel per op: the
-compiler joins neighbours into programs. Rejected: a kernel per op, which is a pass over memory per op.
+Design: an op is one line: its instruction in csrc/defs/ewise.def, and its gradient rule here. No kernel per op:
+compiler/group.py joins neighbours into programs. Rejected: a kernel per op, which is a pass over memory per op.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .. import _core
 from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
-from ..ir import SCALAR, Op, Shape, Size, Step, Tensor, apply, as_tensor, current_graph, numel, scalar_value
+from ..ir import SCALAR, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, scalar_value
 
 Grad = Callable[..., tuple[Any, ...]]
 
@@ -133,7 +132,7 @@ LESS_EQUAL: Op = _define("less_equal", None, dtype="mask", swapped="greater_equa
 EQUAL: Op = _define("equal", None, dtype="mask", swapped="equal_imm")
 NOT_EQUAL: Op = _define("not_equal", None, dtype="mask", swapped="not_equal_imm")
 WHERE: Op = _define("where", lambda g, y, c, a, b: (None, _zero_where(c, g), where(c, 0.0, g)))
-# products with a sum, rounded once: made by the compiler
+# products with a sum, rounded once: made by compiler/rewrite.py
 FMA: Op = _define("fma", None, lambda a, b, c: a * b + c)
 FMS: Op = _define("fms", None, lambda a, b, c: a * b - c)
 FNMA: Op = _define("fnma", None, lambda a, b, c: c - a * b)
@@ -163,27 +162,6 @@ ARGUMENT: Op = Op(
     is_view=True,
     flops=lambda node: 0,
 )
-CONSTANT = _core.INSTRUCTIONS.index("constant")
-FIRST_OUT = 8  # HF_REG_OUT
-
-
-def fill_step(y: Tensor, value: float) -> Step:
-    """y = value everywhere: a program of one instruction."""
-    n = y.shape[0] if y.shape else 1
-    fields = {
-        "out": [y],
-        "in": [],
-        "rows": n,
-        "dim": [1, 1, numel(y.shape[1:])],
-        "in_row": [],
-        "in_stride": [],
-        "n_out": 1,
-        "n_in": 0,
-        "n_code": 1,
-        "code": [CONSTANT | FIRST_OUT << 8 | FIRST_OUT << 16],
-        "imm": [value],
-    }
-    return Step("ewise", fields, (y,), (), units=n, local=(y,), code=("constant",))
 
 
 def _bell(x: Tensor) -> Tensor:

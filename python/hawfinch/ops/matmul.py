@@ -12,8 +12,8 @@ from .elementwise import mul
 from .reduction import sum as sum_
 from .shape import TRANSPOSE, reshape, transpose
 
-COL_BLOCK = 64  # HF_COL_BLOCK
-SCRATCH = 1 << 20  # HF_MATMUL_SCRATCH
+COL_BLOCK = _core.CONSTANTS["HF_COL_BLOCK"]
+SCRATCH = _core.CONSTANTS["HF_MATMUL_SCRATCH"]  # bytes of a thread, for packed operands
 TYPICAL_BATCH = 128  # rows, where the split is chosen before the batch size is known
 # A product is shared by columns, so that threads read w once and not each, from this many multiply-adds on, and where
 # reading or transposing this much of w takes longer than multiplying so few rows.

@@ -185,7 +185,7 @@ CROSS_ENTROPY_GRAD: Op = Op(
     decompose=_xent_grad_parts,
     flops=lambda node: _xent_flops(node.inputs[0]),
 )
-# forward and gradient in one pass over the logits: made by the compiler, never by a trace
+# forward and gradient in one pass over the logits: made by compiler/rewrite.py, never by a trace
 CROSS_ENTROPY_BOTH: Op = Op(
     "softmax_cross_entropy_both",
     lambda x, t, dloss, *, smoothing: [(x.shape[:1], "real"), (x.shape, "real")],

@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler.plan import Dynamic, Place, base_of
+from .._core import CONSTANTS, REDUCE_KINDS
+from ..compiler.memory import Dynamic, Place, base_of
 from ..ir import Array, Graph, Size, Step, Tensor, input_tensor, numel, single, size_at, times
 from ..nn.module import Store
-from ..ops.reduction import KINDS
 from ..optim import Optimizer
 
 PARAMS, STATE, GRADIENT, SLOTS = range(4)  # numbers of what a batch's plan is bound to; slots from the last on
-NORM_CHUNK = 4096  # HF_NORM_CHUNK
+NORM_CHUNK = CONSTANTS["HF_NORM_CHUNK"]
 LEAST_PRODUCT = 1 << 16  # weights from which it pays: with gradient and state, 1 MiB; measured
 MOST_PRODUCT = 1e10  # floating-point operations of an update, which can't be interrupted: 0.05 s on one core
-PRODUCT_BYTES = 1 << 20  # HF_PRODUCT_BYTES
+PRODUCT_BYTES = CONSTANTS["HF_PRODUCT_BYTES"]
 
 
 class Aux:
@@ -109,7 +109,7 @@ def _is_plain(step: Step, written: Mapping[int, Step]) -> bool:
 
 
 def _max_abs(y: Tensor, x: Tensor, rows: Size, cols: Size, scope: str) -> Step:
-    fields = {"y": y, "x": x, "outer": rows, "red": cols, "inner": 1, "kind": KINDS["max_abs"], "by_inner": 0}
+    fields = {"y": y, "x": x, "outer": rows, "red": cols, "inner": 1, "kind": REDUCE_KINDS["max_abs"], "by_inner": 0}
     return Step("reduce", fields, (y,), (x,), units=rows, local=(x, y), scope=scope, flops=times(rows, cols))
 
 
@@ -165,6 +165,7 @@ def _sweep(aux: Aux, optimizer: Optimizer, scale: Tensor, at: int, n: int, items
         **optimizer.options,
         **optimizer.flags,
         "clip_value": optimizer.clip_value or 0.0,
+        "product": None,
     }
     how: dict[str, Any] = {"update": True, "scope": "optimizer"}
     if product is None:
@@ -172,16 +173,16 @@ def _sweep(aux: Aux, optimizer: Optimizer, scale: Tensor, at: int, n: int, items
         return Step(
             optimizer.op, fields, (p, *slots), (*sweep, scale), units=n, grain=1024, local=sweep, flops=12 * n, **how
         )
-    operands = {k: product.fields[k] for k in ("x", "w", "m", "n", "k", "x_row", "x_col", "w_row", "w_col")}
     reads = (p, *slots, scale, *product.reads)
     return Step(
         optimizer.op,
-        {**fields, "g": None, "product": operands},
+        {**fields, "g": None, "product": {**product.fields, "y": None}},
         (p, *slots),
         reads,
-        units=operands["m"],
+        units=product.fields["m"],
         local=(p, *slots),
         flops=product.flops + 12 * n,
+        scratch=product.scratch + PRODUCT_BYTES,
         **how,
     )
 

@@ -1,0 +1,196 @@
+"""Group: which nodes run as one record.
+
+Design: elementwise neighbours become one program; a matmul takes a bias into its accumulators, reads transposes through
+strides, and runs a following program on its rows as an epilogue (activation; behind it, its gradient).
+A group of nodes runs at the place of its last node. Joining is legal when nothing outside the group that reads one of
+its members stands before that place. Rejected: a search for the best cut: the test is local and cheap, and graphs of
+this size gain nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import CONST, PARAM, SCALAR, STATE, Graph, Node, Step, Tensor
+from ..ops.elementwise import ADD
+from ..ops.instructions import MAX_IN, MAX_OUT
+from ..ops.shape import TRANSPOSE
+from .program import Program, ewise_fields, ewise_step, operands
+
+MAX_NODES = 24  # in one program
+
+
+class _Groups:
+    """Which elementwise nodes run as one program."""
+
+    def __init__(self, graph: Graph, outputs: Sequence[Tensor]):
+        self.kept = set(outputs)
+        self.consumers: dict[Node, list[Node]] = {n: [] for n in graph.nodes}
+        for n in graph.nodes:
+            for t in n.inputs:
+                self.consumers[t.node].append(n)
+        self.members: dict[Node, list[Node]] = {}
+        self.bias: dict[Node, tuple[Node, Tensor]] = {}  # matmul -> (its add node, bias tensor)
+        self.bias_adds: dict[Node, Node] = {}  # the other way
+        self.hosted: set[Node] = set()  # matmuls that have an epilogue
+        for n in graph.nodes:
+            if n.op.elementwise and not self._as_bias(n):
+                self._place(n)
+
+    def _as_bias(self, n: Node) -> bool:
+        """matmul(x, w) + b with b a vector: b starts the accumulators."""
+        if n.op is not ADD:
+            return False
+        for y, b in (n.inputs, n.inputs[::-1]):
+            m = y.node
+            if (
+                m.op.hosts_epilogue
+                and m not in self.bias
+                and self.consumers[m] == [n]
+                and y not in self.kept
+                and b.shape == y.shape[1:]
+                and b.node.op in (PARAM, STATE, CONST)
+            ):
+                self.bias[m], self.bias_adds[n] = (n, b), m
+                return True
+        return False
+
+    def _place(self, n: Node) -> None:
+        mine = [n]
+        for t in n.inputs:
+            group = self.members.get(t.node)
+            if group is None or group is mine or t.shape != n.outputs[0].shape or len(group) + len(mine) > MAX_NODES:
+                continue
+            joined = sorted({*group, *mine}, key=lambda m: m.index)
+            if self._legal(joined, n.index) and self._fits(joined):
+                mine = joined
+        for m in mine:
+            self.members[m] = mine
+
+    def _legal(self, group: list[Node], place: int) -> bool:
+        inside = set(group)
+        return all(c in inside or c.index > place for m in group for c in self.consumers[m])
+
+    def _fits(self, group: list[Node]) -> bool:
+        return len(operands(group)) <= MAX_IN and len(self.outputs_of(group)) <= MAX_OUT
+
+    def outputs_of(self, group: Sequence[Node]) -> list[Tensor]:
+        inside = set(group)
+        return [m.outputs[0] for m in group if m.outputs[0] in self.kept or not inside.issuperset(self.consumers[m])]
+
+
+def _programs(groups: _Groups, group: list[Node]) -> list[tuple[list[Node], Program]]:
+    """The group's program; two of them where one needs too many registers."""
+    try:
+        program = Program(group, groups.outputs_of(group))
+        if program.fits() and len(program.inputs) <= MAX_IN and len(program.outputs) <= MAX_OUT:
+            return [(group, program)]
+    except IndexError:
+        pass
+    half = len(group) // 2
+    return _programs(groups, group[:half]) + _programs(groups, group[half:])
+
+
+def _epilogue_host(groups: _Groups, program: Program, group: list[Node]) -> Tensor | None:
+    """The matmul output that this program can follow in the matmul's own record."""
+    first, last = group[0].index, group[-1].index
+    inside = set(group)
+    domain = group[0].outputs[0].shape
+    for t in program.inputs:
+        m = t.node
+        add = None
+        if m in groups.bias_adds:
+            add, m = m, groups.bias_adds[m]
+        if not m.op.hosts_epilogue or t.shape != domain or m in groups.hosted:
+            continue
+        readers = groups.consumers[add or m]
+        if all(c in inside or c.index > last for c in readers) and m.index < first:
+            return t
+    return None
+
+
+def fuse(graph: Graph, outputs: Sequence[Tensor]) -> list[Step]:
+    """Steps that compute ``outputs`` (of a graph that ``rewrite`` gave), in order."""
+    groups = _Groups(graph, outputs)
+    placed: dict[Node, list[Step]] = {}  # at this node's place
+    skip: set[Node] = set()
+    done: set[int] = set()
+    for node in graph.nodes:
+        if node not in groups.members or id(groups.members[node]) in done:
+            continue
+        group = groups.members[node]
+        done.add(id(group))
+        for part, program in _programs(groups, group):
+            domain, scope = part[0].outputs[0].shape, part[-1].scope
+            host = _epilogue_host(groups, program, part)
+            if host is None:
+                step = ewise_step(program, domain, scope)
+            else:
+                m = groups.bias_adds.get(host.node, host.node)
+                groups.hosted.add(m)
+                skip.add(m)
+                skip.add(host.node)
+                step = _with_epilogue(_matmul_step(groups, m), host, program, part, groups)
+            placed.setdefault(part[-1], []).append(step)
+    steps: list[Step] = []
+    for node in graph.nodes:
+        steps += placed.get(node, [])
+        if node.op.is_leaf or node.op.elementwise or node.op.is_view or node in skip:
+            if node in groups.bias_adds and node not in skip:
+                steps.append(_matmul_step(groups, groups.bias_adds[node]))
+            continue
+        if node in groups.bias or (node.op is TRANSPOSE and _only_matmuls(groups, node)):
+            continue
+        assert node.op.lower is not None, node.op.name
+        for step in node.op.lower(node):
+            step.scope = node.scope
+            steps.append(step)
+    return steps
+
+
+def _only_matmuls(groups: _Groups, node: Node) -> bool:
+    y = node.outputs[0]
+    return (
+        y not in groups.kept
+        and y.ndim == 2
+        and all(c.op.hosts_epilogue for c in groups.consumers[node])
+        and node.inputs[0].node.op is not SCALAR
+    )
+
+
+def _matmul_step(groups: _Groups, m: Node) -> Step:
+    assert m.op.lower is not None
+    step: Step = m.op.lower(m)[0]
+    step.scope = m.scope
+    if m in groups.bias:
+        add, b = groups.bias[m]
+        y = add.outputs[0]
+        step.fields.update(y=y, bias=b)
+        step.local = tuple(y if t is m.outputs[0] else t for t in step.local)
+        step.writes, step.reads = (y,), (*step.reads, b)
+    return step
+
+
+def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], groups: _Groups) -> Step:
+    domain = y.shape
+    kept = y in groups.kept or not set(group).issuperset(groups.consumers[y.node])
+    writes = list(program.outputs)
+    if not kept:  # nobody else reads the product: it takes the memory of the program's last output
+        i = program.inputs.index(y)
+        for j, w in enumerate(writes):
+            if program.last_read.get(i, -1) <= program.written[j]:
+                step.fields["y"] = w
+                program.inputs[i] = w
+                break
+        else:
+            kept = True
+    others = [t for t in program.inputs if t is not y and t not in writes]
+    whole = set(step.reads).difference(step.local)  # the product reads all rows of these
+    step.fields["epilogue"] = ewise_fields(program, domain, writes)
+    step.writes = (*writes, y) if kept else tuple(writes)
+    step.reads = (*step.reads, *others)
+    if not step.fields["by_cols"]:
+        row_local = [t for t in others if t.ndim == len(domain) and t.shape[:1] == domain[:1] and t not in whole]
+        step.local = (*(t for t in step.local if t is not y), *step.writes, *row_local)
+    step.code = tuple(program.names)
+    return step
