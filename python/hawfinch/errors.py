@@ -10,6 +10,10 @@ class HawfinchError(Exception):
     """Base of all errors raised by hawfinch."""
 
 
+class HawfinchWarning(UserWarning):
+    """What works, and is likely not meant: says what was taken for what, and what to write instead."""
+
+
 class ShapeError(HawfinchError, ValueError):
     """An array's shape does not fit: says what was given, what was expected and what to do."""
 
