@@ -26,7 +26,7 @@ from .sizes import (
     size_at as size_at,
     times as times,
 )
-from .steps import Step as Step, single as single
+from .steps import Step as Step, single as single, yield_step as yield_step
 from .trace import (
     apply as apply,
     as_tensor as as_tensor,
