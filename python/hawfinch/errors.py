@@ -26,6 +26,10 @@ class ArgumentError(HawfinchError, ValueError):
     """An argument is outside its range or not one of the known names."""
 
 
+class TraceError(HawfinchError, TypeError):
+    """A traced value is used where it has no meaning: outside of its trace, as an array, or where no gradient is."""
+
+
 class LabelError(HawfinchError, ValueError):
     """A class label is outside [0, classes) or not a whole number."""
 
