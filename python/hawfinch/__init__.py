@@ -62,7 +62,7 @@ if _TYPE_CHECKING:
     from . import data as data
 
 # The other submodules are rooms of the house, not part of the interface.
-_PUBLIC_MODULES = frozenset({"data", "errors", "initializers", "kernels", "nn", "ops", "values"})
+_PUBLIC_MODULES = frozenset({"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "values"})
 
 
 def __getattr__(name: str) -> _Any:
