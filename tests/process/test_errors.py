@@ -217,6 +217,7 @@ def test_errors_are_builtin_errors_too() -> None:
     kinds = {
         ShapeError: ValueError,
         DTypeError: TypeError,
+        errors.TraceError: TypeError,
         ArgumentError: ValueError,
         LabelError: ValueError,
         errors.FormatError: ValueError,
