@@ -13,9 +13,11 @@ from documents import EXAMPLES, PAGES, ROOT, blocks
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if any(b.language == "python" for b in blocks(p))], ids=lambda p: p.stem
-)
+def pages(language: str) -> list[Path]:
+    return [page for page in PAGES if any(block.language == language for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", pages("python"), ids=lambda p: p.stem)
 def test_python_blocks_run_in_order(page: Path, tmp_path: Path) -> None:
     """As one program, in a folder of its own, as a reader would paste them."""
     lines: list[str] = []
@@ -27,9 +29,7 @@ def test_python_blocks_run_in_order(page: Path, tmp_path: Path) -> None:
     run(program, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if any(b.language == "pycon" for b in blocks(p))], ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("page", pages("pycon"), ids=lambda p: p.stem)
 def test_sessions_show_what_happens(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     runner, out = doctest.DocTestRunner(optionflags=FLAGS), []
@@ -61,7 +61,7 @@ def run(script: Path, folder: Path) -> str:
 
 
 def test_all_code_is_run() -> None:
-    """A fenced block that no test runs says so: text, or a language other than Python's. An unfenced session is none."""
+    """A fenced block that no test runs is text, or of another language; no session stands outside of a fence."""
     assert len(EXAMPLES) >= 4
     for page in PAGES:
         assert {b.language for b in blocks(page)} <= {"python", "pycon", "text", "sh", "console", "c", "toml"}, page
