@@ -7,6 +7,9 @@ of a step are its whole interface, so a backend may keep a table of kernels unde
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -59,3 +62,21 @@ class CPU:
             schedule.brief,
             (arena, given),
         )
+
+
+_in_use: contextvars.ContextVar[Backend] = contextvars.ContextVar("hawfinch_backend", default=CPU())
+
+
+def backend_in_use() -> Backend:
+    """The backend of plans that are made now."""
+    return _in_use.get()
+
+
+@contextlib.contextmanager
+def using(backend: Backend) -> Iterator[None]:
+    """Plans made inside run on ``backend``."""
+    token = _in_use.set(backend)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
