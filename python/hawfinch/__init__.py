@@ -2,7 +2,15 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
-from . import errors as errors, initializers as initializers, kernels as kernels, nn as nn, ops as ops, values as values
+from . import (
+    errors as errors,
+    initializers as initializers,
+    kernels as kernels,
+    metrics as metrics,
+    nn as nn,
+    ops as ops,
+    values as values,
+)
 from ._core import VERSION as _VERSION
 from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
 from .files.model import load as load
@@ -54,7 +62,7 @@ if _TYPE_CHECKING:
     from . import data as data
 
 # The other submodules are rooms of the house, not part of the interface.
-_PUBLIC_MODULES = frozenset({"data", "errors", "initializers", "kernels", "nn", "ops", "values"})
+_PUBLIC_MODULES = frozenset({"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "values"})
 
 
 def __getattr__(name: str) -> _Any:

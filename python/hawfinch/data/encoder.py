@@ -12,6 +12,7 @@ Design
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,9 +20,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ArgumentError, FormatError, LabelError, NonFiniteInputError, NotBuiltError, ShapeError
+from ..errors import (
+    ArgumentError,
+    FormatError,
+    HawfinchWarning,
+    LabelError,
+    NonFiniteInputError,
+    NotBuiltError,
+    ShapeError,
+)
 from .scaling import StandardScaler
-from .table import Table, format_number, listed, parse_number
+from .table import EXACT, Table, format_number, listed, parse_number
 
 Task = Literal["classify", "regress"]
 FORMAT = 1
@@ -104,6 +113,8 @@ class TableEncoder:
             if column == goal or column in ignored:
                 continue
             if column in categories or table.is_text(column):
+                if column not in categories:
+                    self._warn_of_numbers(table, column)
                 features.append(Feature(name, column, self._categories(table, column, column in categories)))
             else:
                 features.append(Feature(name, column))
@@ -124,8 +135,16 @@ class TableEncoder:
         self.task = task or ("classify" if text or (whole and len(names) <= FEW) else "regress")
         kind = "texts" if text else "whole numbers" if whole else "distinct numbers, not all whole"
         self.reason = f"it holds {len(names)} {'different ' if text or whole else ''}{kind}"
+        if self.task == "classify" and (np.abs(values) > EXACT).any():
+            row = int((np.abs(values) > EXACT).argmax())
+            raise LabelError(
+                f"{table.place(row, goal)}: {table.columns[goal][row]} is beyond 2**53, where numbers are too "
+                "coarse to be classes; store them as texts (for a regression, say so as the task)"
+            )
         if len(names) == 1:
             raise LabelError(f"{label} is {names[0]!r} in every row: there is nothing to learn")
+        if text and task is None:
+            self._warn_of_numbers(table, goal)
         self.classes = ()
         if self.task == "regress":
             self._target_scaler.fit(values[:, None] if rows is None else values[rows, None])
@@ -140,6 +159,15 @@ class TableEncoder:
                 f"{label} has {len(names)} classes in {table.rows} rows; too few rows of each to learn from"
             )
         self.classes = tuple(names)
+
+    @staticmethod
+    def _warn_of_numbers(table: Table, column: int) -> None:
+        found = table.numbers_in_words(column)
+        if found is not None:
+            text = (
+                f"{found}. Now taken as categories; to keep that without a warning, say so (categorical, or the task)"
+            )
+            warnings.warn(text, HawfinchWarning, stacklevel=3)
 
     @staticmethod
     def _categories(table: Table, column: int, wanted: bool) -> tuple[str, ...]:
@@ -319,8 +347,29 @@ class TableEncoder:
                 for f in state["features"]
             )
             encoder._scaler = StandardScaler.from_dict(state["scaler"])
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
-            if isinstance(e, FormatError):
-                raise
+            encoder._check()
+        except FormatError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
             raise FormatError(f"the stored table encoder is damaged: {e!r}") from e
         return encoder
+
+    def _check(self) -> None:
+        """Raises ValueError where the parts of a stored state contradict each other."""
+        positions = [self._target_position, *(f.position for f in self.features)]
+        if not all(0 <= p < self._total for p in positions) or len(set(positions)) != len(positions):
+            raise ValueError(f"columns {positions} of {self._total}")
+        names = [f.name for f in self.features]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"features {listed(names)}")
+        lists = [f.categories for f in self.features if f.categories is not None]
+        if any(not c or len(set(c)) != len(c) for c in lists):
+            raise ValueError("categories")
+        numeric = len(names) - len(lists)
+        if self._scaler.mean is None or self._scaler.mean.shape != (numeric,):
+            raise ValueError(f"scales for {numeric} columns")
+        if self.task == "regress":
+            if self._target_scaler.mean is None or self._target_scaler.mean.shape != (1,):
+                raise ValueError("the scale of the target")
+        elif self.task != "classify" or len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+            raise ValueError(f"task {self.task!r} with {len(self.classes)} classes")

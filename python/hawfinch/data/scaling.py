@@ -110,7 +110,7 @@ class StandardScaler:
         """The scaler that ``to_dict`` described. Raises ``FormatError`` when the state is damaged."""
         try:
             mean, scale = np.asarray(state["mean"], np.float64), np.asarray(state["scale"], np.float64)
-        except (KeyError, TypeError, ValueError) as e:
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise FormatError(f"the state of a StandardScaler is damaged: {e!r}") from e
         if mean.shape != scale.shape or not (
             np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()

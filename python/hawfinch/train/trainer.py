@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from ..data.arrays import as_data, as_inputs, check_features, check_finite, chec
 from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError, ShapeError
 from ..ir import BATCH, Array, Shape, collector_paused
 from ..losses import ClassWeight, Loss, get_loss, weights_of_labels
-from ..metrics import get_metrics
+from ..metrics import Metric, get_metrics
 from ..nn.module import Module
 from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
@@ -23,6 +24,9 @@ from ..runtime.plan import Plan, check_threads
 from .callbacks import collect
 from .engine import BatchGraph, BatchPlan, PlanPool
 from .history import History
+
+FEW_PLANS = 3  # of training, evaluation and one more shape
+PLAN_BYTES = 1 << 24  # of activations
 
 
 class _Data(NamedTuple):
@@ -83,31 +87,109 @@ class Trainer:
         if device != "cpu":
             known = "this build has no CUDA backend" if device == "cuda" else 'known: "cpu"'
             raise ArgumentError(f"device {device!r} is not available: {known}")
-        if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
-            raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-        self.model, self.loss, self.optimizer = model, get_loss(loss), get_optimizer(optimizer)
-        self.metrics = get_metrics(metrics, self.loss)
-        self.seed, self.threads, self.precision = int(seed), check_threads(threads), check_precision(precision)
+        self._model = model
+        self._start()
+        self.loss, self.optimizer, self.metrics = loss, optimizer, metrics
+        self.seed, self.threads, self.precision = seed, threads, precision
         self.steps = 0
         self.epochs = 0
         self.epochs_planned = 0
         self.stop = False
         self.history = History()
         self.slots: dict[str, Array] = {}
+        self._optimized_by: tuple[str, list[str]] = ("", [])
+
+    # ---- settings: checked whenever they are set, and seen by the next step ----
+    @property
+    def model(self) -> Module:
+        """The model; another one needs another Trainer."""
+        return self._model
+
+    @property
+    def loss(self) -> Loss:
+        """The loss. May be set to what the constructor takes."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, loss: str | Loss | Callable[..., Any]) -> None:
+        self._loss = get_loss(loss)
+        self._forget()
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimiser. May be set to what the constructor takes; one of another kind begins with empty slots."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: str | Optimizer) -> None:
+        self._optimizer = get_optimizer(optimizer)
+        self._forget()
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Name -> metric. May be set to what the constructor takes."""
+        return dict(self._metrics)
+
+    @metrics.setter
+    def metrics(self, metrics: Any) -> None:
+        given = list(metrics.values()) if isinstance(metrics, dict) else metrics
+        self._metrics = get_metrics(given)
+        self._forget()
+
+    @property
+    def seed(self) -> int:
+        """Row order and dropout follow from it, and the parameters of a model that isn't built yet."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
+            raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+        self._seed = int(seed)
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of a call that does not say; None: chosen by cost."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, threads: int | None) -> None:
+        self._threads = check_threads(threads)
+        self._forget()
+
+    @property
+    def precision(self) -> str:
+        """Of the products of a training step: "f32" or "bf16"."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: str) -> None:
+        self._precision = check_precision(precision)
+        self._forget()
+
+    def _forget(self) -> None:
+        """The short way of a repeated step has the settings in it."""
+        self._quick: _core.Quick | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: values and arrays; plans are made anew."""
+        left_out = ("_plans", "_quick", "_pool", "_signed", "_params", "_training", "_evaluating", "gradient")
+        return {k: v for k, v in self.__dict__.items() if k not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def _start(self) -> None:
+        """What is made anew in a copy."""
         self.gradient: Array | None = None  # flat; not written where the optimiser takes it from a product (update.py)
-        self._plans: dict[Any, BatchPlan] = {}
+        self._plans: OrderedDict[Any, BatchPlan] = OrderedDict()
+        self._forget()
         self._pool: PlanPool | None = None  # where plans come from, when nets take turns on them
         self._signed: tuple[Any, ...] = ()
         self._params: Array | None = None
-        self._optimized_by: tuple[str, list[str]] = ("", [])
-        self._quick: _core.Quick | None = None
         self._training = threading.RLock()  # whoever trains; a callback may call step
         self._evaluating = threading.RLock()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("model", "loss", "metrics", "optimizer"):  # what a repeated step takes for granted
-            _core.new_version()
-        super().__setattr__(name, value)
 
     # ---- preparation ----
     def _inputs(self, x: Any) -> tuple[Array, ...]:
@@ -170,7 +252,7 @@ class Trainer:
         dtype = "int" if y.dtype == np.int64 and y.ndim == 1 and self._output[1:] != () else "real"
         target = ((BATCH, *y.shape[1:]), dtype)
         precision = self.precision if training else "f32"
-        settings = (repr(self.loss), *self.metrics.values(), self.optimizer.signature)
+        settings = (self.loss, tuple(self._metrics.items()), self.optimizer.signature if training else None)
         return (target, weighted, training, precision, *settings)
 
     def _plan(self, y: Array, weighted: bool, batch: int, training: bool) -> BatchPlan:
@@ -178,9 +260,20 @@ class Trainer:
         key = self._key(y, weighted, training)
         found = self._plans.get(key)
         if found is None or found.capacity < batch:
+            self._make_room()
             with collector_paused():
                 found = self._plans[key] = self._compile(key, batch)
+        self._plans.move_to_end(key)
         return found
+
+    def _make_room(self) -> None:
+        """Lets go of the plans that were used least lately: a few are kept, or what fits into PLAN_BYTES."""
+        kept = [plan.plan.memory.activations for plan in self._plans.values()]
+        while len(kept) > FEW_PLANS and sum(kept) > PLAN_BYTES:
+            _, plan = self._plans.popitem(last=False)
+            kept.pop(0)
+            if self._pool is not None:
+                self._pool.give([plan])
 
     def _compile(self, key: tuple[Any, ...], batch: int) -> BatchPlan:
         store, optimizer = self.model.store(), self.optimizer if key[2] else None
@@ -198,7 +291,8 @@ class Trainer:
         return plan
 
     def _graph(self, key: tuple[Any, ...]) -> BatchGraph:
-        return BatchGraph(self.model, self.loss, self.metrics, *key[:3])
+        metrics = {name: metric.for_loss(self.loss) for name, metric in self._metrics.items()}
+        return BatchGraph(self.model, self.loss, metrics, *key[:3])
 
     def _signature(self, key: tuple[Any, ...], batch: int) -> tuple[Any, ...]:
         """All that a plan is made for: other trainers' plans of the same signature do for this one."""
@@ -214,7 +308,7 @@ class Trainer:
         structure: the model's, before it was built; None if the model or a metric is one's own and must be traced.
         """
         key = self._key(fit.data.y, fit.data.weight is not None, True)
-        settings = (structure, key[:4], self.loss.signature, *self.metrics, self.optimizer.signature, fit.batch)
+        settings = (structure, key, fit.batch)
         if structure is None or settings not in known:
             signature = self._signature(key, fit.batch)
             known[settings] = known.setdefault(signature, signature)
@@ -245,7 +339,7 @@ class Trainer:
         arrays = self._inputs(x)
         known = {} if known is None else known
         given = (*arrays, y, sample_weight, class_weight)
-        key = (*map(id, given), self.loss.signature, self._output)
+        key = (*map(id, given), self.loss, self._output)
         if key in known:
             return known[key][0]
         if len(arrays[0]) == 0:

@@ -165,6 +165,7 @@ def _sweep(aux: Aux, optimizer: Optimizer, scale: Tensor, at: int, n: int, items
         **optimizer.options,
         **optimizer.flags,
         "clip_value": optimizer.clip_value or 0.0,
+        "product": None,
     }
     how: dict[str, Any] = {"update": True, "scope": "optimizer"}
     if product is None:
@@ -172,14 +173,13 @@ def _sweep(aux: Aux, optimizer: Optimizer, scale: Tensor, at: int, n: int, items
         return Step(
             optimizer.op, fields, (p, *slots), (*sweep, scale), units=n, grain=1024, local=sweep, flops=12 * n, **how
         )
-    operands = {k: product.fields[k] for k in ("x", "w", "m", "n", "k", "x_row", "x_col", "w_row", "w_col")}
     reads = (p, *slots, scale, *product.reads)
     return Step(
         optimizer.op,
-        {**fields, "g": None, "product": operands},
+        {**fields, "g": None, "product": {**product.fields, "y": None}},
         (p, *slots),
         reads,
-        units=operands["m"],
+        units=product.fields["m"],
         local=(p, *slots),
         flops=product.flops + 12 * n,
         scratch=product.scratch + PRODUCT_BYTES,
