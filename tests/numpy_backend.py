@@ -1,10 +1,9 @@
 """A second backend: whole plans, step by step, in NumPy float64, from the named fields of the steps.
 
-It keeps the plan's placement of memory (one flat arena of bytes; a tensor is a view at its planned offset and of just its
-own extent), so that it is an oracle of fusing, of lowering and of memory at once: what a step may not touch any longer is
-overwritten here too. A kernel is a function of (fields, run); its formula stands at the head of csrc/kernels/ref/*.c.
-
-``NumPy`` runs plans in NumPy; ``Both`` runs each plan on the CPU and in NumPy and compares all that it leaves behind.
+As it does not fuse, it gets primitive ops, a record each, and it gives every tensor memory of its own, full of NaN at
+each step: so it is an oracle of rewriting, grouping, kernels, lowering and memory at once. With ``fuses=True`` it runs
+the very steps of the CPU, each op of ops.def by its formula (at the head of csrc/kernels/ref/*.c): an oracle of kernels
+and memory. A kernel is a function of (fields, run).
 """
 
 import math
@@ -12,9 +11,8 @@ import math
 import numpy as np
 
 from hawfinch import _core
-from hawfinch.compiler.memory import Dynamic, Source
+from hawfinch.compiler.memory import Dynamic, Source, base_of
 from hawfinch.ir import Dim, Tensor, numel, size_at
-from hawfinch.runtime.backend import CPU
 
 KERNELS = {}  # op of ops.def -> function(fields, run)
 
@@ -28,8 +26,8 @@ def kernel(function):
 class Fields:
     """The fields of a step as kernels read them: numbers as ints, floats and lists of them; tensors as flat views."""
 
-    def __init__(self, fields, run, step):
-        self._fields, self._run, self._step = fields, run, step
+    def __init__(self, fields, run):
+        self._fields, self._run = fields, run
 
     def __getattr__(self, name):
         return self._value(self._fields[name])
@@ -41,7 +39,7 @@ class Fields:
         if isinstance(value, list):
             return [self._value(v) for v in value]
         if isinstance(value, dict):
-            return Fields(value, self._run, self._step)
+            return Fields(value, self._run)
         if isinstance(value, Dim):
             return value.at(self._run.batch)
         if isinstance(value, Tensor):
@@ -155,11 +153,11 @@ INSTRUCTIONS = [None if name in RANDOM else operands_of(name) for name in _core.
 
 def philox(counter, key):
     """Philox4x32-10: the four words of each counter (arrays of uint64 that hold 32 bits)."""
-    c, (k0, k1) = [np.asarray(v, np.uint64) for v in counter], key
-    low = np.uint64(0xFFFFFFFF)
+    c, (k0, k1) = counter, key
+    low, high = np.uint64(0xFFFFFFFF), np.uint64(32)
     for _ in range(10):
         p0, p1 = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
-        c = [(p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k0), p1 & low, (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k1), p0 & low]
+        c = [(p1 >> high) ^ c[1] ^ np.uint64(k0), p1 & low, (p0 >> high) ^ c[3] ^ np.uint64(k1), p0 & low]
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
     return c
 
@@ -167,8 +165,8 @@ def philox(counter, key):
 def mask_words(seed, step, stream, n):
     """The word of each of n elements: csrc/runtime/random.h."""
     e = np.arange(n, dtype=np.uint64)
-    block = (e >> np.uint64(6)) * np.uint64(16) + (e & np.uint64(15))
-    counter = [block & np.uint64(0xFFFFFFFF), block >> np.uint64(32), np.full_like(e, stream), np.full_like(e, step & 0xFFFFFFFF)]
+    block, low = (e >> np.uint64(6)) * np.uint64(16) + (e & np.uint64(15)), np.uint64(0xFFFFFFFF)
+    counter = [block & low, block >> np.uint64(32), np.full_like(e, stream), np.full_like(e, step) & low]
     words = philox(counter, (seed & 0xFFFFFFFF, (seed >> 32) ^ (step >> 32)))
     return np.choose((e >> np.uint64(4) & np.uint64(3)).astype(int), words)
 
@@ -457,10 +455,8 @@ class NumPyPlan:
 
     def __init__(self, plan):
         assert plan.dtype == "float64", "the NumPy backend is for float64 plans"
-        self.plan, self.arena, self.sources = plan, np.zeros(plan.layout.arena_bytes, np.uint8), {}
-        places = plan.layout.places.values()
-        self.held = {id(p[0]): p[0].copy() for p in places if not isinstance(p, Dynamic)}
-        self.dynamic = ()
+        self.plan, self.sources, self.dynamic = plan, {}, ()
+        self.busy, self.halt, self.last_step = False, None, 0
 
     def set_source(self, number, a):
         self.sources[number] = a
@@ -469,31 +465,43 @@ class NumPyPlan:
         self.sources.clear()
 
     def buffer(self, place):
-        if place is None:
-            return self.arena
-        if isinstance(place, Dynamic):
-            return self.dynamic[place.number].reshape(-1)
-        return self.held[id(place)].reshape(-1)
+        return (self.dynamic[place.number] if isinstance(place, Dynamic) else place).reshape(-1)
 
     def flat(self, t):
+        """The elements of t: a view of just its own extent."""
+        n, dtype = size_at(numel(t.shape), self.batch), np.int64 if t.dtype == "int" else np.float64
+        key = id(base_of(t))
+        if key not in self.plan.layout.places:
+            if key not in self.own:
+                self.own[key] = np.full(n, np.nan if dtype is np.float64 else np.iinfo(dtype).min, dtype)
+            return self.own[key]
         place, start = self.plan.layout.place(t)
-        n = size_at(numel(t.shape), self.batch) * 8
-        raw = self.buffer(place).view(np.uint8)[start : start + n]
-        assert raw.size == n, f"{t} ends outside of its buffer"
-        return raw.view(np.int64 if t.dtype == "int" else np.float64)
+        raw = self.buffer(place).view(np.uint8)[start : start + n * 8]
+        assert raw.size == n * 8, f"{t} ends outside of its buffer"
+        return raw.view(dtype)
 
     def run(
-        self, dynamic=(), n_steps=1, batch=1, rows=1, index=None, lr=None, seed=0, step0=0, threads=1, only_record=-1,
+        self,
+        dynamic=(),
+        n_steps=1,
+        batch=1,
+        rows=1,
+        index=None,
+        lr=None,
+        seed=0,
+        step0=0,
+        threads=1,
+        only_record=-1,
         first_step=0,
-    ):  # fmt: skip
+    ):
         self.dynamic, self.status, self.index, self.seed = dynamic, _core.OK, index, seed
         with np.errstate(all="ignore"):
             for step in range(first_step, n_steps):
                 self.step, self.lr, self.first = step0 + step, 0.0 if lr is None else lr[step], step * batch
-                self.batch = min(batch, rows - step * batch)
+                self.batch, self.own = min(batch, rows - step * batch), {}
                 for i, record in enumerate(self.plan.steps):
                     if only_record in (-1, i):
-                        KERNELS[record.op](Fields(record.fields, self, record), self)
+                        KERNELS[record.op](Fields(record.fields, self), self)
                     if self.status != _core.OK:
                         return self.status, step
         return self.status, n_steps
@@ -502,87 +510,11 @@ class NumPyPlan:
 class NumPy:
     """The backend: ``hawfinch.runtime.backend.Backend``."""
 
+    def __init__(self, fuses=False):
+        self.fuses = fuses
+
     def arena(self, nbytes):
         return np.zeros(nbytes, np.uint8)
 
     def bind(self, plan, max_threads):
         return NumPyPlan(plan)
-
-
-class Difference(AssertionError):
-    """What the CPU and NumPy left behind is not the same."""
-
-
-class BothPlan:
-    """Runs on the CPU and in NumPy, from the same values, and compares."""
-
-    def __init__(self, plan, core, tolerance):
-        self.plan, self.core, self.tolerance = plan, core, tolerance
-        self.numpy = NumPyPlan(plan)
-
-    def __getattr__(self, name):
-        return getattr(self.core, name)
-
-    def set_source(self, number, a):
-        self.core.set_source(number, a)
-        self.numpy.set_source(number, a)
-
-    def drop_sources(self):
-        self.core.drop_sources()
-        self.numpy.drop_sources()
-
-    def _numpy(self, dynamic, noise, args, more):
-        """Status and values of a run in NumPy, inputs changed by so much of themselves."""
-        rng = np.random.default_rng(0)
-        given = [a.copy() for a in dynamic]
-        for place in self.plan.layout.places.values():
-            if not isinstance(place, Dynamic):
-                self.numpy.held[id(place[0])][...] = place[0]
-        sources = dict(self.numpy.sources)
-        if noise:
-            given = [a * (1 + noise * rng.uniform(-1, 1, a.shape)) if a.dtype.kind == "f" else a for a in given]
-            for k, a in sources.items():
-                if a.dtype.kind == "f":
-                    self.numpy.sources[k] = a * (1 + noise * rng.uniform(-1, 1, a.shape))
-        result = self.numpy.run(tuple(given), *args, **more)
-        self.numpy.sources = sources
-        return result, [*given, *[a.copy() for a in self.numpy.held.values()]]
-
-    def run(self, dynamic=(), *args, **more):
-        expected, wanted = self._numpy(dynamic, 0.0, args, more)
-        held = [p[0] for p in self.plan.layout.places.values() if not isinstance(p, Dynamic)]
-        held = list({id(a): a for a in held}.values())
-        before = [a.copy() for a in (*dynamic, *held)]
-        result = self.core.run(dynamic, *args, **more)
-        found = [*dynamic, *held]
-        if result != expected:
-            raise Difference(f"the CPU ended with {result}, NumPy with {expected}")
-        bad = [i for i, (a, b) in enumerate(zip(found, wanted, strict=True)) if not self._near(a, b, 0.0)]
-        if bad:  # as far apart as the same run from inputs changed in their last digits? then the model is to blame
-            after = [a.copy() for a in found]
-            for a, b in zip(found, before, strict=True):
-                a[...] = b
-            _, moved = self._numpy(dynamic, 1e-12, args, more)
-            for a, b in zip(found, after, strict=True):
-                a[...] = b
-            for i in bad:
-                slack = np.abs(moved[i] - wanted[i]).max(initial=0.0) if found[i].dtype.kind == "f" else 0.0
-                if not self._near(found[i], wanted[i], slack):
-                    where = f"array {i} of the run" if i < len(dynamic) else "a buffer of the plan"
-                    far = np.abs(found[i] - wanted[i]).max()
-                    raise Difference(f"{where}: up to {far:.3g} between the CPU and NumPy (ill condition {slack:.3g})")
-        return result
-
-    def _near(self, a, b, slack):
-        scale = np.abs(b[np.isfinite(b)]).max(initial=1.0) if b.dtype.kind == "f" else 0.0
-        return np.allclose(a, b, rtol=self.tolerance, atol=self.tolerance * min(scale, 1.0) + slack, equal_nan=True)
-
-
-class Both(CPU):
-    """The CPU, checked against NumPy at each run. tolerance: relative."""
-
-    def __init__(self, tolerance=1e-9):
-        self.tolerance = tolerance
-
-    def bind(self, plan, max_threads):
-        return BothPlan(plan, super().bind(plan, max_threads), self.tolerance)

@@ -9,7 +9,7 @@ import numpy as np
 from .. import _core
 from ..compiler.memory import Dynamic, Layout, Place
 from ..compiler.schedule import Schedule
-from ..compiler.show import listing
+from ..compiler.show import listing, stage
 from ..errors import ArgumentError
 from ..ir import Array, Step, Tensor, numel, size_at
 from .backend import Backend, backend_in_use
@@ -53,6 +53,7 @@ class Plan:
         backend = backend or backend_in_use()
         self.arena = backend.arena(self.layout.arena_bytes)
         self.core = backend.bind(self, self.max_threads)
+        stage("plan", self.describe)
 
     @property
     def nbytes(self) -> int:

@@ -21,9 +21,8 @@ from ..compiler.autodiff import gradients
 from ..compiler.group import fuse
 from ..compiler.memory import Dynamic, Place, Source, base_of
 from ..compiler.precision import in_precision
-from ..compiler.rewrite import rewrite
+from ..compiler.rewrite import fresh, rewrite
 from ..errors import DTypeError, HawfinchError, ShapeError
-from ..function import fresh
 from ..ir import (
     BATCH,
     PARAM as PARAM_OP,
@@ -236,7 +235,7 @@ class BatchPlan:
 
         aux = Aux(new, places)
         steps = [load_step(to[id(t)], i) for i, t in enumerate(batch.sources) if id(t) in to]
-        steps += in_precision(fuse(new, [to[id(t)] for t in wanted]), precision, store.dtype)
+        steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
         if optimizer is not None and optimizer.clip_norm is None:
             steps, self.products = take_products(steps, aux, store, gradient_of, capacity)
