@@ -29,6 +29,8 @@ from ..errors import (
     NotBuiltError,
     ShapeError,
 )
+from ..values import short
+from .arrays import as_array, as_data
 from .scaling import StandardScaler
 from .table import EXACT, Table, format_number, listed, parse_number
 
@@ -45,6 +47,30 @@ class Feature:
     name: str
     position: int
     categories: tuple[str, ...] | None = None
+
+
+def _as_table(table: object) -> Table:
+    if isinstance(table, Table):
+        return table
+    raise ArgumentError(f"table must be a Table, such as hf.data.read_table gives, not {short(table)}")
+
+
+def _columns(table: Table, columns: Any, name: str) -> set[int]:
+    """Positions of the columns listed."""
+    if not isinstance(columns, list | tuple | set | frozenset) and getattr(columns, "ndim", 0) != 1:
+        raise ArgumentError(f"{name} must be a list of columns, by name or number, not {short(columns)}")
+    return {table.find(c) for c in columns}
+
+
+def _row_numbers(table: Table, rows: object) -> NDArray[np.int64] | None:
+    if rows is None:
+        return None
+    numbers = as_array(rows, "rows")
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
+        raise ArgumentError(f"rows must be a list of row numbers, not {short(rows)}")
+    if not 0 <= numbers.min() <= numbers.max() < table.rows:
+        raise ArgumentError(f"rows must be from 0 to {table.rows - 1}, not {numbers.min()} to {numbers.max()}")
+    return numbers.astype(np.int64)
 
 
 class TableEncoder:
@@ -98,13 +124,14 @@ class TableEncoder:
         Raises ``ArgumentError`` for an unknown column, ``LabelError`` for a target that cannot be learnt (constant, or
         not of the task), ``FormatError`` and ``NonFiniteInputError`` for bad cells, naming the place.
         """
-        goal = table.find(target)
-        ignored, categories = {table.find(c) for c in ignore}, {table.find(c) for c in categorical}
+        goal = _as_table(table).find(target)
+        ignored, categories = _columns(table, ignore, "ignore"), _columns(table, categorical, "categorical")
+        rows = _row_numbers(table, rows)
         if goal in ignored or goal in categories or ignored & categories:
             both = goal if goal in ignored | categories else min(ignored & categories)
             raise ArgumentError(f"{table.label(both)} can have one role only: target, ignored or categorical")
-        if task not in (None, "classify", "regress"):
-            raise ArgumentError(f"task must be 'classify', 'regress' or None, not {task!r}")
+        if task is not None and not (isinstance(task, str) and task in ("classify", "regress")):
+            raise ArgumentError(f"task must be 'classify', 'regress' or None, not {short(task)}")
         self.named, self.target, self._target_position = table.named, table.names[goal], goal
         self._total = len(table.names)
         self._fit_target(table, goal, task, rows)
@@ -250,6 +277,7 @@ class TableEncoder:
 
     def target_position(self, table: Table) -> int | None:
         """Where ``table`` has the target column, or None where it has none."""
+        _as_table(table)
         if self.named:
             return table.names.index(self.target) if self.target in table.names else None
         return self._target_position if len(table.names) == self._total else None
@@ -257,7 +285,7 @@ class TableEncoder:
     def _positions(self, table: Table) -> list[int]:
         if not self.features:
             raise NotBuiltError("this TableEncoder has not been fitted: call fit first")
-        n = len(table.names)
+        n = len(_as_table(table).names)
         if self.named and table.named:
             at = {name: i for i, name in enumerate(table.names)}
             lost = [f.name for f in self.features if f.name not in at]
@@ -285,7 +313,7 @@ class TableEncoder:
     def decode(self, outputs: ArrayLike) -> NDArray[Any]:
         """What the net's outputs mean: classes (N,) of dtype str from logits (N, classes), or float64 (N,) in the
         target's own units from (N, 1)."""
-        a = np.asarray(outputs)
+        a = as_data(outputs, "outputs")
         expected = len(self.classes) if self.task == "classify" else 1
         if a.ndim != 2 or a.shape[1] != expected:
             raise ShapeError(f"outputs of shape {a.shape}; (N, {expected}) is expected")
@@ -350,7 +378,7 @@ class TableEncoder:
             encoder._check()
         except FormatError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as e:
             raise FormatError(f"the stored table encoder is damaged: {e!r}") from e
         return encoder
 

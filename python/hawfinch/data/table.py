@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError, DTypeError, FormatError, NonFiniteInputError, ShapeError
+from ..values import short
 from .npy import MAGIC, read_npy, read_npz
 
 Cells = list[str] | NDArray[Any]  # texts as they stand in the file, or a 1-D array of numbers
@@ -113,6 +115,8 @@ class Table:
 
         Raises ``ArgumentError`` with near matches when there is none.
         """
+        if not isinstance(column, str | int | np.integer):
+            raise ArgumentError(f"a column is known by its name or number, not {short(column)}")
         text, n = str(column).strip(), len(self.names)
         if self.named and text in self.names:
             return self.names.index(text)
@@ -229,11 +233,19 @@ def read_table(path: str | Path, *, delimiter: str | None = None, header: bool |
     Raises ``FormatError`` for a damaged, empty or ragged file (naming the line), ``ShapeError`` or ``DTypeError`` for
     arrays that are no table, ``OSError`` when the file cannot be read.
     """
-    path = Path(path)
+    try:
+        path = Path(path)
+        os.fsencode(path)
+        if "\0" in path.name:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ArgumentError(f"path must be a file's name, not {short(path)}") from None
+    if delimiter is not None and not (isinstance(delimiter, str) and len(delimiter) == 1 and delimiter not in '"\r\n'):
+        raise ArgumentError(f"delimiter must be one character, not {short(delimiter)}")
+    if header is not None and not isinstance(header, bool):
+        raise ArgumentError(f"header must be True, False or None, not {short(header)}")
     if path.suffix.lower() in (".npz", ".npy"):
         return _read_arrays(path)
-    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-        raise ArgumentError(f"delimiter must be one character, not {delimiter!r}")
     data = path.read_bytes()
     if data[:4] in (b"PK\x03\x04", b"\x93NUM", b"\x1f\x8b\x08\x08") or b"\0" in data[:4096]:
         raise FormatError(f"{path.name} is not a text file; tables are read from .csv, .npz and .npy")

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core
 from ..errors import ArgumentError, ShapeError
-from ..ir import Dim, Op, Shape, Size, Step, Tensor, apply, numel, size_at, times
+from ..ir import Dim, Op, Shape, Size, Step, Tensor, apply, numel, operand, size_at, times
 from .elementwise import mul
 from .reduction import sum as sum_
 from .shape import reshape, transpose
@@ -25,7 +25,7 @@ PRECISIONS = ("f32", "bf16")
 
 def check_precision(precision: str) -> str:
     """precision itself; raises ArgumentError unless it is known and this processor has its instructions."""
-    if precision not in PRECISIONS:
+    if not isinstance(precision, str) or precision not in PRECISIONS:
         raise ArgumentError(f"precision {precision!r} is not known: choose 'f32' or 'bf16'")
     if precision == "bf16" and not (_core.has_fast_kernel("matmul_bf16") or _core.kernel_isa() == "ref"):
         raise ArgumentError(
@@ -109,6 +109,8 @@ def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:
     float32 (subnormals count as 0); float64 arrays go through the slow reference kernel. Raises ShapeError, and
     ArgumentError where the processor lacks AVX512-BF16.
     """
+    x = x if isinstance(x, Tensor) else operand(x)
+    w = w if isinstance(w, Tensor) else operand(w)
     if len(x.shape) == 0 or len(w.shape) == 0 or len(w.shape) > 2:
         raise ShapeError(f"matmul: expected (..., k) and (k, n) or (k,), got {tuple(x.shape)} and {tuple(w.shape)}")
     if x.shape[-1] != w.shape[0]:
