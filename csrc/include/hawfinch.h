@@ -22,6 +22,7 @@ extern "C" {
 
 #define HF_ALIGN 64        /* bytes: every buffer of a plan starts on a cache line */
 #define HF_NORM_CHUNK 4096 /* elements per partial sum of grad_norm */
+#define HF_SWEEP_CHUNK 1024 /* parameters per unit of an update */
 #define HF_COL_BLOCK 64    /* columns per unit of a matmul that is split by columns */
 #define HF_PRODUCT_BYTES (1 << 20) /* at the end of the scratch: the rows of a product that an optimiser takes */
 
@@ -63,7 +64,7 @@ typedef enum hf_status {
 typedef struct hf_ctx {
   uint64_t seed;
   int64_t step;              /* steps done before this one, over the life of the trainer */
-  double lr;
+  const double *scalars;     /* this step's numbers: columns of the update, see defs/optim.def */
   int64_t batch;             /* rows in this step */
   int64_t first;             /* position of the batch's first row in the epoch */
   const int64_t *index;      /* the epoch's row order, or NULL: rows first, first + 1, ... */
@@ -109,7 +110,8 @@ typedef struct hf_plan {
 typedef struct hf_run {
   int64_t n_steps, batch, rows;
   const int64_t *index;      /* (rows) or NULL */
-  const double *lr;          /* (n_steps) or NULL: 0 */
+  const double *scalars;     /* (n_steps, scalar_stride) or NULL where no record asks for them */
+  int64_t scalar_stride;     /* 0: the same row for every step */
   uint64_t seed;
   int64_t step0;             /* steps done before the epoch */
   double budget_seconds;     /* give control back after about this long; <= 0: never */

@@ -56,7 +56,7 @@ class Plan:
         batch: int = ...,
         rows: int = ...,
         index: Array | None = ...,
-        lr: Array | None = ...,
+        scalars: Array | None = ...,
         seed: int = ...,
         step0: int = ...,
         threads: int = ...,
@@ -82,4 +82,4 @@ class Quick:
         value: Array | None = ...,
     ) -> None: ...
     def predict(self, x: object) -> Array | None: ...
-    def step(self, x: object, y: object, lr: float, seed: int, step0: int) -> float | None: ...
+    def step(self, x: object, y: object, scalars: Array, seed: int, step0: int) -> float | None: ...
