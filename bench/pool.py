@@ -8,6 +8,7 @@ import os
 import select
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from machine import HERE, THREADS, cpus
@@ -39,12 +40,16 @@ def python_of(peer: str, peer_python: str) -> str:
 
 
 class Worker:
-    def __init__(self, peer: str, peer_python: str, threads: int = THREADS):
+    """python, home: of another checkout, whose bench/ is ``home`` (before.py)."""
+
+    def __init__(
+        self, peer: str, peer_python: str, threads: int = THREADS, *, python: str | None = None, home: Path = HERE
+    ):
         self.peer = peer
         module, extra = PEERS[peer]
         self.process = subprocess.Popen(
-            [python_of(peer, peer_python), "-m", f"workers.{module}"],
-            cwd=HERE,
+            [python or python_of(peer, peer_python), "-m", f"workers.{module}"],
+            cwd=home,
             env=environment(extra, threads),
             preexec_fn=functools.partial(pin, threads),
             stdin=subprocess.PIPE,

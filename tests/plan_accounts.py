@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from hawfinch.compiler.plan import ALIGN, base_of
+from hawfinch.compiler.memory import ALIGN, Dynamic, base_of
 from hawfinch.ir import numel, size_at
 
 
@@ -146,8 +146,9 @@ def share(step, thread, team, batch):
 
 def cells(plan, t, elements):
     """The 4-byte cells that elements of a tensor lie in: (buffer, cell numbers)."""
-    buffer, start = plan._place(t)
-    width = (8 if t.dtype == "int" else plan.itemsize) // 4
+    buffer, start = plan.layout.place(t)
+    buffer = ("dynamic", buffer.number) if isinstance(buffer, Dynamic) else id(buffer)
+    width = (8 if t.dtype == "int" else plan.layout.itemsize) // 4
     elements = np.unique(np.asarray(elements).ravel())
     return buffer, (start // 4 + elements[:, None] * width + np.arange(width)).ravel()
 
@@ -195,7 +196,7 @@ def check_memory(plan, keep=(), batch=None):
     born, dies, tensors = {}, {}, {}
     for number, step in enumerate(plan.steps):
         for key, t in tensors_of(step).items():
-            if key not in plan._places:
+            if key not in plan.layout.places:
                 born.setdefault(key, number)
                 dies[key] = number
                 tensors[key] = t
@@ -204,8 +205,8 @@ def check_memory(plan, keep=(), batch=None):
             dies[id(base_of(t))] = len(plan.steps)
     span = {}
     for key, t in tensors.items():
-        start = plan._offsets[key]
-        n = size_at(numel(t.shape), batch) * (8 if t.dtype == "int" else plan.itemsize)
+        start = plan.layout.offsets[key]
+        n = size_at(numel(t.shape), batch) * (8 if t.dtype == "int" else plan.layout.itemsize)
         assert start % ALIGN == 0 and start + n <= plan.arena.nbytes
         span[key] = (start, start + n)
     taken_over = 0

@@ -4,7 +4,7 @@
 #ifndef HF_OPTIM_RULES_H
 #define HF_OPTIM_RULES_H
 
-enum { OPTIM_CONSTANTS = 8, OPTIM_SLOTS = 4 };
+enum { OPTIM_CONSTANTS = 8 };
 
 /* What a set of scalars says about every rule: g' = clamp(g scale) + decay p, p' = shrink p; a NaN passes. */
 typedef struct optim_common {

@@ -2,7 +2,8 @@
 #ifndef HF_ARGS_H
 #define HF_ARGS_H
 
-#include "hawfinch.h"
+#include "constants.h"
+#include "plan.h"
 
 #define HF_OP(name, ref, fast) HF_OP_##name,
 enum hf_op {

@@ -40,6 +40,18 @@ int hf_describe_fields(hf_field *out) {
   return n;
 }
 
+const hf_constant hf_constants[] = {
+#define HF_CONSTANT(name, value) {#name, name},
+#include "constants.def"
+};
+const int hf_n_constants = sizeof hf_constants / sizeof hf_constants[0];
+
+const char *const hf_reduce_names[] = {
+#define HF_REDUCE(name, text) #text,
+#include "constants.def"
+};
+const int hf_n_reduce = sizeof hf_reduce_names / sizeof hf_reduce_names[0];
+
 const char *const hf_instr_names[] = {
 #define HF_UNARY(name, expr) #name,
 #define HF_BINARY(name, expr) #name,

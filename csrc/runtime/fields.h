@@ -20,6 +20,16 @@ int hf_describe_fields(hf_field *out);
 extern const char *const hf_op_names[HF_N_OPS];
 extern const int64_t hf_args_size[HF_N_OPS];
 
+/* The constants of constants.def, and the kinds of reduction in order. */
+typedef struct hf_constant {
+  const char *name;
+  int64_t value;
+} hf_constant;
+extern const hf_constant hf_constants[];
+extern const int hf_n_constants;
+extern const char *const hf_reduce_names[];
+extern const int hf_n_reduce;
+
 /* Instruction names of elementwise programs, in opcode order. */
 extern const char *const hf_instr_names[];
 extern const int hf_n_instr;

@@ -3,16 +3,10 @@
  * Built with no ISA flags: nothing here may execute an instruction that the oldest CPU lacks. Every table starts as the
  * reference kernels; the fast ones override it entry by entry, so no entry is ever empty.
  */
-#define _GNU_SOURCE
-#include <stdlib.h>
 #include <string.h>
-#if defined(HF_HAVE_X86) && defined(__linux__)
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 
 #include "args.h"
+#include "isa.h"
 
 #if defined(HF_HAVE_NEON)
 #define HF_ISAS(X) X(ref) X(neon)
@@ -47,23 +41,6 @@ static int cpu_runs(const char *isa) {
   return 1;
 }
 
-#if defined(HF_HAVE_X86)
-/* Linux lets a process use AMX once it has asked. On request alone: the kernel has run against an emulation of its
- * instructions (tests/c/amx.c), never on hardware. */
-static int amx_allowed(void) {
-#if defined(__linux__)
-  enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-  unsigned eax, ebx, ecx, edx;
-  const char *wanted = getenv("HAWFINCH_AMX");
-  if (!wanted || strcmp(wanted, "1") != 0 || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return 0;
-  const unsigned bf16_and_tile = 1u << 22 | 1u << 24;
-  return (edx & bf16_and_tile) == bf16_and_tile && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
-#else
-  return 0;
-#endif
-}
-#endif
-
 static const isa_tables *runnable(int i) {
   for (size_t c = 0; c < sizeof compiled / sizeof compiled[0]; c++)
     if (cpu_runs(compiled[c].name) && i-- == 0) return &compiled[c];
@@ -76,6 +53,8 @@ int hf_isa_count(void) {
   return n;
 }
 
+const char *hf_version(void) { return HF_VERSION; }
+
 const char *hf_isa_name(int i) {
   const isa_tables *t = runnable(i);
   return t ? t->name : 0;
@@ -85,12 +64,6 @@ hf_kernel hf_kernel_for(int isa, hf_dtype dtype, int op) {
   const isa_tables *t = runnable(isa);
   if (!t || op < 0 || op >= HF_N_OPS) return 0;
   hf_kernel fast = t->table[dtype][op];
-  if (op == HF_OP_matmul_bf16 && fast) {
-#if defined(HF_HAVE_X86)
-    extern const hf_kernel hf_kernels_amx_matmul_bf16;
-    if (amx_allowed()) fast = hf_kernels_amx_matmul_bf16;
-#endif
-    if (!cpu_runs("avx512_bf16")) fast = 0;
-  }
+  if (op == HF_OP_matmul_bf16 && !cpu_runs("avx512_bf16")) fast = 0;
   return fast ? fast : compiled[0].table[dtype][op];
 }

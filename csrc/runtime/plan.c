@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "args.h"
+#include "plan.h"
 #include "threads.h"
 
 typedef struct team_state {

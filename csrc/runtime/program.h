@@ -1,8 +1,8 @@
 /* Elementwise programs: how hf_ewise_args.code is laid out. Shared by ref/ewise.c, cpu/ewise.c and the lowering.
  *
  * One instruction is one int64: opcode | dst << 8 | a << 16 | b << 24 | c << 32 | stream << 40, with its immediate in
- * imm[same position]. Registers hold one block of elements:
- *   0..7 inputs (in[i]), 8..11 outputs (out[j]), 12..23 temporaries.
+ * imm[same position]. Registers hold one block of elements: inputs in[i] from HF_REG_IN on, outputs out[j] from HF_REG_OUT
+ * on, temporaries from HF_REG_TEMP on (constants.def).
  * stream numbers the random mask of a dropout instruction.
  * An output may share memory with an input of the same layout if it is written no earlier than that input's last read.
  */
@@ -20,8 +20,6 @@ enum hf_instr {
 #include "ewise.def"
   HF_N_INSTR
 };
-
-enum { HF_REG_IN = 0, HF_REG_OUT = 8, HF_REG_TEMP = 12, HF_N_REGS = 24 };
 
 static inline int hf_code_op(int64_t code) { return (int)(code & 255); }
 static inline int hf_code_dst(int64_t code) { return (int)(code >> 8 & 255); }

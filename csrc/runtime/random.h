@@ -4,8 +4,8 @@
  * save, no mask to store, the same numbers for any split over threads. Rejected: xoshiro per thread (numbers would
  * depend on the thread count) and a stored mask (a tensor more to write and read).
  */
-#ifndef HF_RNG_H
-#define HF_RNG_H
+#ifndef HF_RANDOM_H
+#define HF_RANDOM_H
 
 #include <stdint.h>
 
@@ -41,5 +41,11 @@ static inline uint32_t hf_mask_word(uint64_t seed, uint64_t step, uint32_t strea
 }
 
 static inline uint32_t hf_mask_threshold(double p) { return p >= 1 ? UINT32_MAX : (uint32_t)(p * 4294967296.0); }
+
+/* Row order of an epoch: a permutation of [0, n) from (seed, epoch) alone. */
+void hf_permutation(int64_t *index, int64_t n, uint64_t seed, uint64_t epoch);
+/* out[i] uniform in [lo, hi) or normal(lo = mean, hi = std), from (seed, stream, i) alone. */
+void hf_random_uniform(double *out, int64_t n, uint64_t seed, uint64_t stream, double lo, double hi);
+void hf_random_normal(double *out, int64_t n, uint64_t seed, uint64_t stream, double mean, double std);
 
 #endif

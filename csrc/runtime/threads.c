@@ -14,8 +14,6 @@
 #include <sys/syscall.h>
 #endif
 
-#include "hawfinch.h"
-
 #ifdef _OPENMP
 #include <omp.h>
 #endif

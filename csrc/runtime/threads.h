@@ -28,4 +28,8 @@ void hf_barrier_wait(hf_barrier *b, int team, void (*last)(void *context), void 
 /* Calls body(context, thread, team) on every thread of a team of at most n; the team may be smaller. n == 1: no OpenMP. */
 void hf_team_run(int n, void (*body)(void *context, int thread, int team), void *context);
 
+/* Threads that a call may use: min(affinity, cgroup quota, OpenMP's own limit), read at each call. */
+int hf_max_threads(void);
+const char *hf_openmp_runtime(void);
+
 #endif

@@ -2,7 +2,17 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
-from . import errors as errors, initializers as initializers, kernels as kernels, nn as nn, ops as ops, values as values
+from . import (
+    errors as errors,
+    initializers as initializers,
+    kernels as kernels,
+    metrics as metrics,
+    nn as nn,
+    ops as ops,
+    schedules as schedules,
+    values as values,
+)
+from ._core import VERSION as _VERSION
 from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
 from .files.model import load as load
 from .function import compile as compile, value_and_grad as value_and_grad
@@ -33,22 +43,20 @@ from .nn import (
     Softplus as Softplus,
     Tanh as Tanh,
 )
-from .optim import (
-    SGD as SGD,
-    Adagrad as Adagrad,
-    Adam as Adam,
-    AdamW as AdamW,
-    Optimizer as Optimizer,
-    RMSprop as RMSprop,
-)
+from .optim import *  # noqa: F403
 from .show_config import show_config as show_config
 from .train.callbacks import Progress as Progress
 from .train.history import History as History
 from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer
 
+__version__: str = _VERSION
+
 if _TYPE_CHECKING:
     from . import data as data
+
+# The other submodules are rooms of the house, not part of the interface.
+_PUBLIC_MODULES = frozenset({"data", "errors", "initializers", "kernels", "nn", "ops", "schedules", "values"})
 
 
 def __getattr__(name: str) -> _Any:
@@ -58,3 +66,13 @@ def __getattr__(name: str) -> _Any:
 
         return import_module("hawfinch.data")
     raise AttributeError(f"module 'hawfinch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    module = type(errors)
+    public = {
+        name
+        for name, value in globals().items()
+        if not name.startswith("_") and (not isinstance(value, module) or name in _PUBLIC_MODULES)
+    }
+    return sorted(public | _PUBLIC_MODULES | {"__version__"})

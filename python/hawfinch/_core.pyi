@@ -12,7 +12,12 @@ NONFINITE: int
 BAD_INDEX: int
 OPS: dict[str, int]
 FIELDS: dict[str, dict[str, tuple[int, int, int]]]
+CONSTANTS: dict[str, int]
+REDUCE_KINDS: dict[str, int]
 INSTRUCTIONS: list[str]
+COMMON_COLUMNS: tuple[str, ...]
+RULES: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]]
+VERSION: str
 ISAS: list[str]
 
 def kernel_isa() -> str: ...

@@ -21,11 +21,30 @@ cnp.import_array()
 
 
 cdef extern from "hawfinch.h" nogil:
+    enum:
+        HF_OK
+        HF_PAUSED
+        HF_NONFINITE
+        HF_BAD_INDEX
+        HF_SRC_F32
+        HF_SRC_F64
+        HF_SRC_I8
+        HF_SRC_I16
+        HF_SRC_I32
+        HF_SRC_I64
+        HF_SRC_U8
+        HF_SRC_U16
+        HF_SRC_U32
+        HF_SRC_U64
+        HF_SRC_BOOL
     ctypedef struct hf_array:
         const char *data
         int64_t rows, row_stride, dtype, ndim
         int64_t shape[6]
         int64_t stride[6]
+    const char *hf_version()
+
+cdef extern from "plan.h" nogil:
     ctypedef struct hf_ctx:
         pass
     ctypedef void (*hf_kernel)(const void *, const hf_ctx *, int64_t, int64_t)
@@ -57,20 +76,33 @@ cdef extern from "hawfinch.h" nogil:
         int64_t only_record, cursor_step, cursor_record, cursor_piece
     int hf_plan_run(hf_plan *, hf_run *, int)
     int hf_plan_run_auto(hf_plan *, hf_run *, int)
+
+cdef extern from "threads.h" nogil:
     int hf_max_threads()
     const char *hf_openmp_runtime()
+
+cdef extern from "isa.h" nogil:
     int hf_isa_count()
     const char *hf_isa_name(int)
     hf_kernel hf_kernel_for(int, int, int)
+    int hf_cuda_available()
+
+cdef extern from "random.h" nogil:
     void hf_permutation(int64_t *, int64_t, uint64_t, uint64_t)
     void hf_random_uniform(double *, int64_t, uint64_t, uint64_t, double, double)
     void hf_random_normal(double *, int64_t, uint64_t, uint64_t, double, double)
+
+cdef extern from "checks.h" nogil:
     int64_t hf_first_nonfinite(const hf_array *, int64_t, int64_t)
-    int hf_cuda_available()
+
+cdef extern from "constants.h" nogil:
+    enum:
+        HF_MAX_SOURCES
 
 cdef extern from "fields.h" nogil:
     enum:
         HF_MAX_FIELDS
+        HF_KIND_PTR
         HF_KIND_INT
         HF_KIND_REAL
         HF_KIND_ARGS
@@ -84,10 +116,15 @@ cdef extern from "fields.h" nogil:
     const char *hf_instr_names[]
     int hf_n_instr
     const char *hf_rules
+    ctypedef struct hf_constant:
+        const char *name
+        int64_t value
+    hf_constant hf_constants[]
+    int hf_n_constants
+    const char *hf_reduce_names[]
+    int hf_n_reduce
 
-OK, PAUSED, NONFINITE, BAD_INDEX = range(4)
-cdef enum:
-    PAUSED_STATUS = 1
+OK, PAUSED, NONFINITE, BAD_INDEX = HF_OK, HF_PAUSED, HF_NONFINITE, HF_BAD_INDEX
 
 
 def _describe():
@@ -102,7 +139,10 @@ def _describe():
 
 OPS, FIELDS = _describe()
 OP_NAMES = list(OPS)
+CONSTANTS = {hf_constants[i].name.decode(): hf_constants[i].value for i in range(hf_n_constants)}
+REDUCE_KINDS = {hf_reduce_names[i].decode(): i for i in range(hf_n_reduce)}
 INSTRUCTIONS = [hf_instr_names[i].decode() for i in range(hf_n_instr)]
+VERSION = hf_version().decode()
 ISAS = [hf_isa_name(i).decode() for i in range(hf_isa_count())]
 
 
@@ -167,12 +207,12 @@ cdef int _source_dtype(cnp.ndarray a) except -1:
     cdef int t = cnp.PyArray_TYPE(a)
     if not cnp.PyArray_ISNOTSWAPPED(a):
         raise TypeError(f"byte-swapped dtype {a.dtype}")
-    if t == cnp.NPY_FLOAT32: return 0
-    if t == cnp.NPY_FLOAT64: return 1
-    if t == cnp.NPY_BOOL: return 10
+    if t == cnp.NPY_FLOAT32: return HF_SRC_F32
+    if t == cnp.NPY_FLOAT64: return HF_SRC_F64
+    if t == cnp.NPY_BOOL: return HF_SRC_BOOL
     kind, size = a.dtype.kind, a.dtype.itemsize
-    if kind == "i": return {1: 2, 2: 3, 4: 4, 8: 5}[size]
-    if kind == "u": return {1: 6, 2: 7, 4: 8, 8: 9}[size]
+    if kind == "i": return {1: HF_SRC_I8, 2: HF_SRC_I16, 4: HF_SRC_I32, 8: HF_SRC_I64}[size]
+    if kind == "u": return {1: HF_SRC_U8, 2: HF_SRC_U16, 4: HF_SRC_U32, 8: HF_SRC_U64}[size]
     raise TypeError(f"unsupported dtype {a.dtype}")
 
 
@@ -196,7 +236,7 @@ def first_nonfinite(cnp.ndarray a not None):
     cdef hf_array h
     cdef int64_t hit = -1, row = 0, n, chunk
     _fill_array(&h, a)
-    if h.dtype > 1 or a.size == 0:
+    if h.dtype > HF_SRC_F64 or a.size == 0:
         return None
     chunk = max(1, (16 << 20) // max(1, a.size // h.rows))
     while row < h.rows and hit < 0:
@@ -268,7 +308,7 @@ cdef class Plan:
             total += (hf_args_size[OPS[step.op]] + 63) & ~63
         self.args = <char *>calloc(max(total, 1), 1)
         self.plan.records = <hf_record *>calloc(max(len(steps), 1), sizeof(hf_record))
-        self.sources = <hf_array *>calloc(8, sizeof(hf_array))
+        self.sources = <hf_array *>calloc(HF_MAX_SOURCES, sizeof(hf_array))
         if not self.args or not self.plan.records or not self.sources:
             raise MemoryError()
         cdef char *p = self.args
@@ -279,7 +319,7 @@ cdef class Plan:
             r.args = p
             r.grain, r.single, r.update = step.grain, step.single, step.update
             r.done, r.pieces, r.barrier = done[i], pieces[i], barriers[i]
-            self._fill(p, FIELDS[step.op], step.fields, step, value, patches, dynamics)
+            self._fill(p, step.op, step.fields, step, value, patches, dynamics)
             self._store(<char *>&r.units, HF_KIND_INT, step.units, step, value, patches, dynamics)
             p += (hf_args_size[op] + 63) & ~63
         self.plan.n_records = len(steps)
@@ -313,27 +353,34 @@ cdef class Plan:
         free(self.dynamic_offset)
         free(self.dynamic_number)
 
-    cdef _fill(self, char *args, dict known, dict fields, step, value, list patches, list dynamics):
+    cdef _fill(self, char *args, str op, dict fields, step, value, list patches, list dynamics):
+        """Every field of op's argument struct from fields; what is absent on purpose is None there."""
         cdef int64_t kind, offset, count, k
+        cdef dict known = FIELDS[op]
+        if fields.keys() != known.keys():
+            missing, unknown = known.keys() - fields.keys(), fields.keys() - known.keys()
+            raise TypeError(
+                f"a record of {step.op}: {op} has the fields {', '.join(known)}; "
+                + (f"no value for {', '.join(sorted(missing))} (absent on purpose: None)" if missing else "")
+                + ("; " if missing and unknown else "")
+                + (f"there is no {', '.join(sorted(unknown))}" if unknown else ""))
         for key, given in fields.items():
-            found = known.get(key)
-            if found is None:
-                raise KeyError(f"op {step.op} has no field {key}")
-            kind, offset, count = <tuple>found
-            if kind == HF_KIND_ARGS:
-                if given:
-                    self._fill(args + offset, FIELDS[OP_NAMES[count]], given, step, value, patches, dynamics)
+            kind, offset, count = <tuple>known[key]
+            if given is None:
+                if kind != HF_KIND_PTR and kind != HF_KIND_ARGS:
+                    raise TypeError(f"a record of {step.op}: field {key} of {op} is a number and can't be None")
+            elif kind == HF_KIND_ARGS:
+                self._fill(args + offset, OP_NAMES[count], given, step, value, patches, dynamics)
             elif type(given) is list:
                 if len(<list>given) > count:
-                    raise ValueError(f"op {step.op}: field {key} holds {count} values, got {len(given)}")
+                    raise TypeError(f"a record of {step.op}: field {key} of {op} holds {count} values, "
+                                    f"got {len(given)}")
                 for k in range(len(<list>given)):
                     self._store(args + offset + 8 * k, kind, (<list>given)[k], step, value, patches, dynamics)
             else:
                 self._store(args + offset, kind, given, step, value, patches, dynamics)
 
     cdef _store(self, char *target, int64_t kind, given, step, value, list patches, list dynamics):
-        if given is None:  # all is zero already
-            return
         if kind == HF_KIND_REAL:
             (<double *>target)[0] = given
             return
@@ -345,8 +392,8 @@ cdef class Plan:
         elif name == "Dim":
             patches.append((<size_t>target, given.per_row, given.fixed))
         elif name == "Source":
-            if given.number >= 8:
-                raise ValueError("a plan takes at most 8 source arrays")
+            if given.number >= HF_MAX_SOURCES:
+                raise ValueError(f"a plan takes at most {HF_MAX_SOURCES} source arrays")
             (<int64_t *>target)[0] = <int64_t>&self.sources[<int>given.number]
         elif name == "Dynamic":
             dynamics.append((<size_t>target, given.number, given.offset))
@@ -401,7 +448,7 @@ cdef class Plan:
                 with nogil:
                     status = run_team(&self.plan, &run, threads)
                 self.last_step = run.cursor_step
-                if status != PAUSED:
+                if status != HF_PAUSED:
                     return status, run.cursor_step
                 PyErr_CheckSignals()
         finally:
@@ -412,7 +459,7 @@ cdef int run_once(
     Plan plan, int threads, int64_t rows, const double *scalars, uint64_t seed, int64_t step0) except -1:
     """One step of a plan that nobody else uses."""
     cdef hf_run run
-    cdef int status = PAUSED_STATUS
+    cdef int status = HF_PAUSED
     run.n_steps, run.batch, run.rows = 1, rows, rows
     run.index, run.scalars, run.scalar_stride = NULL, scalars, 0
     run.seed, run.step0, run.budget_seconds = seed, step0, 0.05
@@ -422,10 +469,10 @@ cdef int run_once(
         run.budget_seconds = 0
         status = run_team(&plan.plan, &run, 1)
     try:
-        while status == PAUSED_STATUS:
+        while status == HF_PAUSED:
             with nogil:
                 status = run_team(&plan.plan, &run, threads)
-            if status == PAUSED_STATUS:
+            if status == HF_PAUSED:
                 PyErr_CheckSignals()
     finally:
         plan.busy = 0

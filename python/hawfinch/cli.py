@@ -14,7 +14,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 import hawfinch as hf
 
 from .data import TableEncoder, load_digits, read_table, shift_images, split_rows, train_test_split
-from .errors import ArgumentError, FormatError, HawfinchError, NonFiniteError
+from .errors import ArgumentError, FormatError, HawfinchError, MissingExtraError, NonFiniteError, import_extra
 
 TABLE_KEY = "hawfinch.table"  # of the metadata of a net that `train` wrote
 LEAST_ROWS = 5
@@ -156,8 +155,8 @@ def _demo(args: argparse.Namespace) -> None:
     try:
         _draw_demo(out / "curves.png", history.to_dict(), x_test[wrong], y_test[wrong], logits[wrong].argmax(axis=1))
         files.append("curves.png")
-    except ImportError:
-        say("no curves.png: matplotlib is not installed; pip install 'hawfinch[plot]'")
+    except MissingExtraError as missing:
+        say(f"no curves.png: {missing}")
     say(f"wrote {', '.join(files)} to {out}")
     say(f'in Python: model = hawfinch.load("{out / files[0]}"); model.predict(x)')
 
@@ -177,9 +176,7 @@ def _draw_demo(
     answers: NDArray[np.int64],
 ) -> None:
     """Loss, accuracy and the first 8 misread digits. Uses no pyplot: nothing global changes, no window opens."""
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(9, 5.4), layout="constrained")
+    fig = import_extra("matplotlib.figure", "plot").Figure(figsize=(9, 5.4), layout="constrained")
     parts: Any = fig.subfigures(2, 1, height_ratios=[3, 1.15])
     top, bottom = parts
     axes = top.subplots(1, 2)
@@ -379,7 +376,7 @@ def _write_csv(file: Any, names: Sequence[str], columns: Sequence[Sequence[str]]
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="hawfinch", description="Trains and runs small neural nets.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"hawfinch {version('hawfinch')}")
+    parser.add_argument("--version", action="version", version=f"hawfinch {hf.__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:

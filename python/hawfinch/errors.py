@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class HawfinchError(Exception):
@@ -37,8 +38,12 @@ class BusyError(HawfinchError, RuntimeError):
     """A trainer is at work in another thread."""
 
 
+class MissingExtraError(HawfinchError, ImportError):
+    """An optional package is not installed: says which extra of hawfinch brings it."""
+
+
 class NonFiniteError(HawfinchError, FloatingPointError):
-    """A NaN or infinity, with the place where it was first seen.
+    """A NaN or infinity, with the place where it was first seen: raised as such where a training run diverges.
 
     Attributes: ``tensor`` (str or None), ``epoch`` and ``step`` (int or None).
     """
@@ -46,6 +51,25 @@ class NonFiniteError(HawfinchError, FloatingPointError):
     def __init__(self, message: str, *, tensor: str | None = None, epoch: int | None = None, step: int | None = None):
         super().__init__(message)
         self.tensor, self.epoch, self.step = tensor, epoch, step
+
+
+class NonFiniteInputError(NonFiniteError, ValueError):
+    """The user's own data hold a NaN or infinity: a ValueError, as in scikit-learn."""
+
+
+def import_extra(module: str, extra: str) -> Any:
+    """The optional module, or MissingExtraError: ``pip install 'hawfinch[extra]'``."""
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise  # the package is there, and lacks something itself
+        raise MissingExtraError(
+            f"{package} is not installed; pip install 'hawfinch[{extra}]'", name=error.name
+        ) from error
 
 
 def near_names(name: object, known: Iterable[str]) -> list[str]:

@@ -13,8 +13,9 @@ import numpy as np
 
 from . import _core
 from .compiler.autodiff import gradients
-from .compiler.fuse import fuse, rewrite
-from .compiler.plan import Dynamic, Place, Plan, base_of
+from .compiler.group import fuse
+from .compiler.memory import Dynamic, Place, base_of
+from .compiler.rewrite import rewrite
 from .errors import ArgumentError, DTypeError, LabelError, ShapeError
 from .ir import (
     LEAVES,
@@ -32,6 +33,7 @@ from .ir import (
 )
 from .ops.elementwise import COPY
 from .ops.shape import RESHAPE, TRANSPOSE
+from .runtime.plan import Plan
 
 CACHE_SIZE = 64  # plans per function
 MAX_THREADS = 16  # most threads that a plan can be asked to use

@@ -1,18 +1,23 @@
 """Losses: each gives one number per row; the trainer takes their (weighted) mean.
 
 A loss is also any function ``f(prediction, target)`` of traced values that gives (rows,) or (rows, ...).
+
+Design: a loss is an immutable value (``values.Value``): two with the same settings share a plan, and a changed one
+can't train on an old one. Its name is given where its class is, so that no list of names can fall behind. Rejected: a
+table of names, and losses that may be changed in place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from . import _core, ops
+from . import ops
 from .errors import ArgumentError, DTypeError, LabelError, ShapeError, unknown_name
 from .ir import Array, Shape, Tensor
+from .values import Value
 
 ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 
@@ -24,17 +29,34 @@ def per_row(values: Tensor) -> Tensor:
     return ops.mean(values, tuple(range(1, values.ndim)))
 
 
-class Loss:
-    """Base. ``check`` gives the target array as it goes into the plan, or raises."""
+LOSSES: dict[str, type[Loss]] = {}  # name -> class, filled by the classes
 
-    checks_values = False  # whether ``check`` looks at the values of real targets, not only at their shape
 
-    def __setattr__(self, name: str, value: object) -> None:
-        _core.new_version()  # a repeated step has this loss in its plan
-        super().__setattr__(name, value)
+class Loss(Value):
+    """Base of losses: immutable, compared by content.
+
+    A subclass defines ``__call__(prediction, target)`` of traced values, which gives (rows,) or (rows, ...). ``check``
+    gives the target array as it goes into the plan, or raises. ``class Mine(Loss, name="mine")`` makes ``loss="mine"``
+    work.
+
+    >>> import hawfinch as hf
+    >>> class Cubic(hf.Loss):
+    ...     def __call__(self, prediction, target):
+    ...         return hf.ops.abs(prediction - target) ** 3
+    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), Cubic())
+    >>> trainer.evaluate([[0.0]], [[2.0]])["loss"]
+    8.0
+    """
+
+    checks_values: ClassVar[bool] = False  # whether ``check`` looks at values of real targets, not only at their shape
+
+    def __init_subclass__(cls, name: str | None = None, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if name is not None:
+            LOSSES[name] = cls
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        raise TypeError(f"{type(self).__name__} defines no __call__(prediction, target)")
+        raise ArgumentError(f"{type(self).__name__} defines no __call__(prediction, target)")
 
     def check(self, y: Array, output: Shape) -> Array:
         """Targets of real numbers in exactly the shape of the output: nothing is broadcast silently."""
@@ -54,23 +76,9 @@ class Loss:
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
         raise ArgumentError(f"the metric 'accuracy' needs a classification loss, not {type(self).__name__}")
 
-    @property
-    def signature(self) -> tuple[object, ...]:
-        """Equal for losses that are interchangeable."""
-        values = tuple(vars(self).items())
-        try:
-            hash(values)
-        except TypeError:
-            return (id(self),)
-        return (type(self), *values)
-
     def row_weights(self, y: Array, output: Shape) -> Array | None:
         """Weights that follow from the targets (class weights), float (rows,), or None."""
         return None
-
-    def __repr__(self) -> str:
-        inner = ", ".join(f"{k}={v!r}" for k, v in vars(self).items())
-        return f"{type(self).__name__}({inner})"
 
 
 def _rows(shape: Sequence[Any]) -> str:
@@ -108,7 +116,7 @@ def weights_of_labels(class_weight: ClassWeight, labels: Array, classes: int) ->
     return np.asarray(table[labels])
 
 
-class SoftmaxCrossEntropy(Loss):
+class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
     """-sum_j t_j log softmax(logits)_j. Targets: integer labels (rows,) in [0, classes), or probabilities (rows,
     classes).
 
@@ -170,7 +178,7 @@ class SoftmaxCrossEntropy(Loss):
         return weights_of_labels(self.class_weight, y, classes)
 
 
-class BCEWithLogits(Loss):
+class BCEWithLogits(Loss, name="bce_with_logits"):
     """softplus(x) - x t: binary cross-entropy of sigmoid(x) against targets in [0, 1], of the output's shape."""
 
     checks_values = True
@@ -189,21 +197,21 @@ class BCEWithLogits(Loss):
         return per_row(ops.mul(hit, 1.0) + 0.0 if hit.dtype == "real" else ops.where(hit, 1.0, 0.0))
 
 
-class MSE(Loss):
+class MSE(Loss, name="mse"):
     """(prediction - target)**2, targets of exactly the output's shape."""
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         return per_row(ops.square(prediction - target))
 
 
-class MAE(Loss):
+class MAE(Loss, name="mae"):
     """abs(prediction - target), targets of exactly the output's shape."""
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         return per_row(ops.abs(prediction - target))
 
 
-class Huber(Loss):
+class Huber(Loss, name="huber"):
     """0.5 d**2 where abs(d) <= delta, else delta * (abs(d) - delta / 2); d = prediction - target. delta: default 1."""
 
     def __init__(self, delta: float = 1.0):
@@ -219,21 +227,14 @@ class Huber(Loss):
         )
 
 
-class _FunctionLoss(Loss):
+class FunctionLoss(Loss):
+    """A function of traced (prediction, target) as a loss. Two are equal if they hold the same function."""
+
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]):
         self.function = function
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         return per_row(self.function(prediction, target))
-
-
-LOSSES: dict[str, type[Loss]] = {
-    "softmax_cross_entropy": SoftmaxCrossEntropy,
-    "bce_with_logits": BCEWithLogits,
-    "mse": MSE,
-    "mae": MAE,
-    "huber": Huber,
-}
 
 
 def get_loss(loss: str | Loss | Callable[..., Any]) -> Loss:
@@ -248,5 +249,5 @@ def get_loss(loss: str | Loss | Callable[..., Any]) -> Loss:
         return LOSSES[loss]()
     if callable(loss):
         function: Callable[..., Any] = loss
-        return _FunctionLoss(function)
+        return FunctionLoss(function)
     raise ArgumentError(f"loss: expected a name, a Loss or a function, got {type(loss).__name__}")

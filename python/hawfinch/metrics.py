@@ -1,41 +1,166 @@
-"""Metrics: one number per row, averaged over an epoch in C. Computed inside the training step, at almost no cost."""
+"""Metrics: computed inside the training step, from sums over rows that C adds up over an epoch.
+
+A metric is (sums of a batch, a function of the total sums), so that F1 and R2 of an epoch are exact, not means over
+batches. A plain function ``f(prediction, target)`` of traced values that gives one value per row is taken as its mean.
+
+Design: as losses, metrics are immutable values with the name where the class is. Rejected: metrics that see all
+predictions at the end of an epoch: their memory grows with the rows, and they would cost another pass.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 from . import ops
 from .errors import ArgumentError, unknown_name
-from .ir import Tensor
+from .ir import Array, Tensor
 from .losses import Loss, per_row
+from .values import Value
 
-Metric = Callable[[Tensor, Tensor], Tensor]
-
-METRICS: dict[str, Callable[[Loss], Metric]] = {
-    "accuracy": lambda loss: loss.accuracy,
-    "mse": lambda loss: lambda p, t: per_row(ops.square(p - t)),
-    "mae": lambda loss: lambda p, t: per_row(ops.abs(p - t)),
-}
+METRICS: dict[str, type[Metric]] = {}  # name -> class, filled by the classes
 
 
-def get_metrics(metrics: Sequence[Any], loss: Loss) -> dict[str, Metric]:
-    """Name -> function of traced (prediction, target). Raises ArgumentError with near matches for unknown names."""
-    if isinstance(metrics, str):
+class Metric(Value):
+    """Base of metrics. A subclass defines ``sums`` and ``finalise``, or is a ``MeanMetric``.
+
+    ``class Mine(Metric, name="mine")`` makes ``metrics=["mine"]`` work; without a name it goes by that of its class.
+
+    >>> import hawfinch as hf
+    >>> class RMSE(hf.metrics.Metric):
+    ...     def sums(self, prediction, target, weight):
+    ...         square = hf.ops.square(prediction - target)
+    ...         return [self.total(square, weight), self.total(square * 0.0 + 1.0, weight)]
+    ...
+    ...     def finalise(self, sums):
+    ...         return float((sums[0] / sums[1]) ** 0.5)
+    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", metrics=[RMSE()])
+    >>> trainer.evaluate([[0.0], [0.0]], [[3.0], [3.0]])["RMSE"]
+    3.0
+    """
+
+    name: ClassVar[str] = "Metric"
+
+    def __init_subclass__(cls, name: str | None = None, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.name = name or cls.__name__
+        if name is not None:
+            METRICS[name] = cls
+
+    def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
+        """Sums over the rows of a batch: a traced vector, or a list of traced vectors and numbers.
+
+        weight: (rows,), or None where every row counts 1.
+        """
+        raise ArgumentError(f"{type(self).__name__} defines no sums(prediction, target, weight)")
+
+    def finalise(self, sums: Array) -> float:
+        """The metric from the sums of all batches, a float64 vector."""
+        raise ArgumentError(f"{type(self).__name__} defines no finalise(sums)")
+
+    def for_loss(self, loss: Loss) -> Metric:
+        """The metric beside this loss: what is a hit, say, follows from it."""
+        return self
+
+    @staticmethod
+    def total(values: Tensor, weight: Tensor | None) -> Tensor:
+        """The weighted sum over the rows of values (rows, ...): one number, or one per column of (rows, columns)."""
+        if weight is not None:
+            values = values * (weight if values.ndim == 1 else weight[:, None])
+        return ops.sum(values, 0)
+
+
+class MeanMetric(Metric):
+    """A metric that is the (weighted) mean over rows: a subclass defines ``rows``."""
+
+    def rows(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """One value per row: (rows,) or (rows, ...)."""
+        raise ArgumentError(f"{type(self).__name__} defines no rows(prediction, target)")
+
+
+class Accuracy(MeanMetric, name="accuracy"):
+    """The share of rows whose class is right. Of equal outputs the first is the answer.
+
+    With ``SoftmaxCrossEntropy`` the largest output is the class; with ``BCEWithLogits`` an output > 0 means 1, and the
+    share is over all outputs. Raises ArgumentError beside other losses and for targets that are probabilities.
+
+    >>> import hawfinch as hf, numpy as np
+    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(2)), "softmax_cross_entropy", metrics=["accuracy"])
+    >>> trainer.evaluate(np.zeros((4, 3)), [0, 0, 0, 1])["accuracy"]
+    0.75
+    """
+
+    def __init__(self, loss: Loss | None = None):
+        self.loss = loss
+
+    def for_loss(self, loss: Loss) -> Metric:
+        return Accuracy(loss)
+
+    def rows(self, prediction: Tensor, target: Tensor) -> Tensor:
+        assert self.loss is not None
+        return self.loss.accuracy(prediction, target)
+
+
+class MeanSquaredError(MeanMetric, name="mse"):
+    """The mean of (prediction - target)**2.
+
+    >>> import hawfinch as hf
+    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mae", metrics=["mse"])
+    >>> trainer.evaluate([[0.0], [0.0]], [[3.0], [1.0]])["mse"]
+    5.0
+    """
+
+    def rows(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return per_row(ops.square(prediction - target))
+
+
+class MeanAbsoluteError(MeanMetric, name="mae"):
+    """The mean of abs(prediction - target).
+
+    >>> import hawfinch as hf
+    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", metrics=["mae"])
+    >>> trainer.evaluate([[0.0], [0.0]], [[3.0], [1.0]])["mae"]
+    2.0
+    """
+
+    def rows(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return per_row(ops.abs(prediction - target))
+
+
+class FunctionMetric(MeanMetric):
+    """A function of traced (prediction, target) that gives one value per row, as a metric."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]):
+        self.function = function
+
+    def rows(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return self.function(prediction, target)
+
+
+def get_metrics(metrics: Any) -> dict[str, Metric]:
+    """Name -> metric, of names, metrics and functions. Raises ArgumentError with near matches for unknown names."""
+    if isinstance(metrics, str | Metric | type):
         metrics = [metrics]
     if not isinstance(metrics, Iterable):
         raise ArgumentError(f"metrics: expected a list of names or functions, got {type(metrics).__name__}")
     found: dict[str, Metric] = {}
-    for m in metrics:
-        if isinstance(m, str):
-            if m not in METRICS:
-                raise unknown_name("metric", m, METRICS)
-            name, function = m, METRICS[m](loss)
-        elif callable(m):
-            name, function = getattr(m, "__name__", type(m).__name__), m
-        else:
-            raise ArgumentError(f"metrics: expected names or functions, got {type(m).__name__}")
+    for given in metrics:
+        metric, name = _metric(given)
         if name == "loss" or name in found:
             raise ArgumentError(f"metrics: the name {name!r} is taken; give the function another __name__")
-        found[name] = function
+        found[name] = metric
     return found
+
+
+def _metric(given: Any) -> tuple[Metric, str]:
+    if isinstance(given, str):
+        if given not in METRICS:
+            raise unknown_name("metric", given, METRICS)
+        return METRICS[given](), given
+    if isinstance(given, type) and issubclass(given, Metric):
+        given = given()
+    if isinstance(given, Metric):
+        return given, given.name
+    if callable(given):
+        return FunctionMetric(given), getattr(given, "__name__", type(given).__name__)
+    raise ArgumentError(f"metrics: expected names or functions, got {type(given).__name__}")

@@ -1,15 +1,15 @@
 """Optimisers: values that say how parameters follow their gradient. Formulas and defaults: PyTorch's.
 
 Design: what an update rule does with an element is declared in csrc/defs/optim.def; a class here names the rule, its
-hyperparameters and their defaults. Every hyperparameter is a column of numbers that C reads step by step, so each may be
-a number or a schedule, and changing one makes no new plan. Rejected: rules written twice, here and in C, and options that
-are compiled into a plan.
+hyperparameters and their defaults. Every hyperparameter is a column of numbers that C reads step by step, so each may
+be a number or a schedule, and changing one makes no new plan. Rejected: rules written twice, here and in C, and options
+that are compiled into a plan.
 
-All take ``lr``, ``weight_decay`` and other hyperparameters, each a number, a schedule (``hawfinch.schedules``) or a function
-of the step number that gives a number; ``clip_norm`` (scale the whole gradient down to this Euclidean norm) and
-``clip_value`` (limit each element to +-value), default None; clipping comes before weight decay. Raise ArgumentError for
-numbers out of range. Optimisers are immutable: ``trainer.set(lr=...)`` changes what a trainer goes on with.
-"""
+All take ``lr``, ``weight_decay`` and other hyperparameters, each a number, a schedule (``hawfinch.schedules``) or a
+function of the step number that gives a number; ``clip_norm`` (scale the whole gradient down to this Euclidean norm)
+and ``clip_value`` (limit each element to +-value), default None; clipping comes before weight decay. Raise
+ArgumentError for numbers out of range. Optimisers are immutable: ``trainer.set(lr=...)`` changes what a trainer goes on
+with."""
 
 from __future__ import annotations
 
@@ -32,11 +32,18 @@ BELOW_ONE = ("momentum", "alpha", "beta1", "beta2", "rho")
 
 
 def _bound(name: str, limit: float) -> str:
-    return "must be in [0, 1)" if limit == 1 else "must be finite and not negative" if name == "lr" else "must be finite and >= 0"
+    return (
+        "must be in [0, 1)"
+        if limit == 1
+        else "must be finite and not negative"
+        if name == "lr"
+        else "must be finite and >= 0"
+    )
 
 
 def check_values(name: str, values: Array, what: Callable[[int], str]) -> None:
-    """Raises ArgumentError for the first of a hyperparameter's values that is out of range. what(i): where it is from."""
+    """Raises ArgumentError for the first of a hyperparameter's values that is out of range. what(i): where it is
+    from."""
     limit = 1.0 if name in BELOW_ONE else np.inf
     bad = ~((values >= 0) & (values < limit))
     if bad.any():
@@ -94,6 +101,11 @@ class Optimizer(Value):
     def hyperparameters(self) -> dict[str, Number]:
         """By name, ``lr`` first."""
         return {"lr": self.lr, **self.options}
+
+    @property
+    def kind(self) -> str:
+        """Optimisers of one kind take over each other's slots."""
+        return self.rule.split("_")[0]
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -176,7 +188,9 @@ class SGD(Optimizer):
 
     @property
     def rule(self) -> str:  # type: ignore[override]
-        return "sgd" if isinstance(self.options["momentum"], int | float) and self.options["momentum"] == 0 else "momentum"
+        return (
+            "sgd" if isinstance(self.options["momentum"], int | float) and self.options["momentum"] == 0 else "momentum"
+        )
 
 
 class Adagrad(Optimizer):

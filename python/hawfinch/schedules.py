@@ -1,10 +1,10 @@
 """Schedules: values that change from step to step. Any hyperparameter of an optimiser takes one in place of its number.
 
-Design: a schedule is a value, and ``at(steps, total)`` a function of the steps alone, asked once per epoch for all of its
-steps; C reads the results from an array. What a schedule has to remember (Plateau) is kept by the trainer and handed
-in, so that a run can be resumed and two trainers can share one. Only additions and multiplications are used, which give
-the same bits on every machine; NumPy's exp, cos and power do not. Rejected: schedule objects with a ``step()`` that count
-by themselves.
+Design: a schedule is a value, and ``at(steps, total)`` a function of the steps alone, asked once per epoch for all of
+its steps; C reads the results from an array. What a schedule has to remember (Plateau) is kept by the trainer and
+handed in, so that a run can be resumed and two trainers can share one. Only additions and multiplications are used,
+which give the same bits on every machine; NumPy's exp, cos and power do not. Rejected: schedule objects with a
+``step()`` that count by themselves.
 
 ``steps`` count from the beginning of the ``fit``, which a schedule spans; ``total`` is its number of steps.
 """
@@ -75,7 +75,9 @@ class Cosine(Schedule):
     def __init__(self, peak: float, *, warmup: float = 0, end: float = 0.0):
         self.peak, self.end = _number("Cosine", "peak", peak), _number("Cosine", "end", end)
         if _number("Cosine", "warmup", warmup) < 0 or (warmup >= 1 and warmup != int(warmup)):
-            raise ArgumentError(f"Cosine: warmup must be a number of steps or a part of the run in [0, 1), got {warmup}")
+            raise ArgumentError(
+                f"Cosine: warmup must be a number of steps or a part of the run in [0, 1), got {warmup}"
+            )
         self.warmup = float(warmup)
 
     def at(self, steps: Array, total: int | None) -> Array:
@@ -151,8 +153,8 @@ class Scaled(Schedule):
 class Plateau(Schedule):
     """value, times ``factor`` after each ``patience`` epochs in which ``monitor`` was no smaller than ever before.
 
-    factor: default 0.1. patience: default 10 epochs. monitor: a name in the History, default "val_loss". least: default 0;
-    the value does not fall below it.
+    factor: default 0.1. patience: default 10 epochs. monitor: a name in the History, default "val_loss". least: default
+    0; the value does not fall below it.
 
     >>> import hawfinch as hf
     >>> s = hf.schedules.Plateau(0.1, factor=0.5, patience=1, monitor="loss")

@@ -13,8 +13,6 @@ from . import _core
 
 def show_config() -> str:
     """ISA, bfloat16, threads and why, OpenMP runtime, CUDA and versions, as text of one fact per line."""
-    from importlib.metadata import version  # 20 ms that importing hawfinch need not cost
-
     reasons = [f"{os.cpu_count()} CPUs"]
     if hasattr(os, "sched_getaffinity"):
         reasons.append(f"affinity {len(os.sched_getaffinity(0))}")
@@ -25,7 +23,7 @@ def show_config() -> str:
     choices = ", ".join(_core.ISAS)
     return "\n".join(
         [
-            f"hawfinch {version('hawfinch')}",
+            f"hawfinch {_core.VERSION}",
             f"kernels: {_core.kernel_isa()} ({'HAWFINCH_ISA' if forced else 'best'} of {choices})",
             f"bfloat16: {'AVX512-BF16' if _core.has_fast_kernel('matmul_bf16') else 'no instructions for it'}",
             f"threads: {_core.max_threads()} at most ({', '.join(reasons)}, cgroup quota); fewer where work is small",

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 import hawfinch as hf
 from hawfinch.compiler.autodiff import gradients
-from hawfinch.compiler.fuse import live_nodes, rewrite
+from hawfinch.compiler.rewrite import live_nodes, rewrite
 from hawfinch.errors import ShapeError
 from hawfinch.ir import (
     BATCH,

@@ -12,10 +12,12 @@ from plan_accounts import check, check_accounts, check_memory, races, tensors_of
 import hawfinch as hf
 from hawfinch import _core
 from hawfinch.compiler.autodiff import gradients
-from hawfinch.compiler.fuse import fuse, rewrite
-from hawfinch.compiler.plan import ALIGN, Dynamic, Plan, base_of
+from hawfinch.compiler.group import fuse
+from hawfinch.compiler.memory import ALIGN, Dynamic, base_of
+from hawfinch.compiler.rewrite import rewrite
 from hawfinch.errors import LabelError
 from hawfinch.ir import BATCH, CONST, Dim, Graph, input_tensor, leaf, tracing
+from hawfinch.runtime.plan import Plan
 
 O = hf.ops
 rng = np.random.default_rng(31)
@@ -142,8 +144,8 @@ def test_a_missing_barrier_is_a_race():
 def test_overlapping_memory_is_noticed():
     plan = hf.compile(attention).plan(*FUNCTIONS["attention"][1])
     check_memory(plan)
-    a, b = next(t for s in plan.steps if len(t := [k for k in tensors_of(s) if k not in plan._places]) >= 2)[:2]
-    plan._offsets[b] = plan._offsets[a]
+    a, b = next(t for s in plan.steps if len(t := [k for k in tensors_of(s) if k not in plan.layout.places]) >= 2)[:2]
+    plan.layout.offsets[b] = plan.layout.offsets[a]
     with pytest.raises(AssertionError):
         check_memory(plan)
 
@@ -240,10 +242,10 @@ def test_inputs_are_never_written():
     for name, (fn, args, argnums) in FUNCTIONS.items():
         plan = hf.value_and_grad(fn, argnums).plan(*args)
         written = {
-            plan._places[id(base_of(t))].number
+            plan.layout.places[id(base_of(t))].number
             for s in plan.steps
             for t in s.writes
-            if isinstance(plan._places.get(id(base_of(t))), Dynamic)
+            if isinstance(plan.layout.places.get(id(base_of(t))), Dynamic)
         }
         assert written == set(range(len(args), len(args) + 1 + len(argnums))), name
 
@@ -252,7 +254,7 @@ def test_the_numbers_of_memory_add_up():
     plan = hf.value_and_grad(net).plan(*FUNCTIONS["net"][1])
     m = plan.memory
     assert m.total == m.parameters + m.gradients + m.optimizer + m.activations + m.workspace
-    assert m.activations == plan.arena.nbytes > 0 and m.workspace == plan.scratch_bytes > 0
+    assert m.activations == plan.arena.nbytes > 0 and m.workspace == plan.schedule.scratch_bytes > 0
     assert m.parameters == m.gradients == m.optimizer == 0  # a function has none of its own
     assert _core.address(plan.arena) % ALIGN == 0
     buffers = {
@@ -410,9 +412,9 @@ def test_a_long_record_is_cut_in_pieces_with_the_same_bits(monkeypatch):
         return trainer.plan(x, y, batch_size=40), np.concatenate([p.ravel() for p in model.parameters().values()])
 
     whole, expected = trained(1)
-    assert set(whole.pieces) == {1}
-    monkeypatch.setattr("hawfinch.compiler.plan.PIECE", 1e-7)
+    assert set(whole.schedule.pieces) == {1}
+    monkeypatch.setattr("hawfinch.compiler.schedule.PIECE", 1e-7)
     for threads in (1, 2, 3):
         cut, found = trained(threads)
-        assert max(cut.pieces) > 3
+        assert max(cut.schedule.pieces) > 3
         assert found.tobytes() == expected.tobytes()

@@ -147,7 +147,7 @@ def test_flatten() -> None:
 
 
 class Tree(hf.Module):
-    """Submodules as attributes, in lists, tuples and dicts; one of them twice; a private one that does not count."""
+    """Submodules as attributes, in lists, tuples and dicts; one of them twice."""
 
     def __init__(self) -> None:
         self.one = hf.Linear(3)
@@ -167,6 +167,87 @@ def test_names_follow_the_structure() -> None:
     assert list(model.parameters()) == names
     assert [path for path, _ in model.modules()] == ["", "one", "many.0", "many.2", "pair.0", "named.x"]
     assert model.n_parameters == 4 * 12
+
+
+def module(init: Callable[[Any], None], forward: Callable[[Any, Any], Any]) -> hf.Module:
+    return type("Mine", (hf.Module,), {"__init__": init, "forward": forward})()
+
+
+def test_layers_at_any_depth_and_under_any_name_are_found() -> None:
+    """One that was not found kept offset 0, and wrote its 80,000 numbers over the end of the buffers."""
+
+    def init(self: Any) -> None:
+        self.stages = [[hf.Linear(4000), hf.BatchNorm()], {"a": (hf.Linear(2), [hf.Linear(3)])}]
+        self._last = hf.Linear(4)
+        self.itself, self.parents = self, [self]
+        self.parents.append(self.parents)
+
+    def forward(self: Any, x: Any) -> Any:
+        one, two = self.stages[1]["a"]
+        for layer in (*self.stages[0], one, *two, self._last):
+            x = layer(x)
+        return x
+
+    model = module(init, forward)
+    x = RNG.normal(size=(9, 20)).astype(np.float32)
+    history = hf.Trainer(model, "mse").fit(x, np.zeros((9, 4)), epochs=3)
+    assert np.isfinite(history["loss"]).all()
+    p, b = model.parameters(), model.buffers()
+    paths = ["stages.0.0", "stages.0.1", "stages.1.a.0", "stages.1.a.1.0", "_last"]
+    assert list(p) == [f"{path}.{kind}" for path in paths for kind in ("weight", "bias")]
+    assert list(b) == ["stages.0.1.running_mean", "stages.0.1.running_var"]
+    h = x @ p["stages.0.0.weight"] + p["stages.0.0.bias"]
+    scale = p["stages.0.1.weight"] / np.sqrt(b["stages.0.1.running_var"] + 1e-5)
+    h = (h - b["stages.0.1.running_mean"]) * scale + p["stages.0.1.bias"]
+    for path in paths[2:]:
+        h = h @ p[f"{path}.weight"] + p[f"{path}.bias"]
+    np.testing.assert_allclose(model.predict(x), h, rtol=1e-3, atol=1e-4)
+
+
+def test_a_layer_that_the_model_does_not_hold() -> None:
+    """Made inside forward, or part of another model: an error that names it, and the model is as before."""
+    foreign = hf.Linear(3).build((6,))
+    held = hf.Linear(3)
+    cases: list[Callable[[Any, Any], Any]] = [
+        lambda self, x: hf.Linear(3)(x),
+        lambda self, x: foreign(x),
+        lambda self, x: held(x) if self.training else held(x) + foreign(x),
+    ]
+    for forward in cases:
+        model = hf.Sequential(module(lambda self: None, forward))
+        for run in (model.predict, lambda x, m=model: hf.Trainer(m, "mse").fit(x, x[:, :3])):
+            with pytest.raises(ArgumentError, match=r"forward of layer '0' uses Linear \('weight'.*not a layer of"):
+                run(X)
+    late = module(
+        lambda self: setattr(self, "late", None),
+        lambda self, x: (self.late or setattr(self, "late", hf.Linear(3)) or self.late)(x),
+    )
+    assert late.predict(X).shape == (30, 3) and list(late.parameters()) == ["late.weight", "late.bias"]
+    other = module(
+        lambda self: setattr(self, "more", hf.Linear(6)), lambda self, x: x if self.training else self.more(x)
+    )
+    with pytest.raises(ArgumentError, match="Linear in inference only"):
+        other.predict(X)
+
+
+def test_names_that_collide() -> None:
+    def two_keys(self: Any) -> None:
+        self.d = {1: hf.Linear(3), "1": hf.Linear(3)}
+
+    with pytest.raises(ArgumentError, match=r"two arrays are named 'd\.1\.weight'.*a Linear and.*a Linear: keys"):
+        module(two_keys, lambda self, x: self.d[1](x) + self.d["1"](x)).predict(X)
+
+    def one(self: Any) -> None:
+        self.a = hf.Linear(3)
+
+    with pytest.raises(ArgumentError, match=r"'a\.bias', 'a\.bias' of a Mine and 'bias' of a Linear"):
+        module(one, lambda self, x: self.a(x) + self.param("a.bias", (3,), "zeros")).predict(X)
+
+
+def test_a_layer_that_calls_itself() -> None:
+    model = module(lambda self: setattr(self, "me", self), lambda self, x: self.me(x))
+    with pytest.raises(ArgumentError, match="without end"):
+        model.predict(X)
 
 
 def test_parameters_are_views_of_one_buffer() -> None:

@@ -1,5 +1,6 @@
 """Bad input: what was given, what was expected, what to do. Hostile input: an error or the right result, no crash."""
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -226,6 +227,8 @@ def test_errors_are_builtin_errors_too() -> None:
         errors.NotBuiltError: RuntimeError,
         errors.BusyError: RuntimeError,
         NonFiniteError: FloatingPointError,
+        errors.NonFiniteInputError: ValueError,
+        errors.MissingExtraError: ImportError,
     }
     for kind, builtin in kinds.items():
         assert issubclass(kind, builtin) and issubclass(kind, HawfinchError)
@@ -236,6 +239,18 @@ def test_errors_are_builtin_errors_too() -> None:
     with pytest.raises(NonFiniteError) as caught:
         regressor().fit(put(X, (0, 0), np.nan), Y)
     assert (caught.value.tensor, caught.value.epoch) == ("x", None)
+
+
+def test_bad_input_is_a_value_error_and_divergence_is_none() -> None:
+    with pytest.raises(ValueError, match="x holds nan"):
+        regressor().fit(put(X, (0, 0), np.nan), Y)
+    with pytest.raises(ValueError, match="is nan"):
+        hf.data.StandardScaler().fit([[np.nan]])
+    with pytest.raises(NonFiniteError) as caught:
+        regressor().fit(X, np.full((20, 3), 1e30))
+    assert type(caught.value) is NonFiniteError and not isinstance(caught.value, ValueError)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.args, again.step) == (caught.value.args, 0)
 
 
 # ---- hostile ----

@@ -1,5 +1,7 @@
 """hawfinch.losses and hawfinch.metrics: values and gradients against NumPy, targets checked."""
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -238,14 +240,37 @@ def test_names_classes_and_instances(name: str) -> None:
     assert len(values) == 1
 
 
+def test_losses_and_metrics_are_values() -> None:
+    """Equal by content, also of long arrays, which a repr cuts short; nothing about them can be changed."""
+    weights = np.ones(5000)
+    other = weights.copy()
+    other[2500] = 2
+    a, b, c = (hf.SoftmaxCrossEntropy(class_weight=w) for w in (weights, weights.copy(), other))
+    assert a == b and hash(a) == hash(b) and a != c
+    weights[0] = 7
+    assert a == b
+    for value in (a, hf.Huber(0.5), hf.MSE(), hf.metrics.Accuracy(hf.MSE())):
+        assert pickle.loads(pickle.dumps(value)) == value == copy.deepcopy(value)
+        with pytest.raises(ArgumentError, match="immutable"):
+            value.delta = 3
+    assert hf.Huber(1.0) == hf.Huber() != hf.Huber(2.0)
+    with pytest.raises(ArgumentError, match="'label_smoothing'"):
+        hf.SoftmaxCrossEntropy(label_smothing=0.1)  # type: ignore[call-arg]
+
+
 def test_functions_that_are_no_losses() -> None:
     cases: list[tuple[Callable[[Any, Any], Any], str]] = [
         (lambda p, t: 3.0, "traced value"),
         (lambda p, t: hf.ops.sum(p - t, 0), "one value per row"),
+        (lambda p, t: np.abs(p - t), "hf.ops"),
+        (lambda p, t: np.mean((p - t) ** 2), "hf.ops"),
+        (lambda p, t: np.asarray(p), "hf.ops"),
     ]
     for function, message in cases:
-        with pytest.raises((HawfinchError, TypeError), match=message):
+        with pytest.raises(HawfinchError, match=message):
             identity(function).step(Z, REAL)
+        with pytest.raises(HawfinchError, match=message):
+            identity("mse", [function]).evaluate(Z, REAL)
 
 
 def test_a_loss_of_ones_own_with_its_own_targets() -> None:
@@ -276,3 +301,33 @@ def test_accuracy_takes_the_first_of_equals() -> None:
     z = np.zeros((4, 5))
     assert identity("softmax_cross_entropy", "accuracy").evaluate(z, np.zeros(4, int))["accuracy"] == 1
     assert identity("softmax_cross_entropy", "accuracy").evaluate(z, np.ones(4, int))["accuracy"] == 0
+
+
+def test_a_metric_of_sums() -> None:
+    """The whole epoch's sums, weighted, whatever the batches: exact, not a mean over batches."""
+
+    class RMSE(hf.metrics.Metric):
+        def sums(self, prediction: Any, target: Any, weight: Any) -> Any:
+            d = prediction - target
+            columns = self.total(hf.ops.square(d), weight)
+            return [columns, self.total(d[:, 0] * 0.0 + 1.0, weight)]
+
+        def finalise(self, sums: np.ndarray) -> float:
+            assert sums.shape == (6,) and sums.dtype == np.float64
+            return float(np.sqrt(sums[:5].sum() / sums[5]))
+
+    w = RNG.uniform(size=40)
+    for weight in (None, w):
+        share = np.ones(40) if weight is None else w
+        expected = np.sqrt((share[:, None] * (Z - REAL) ** 2).sum() / share.sum())
+        for batch in (7, 40):
+            got = identity("mae", [RMSE(), "mse"]).evaluate(Z, REAL, batch_size=batch, sample_weight=weight)
+            assert got["RMSE"] == pytest.approx(expected, rel=1e-12)
+            assert got["mse"] == pytest.approx(expected**2 / 5, rel=1e-12)
+
+    class NotSummed(hf.metrics.Metric):
+        def sums(self, prediction: Any, target: Any, weight: Any) -> Any:
+            return prediction
+
+    with pytest.raises(ShapeError, match="summed over the rows"):
+        identity("mae", [NotSummed()]).evaluate(Z, REAL)

@@ -250,9 +250,9 @@ def test_settings_changed_between_fits_are_seen() -> None:
     changes: list[Callable[[hf.Trainer], None]] = [
         lambda t: setattr(t, "optimizer", hf.SGD(0.1)),
         lambda t: setattr(t, "loss", hf.MAE()),
-        lambda t: setattr(t.loss, "delta", 0.01),
-        lambda t: setattr(t.optimizer, "clip_value", 1e-3),
-        lambda t: setattr(t.optimizer, "lr", 0.5),
+        lambda t: setattr(t, "loss", hf.Huber(0.01)),
+        lambda t: t.set(clip_value=1e-3),
+        lambda t: t.set(lr=0.5),
     ]
     results = [stepped(change) for change in changes]
     assert all(np.isfinite(r).all() and r.tobytes() != plain.tobytes() for r in results)

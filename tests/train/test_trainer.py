@@ -1,5 +1,7 @@
 """hawfinch.train: fit, step, evaluate. Same bits everywhere, weights, metrics, callbacks, what a trainer tells."""
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -246,7 +248,7 @@ def test_learning_rate_function_is_asked_for_every_step(lr: float) -> None:
     assert asked == list(range(10))
     by_hand = make(net(out=2), "mse", hf.SGD(lr=lr))
     for step in range(10):
-        by_hand.optimizer.lr = lr / (1 + step)
+        by_hand.set(lr=lr / (1 + step))
         i = step % 5 * 50
         by_hand.step(X[i : i + 50], Y[i : i + 50])
     for name, p in by_function.model.parameters().items():
@@ -260,6 +262,83 @@ def test_a_bad_learning_rate_from_a_function_is_refused_before_the_epoch() -> No
     with pytest.raises(hf.errors.ArgumentError, match="learning rate at step 7 is -1"):
         trainer.fit(X, LABELS, batch_size=50)
     assert_same_state(before, state(trainer))
+
+
+# ---- identity ----
+
+
+def test_settings_set_later_never_train_on_an_old_plan() -> None:
+    """Functions made one after the other may get each other's address, and long arrays have each other's repr."""
+    x, y = X, X[:, :1]
+    table = np.ones(3000, np.float32)
+
+    class Scaled(hf.Loss):
+        def __init__(self, table: np.ndarray) -> None:
+            self.table = table
+
+        def __call__(self, prediction: Any, target: Any) -> Any:
+            return hf.ops.square(prediction - target) * hf.ops.max(self.table)
+
+    def move(trainer: hf.Trainer, loss: Any) -> np.ndarray:
+        trainer.loss = loss
+        parameters = list(trainer.model.parameters().values())
+        before = [p.copy() for p in parameters]
+        trainer.step(x, y)
+        step = np.concatenate([(p - b).ravel() for p, b in zip(parameters, before, strict=True)])
+        for p, b in zip(parameters, before, strict=True):
+            p[...] = b
+        return step
+
+    trainer = make(net(dtype="float64", out=1), "mse", hf.SGD(lr=0.1))
+    trainer.model.build((12,))
+    first = move(trainer, lambda p, t: hf.ops.square(p - t))
+    for scale in (1.0, 3.0, 1.0, 2.0, 4.0):
+        step = move(trainer, lambda p, t, k=scale: k * hf.ops.square(p - t))
+        np.testing.assert_allclose(step, scale * first, rtol=1e-12, atol=1e-18)
+        table[1500] = scale
+        np.testing.assert_allclose(move(trainer, Scaled(table)), scale * first, rtol=1e-12, atol=1e-18)
+
+
+def test_settings_are_checked_when_they_are_set() -> None:
+    trainer = make(metrics=["accuracy"])
+    trainer.loss = "mse"
+    assert trainer.loss == hf.MSE()
+    trainer.loss = hf.MAE
+    assert trainer.loss == hf.MAE()
+    trainer.optimizer = "sgd"
+    assert isinstance(trainer.optimizer, hf.SGD)
+    trainer.metrics = "mse"
+    assert list(trainer.metrics) == ["mse"]
+    wrong: list[tuple[str, Any]] = [("loss", "msse"), ("loss", 3), ("optimizer", "addam"), ("optimizer", hf.Adam)]
+    wrong += [("metrics", ["acuracy"]), ("metrics", 3), ("seed", -1), ("seed", 1.5), ("seed", True), ("threads", 0)]
+    for name, value in [*wrong, ("precision", "f16")]:
+        before = getattr(trainer, name)
+        with pytest.raises(hf.HawfinchError):
+            setattr(trainer, name, value)
+        assert getattr(trainer, name) == before
+    trainer.fit(X, X[:, :3])
+
+
+def test_plans_of_old_settings_are_let_go() -> None:
+    """Twenty losses, one after the other, as the kernel counts their memory: a few plans are kept, not all."""
+    code = """
+import resource
+import numpy as np, hawfinch as hf
+x = np.zeros((1024, 512), np.float32)
+trainer = hf.Trainer(hf.Sequential(hf.Linear(512), hf.ReLU(), hf.Linear(10)), "mse")
+def resident():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+trainer.fit(x, x[:, :10], batch_size=1024, threads=1)
+before = resident()
+one = trainer.memory(x, x[:, :10], batch_size=1024).activations // 1024
+for k in range(20):
+    trainer.loss = hf.Huber(1.0 + k)
+    trainer.fit(x, x[:, :10], batch_size=1024, threads=1)
+print(one, resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    one, all_of_them = map(int, done.stdout.split())
+    assert one > 2000 and all_of_them < 5 * one  # KiB
 
 
 # ---- callbacks ----

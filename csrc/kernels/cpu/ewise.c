@@ -68,9 +68,9 @@ static void stream_copy(real *to, const real *from, int64_t n) {
 
 typedef struct block_regs {
   real *reg[HF_N_REGS];
-  real input[8][BLOCK] __attribute__((aligned(64)));
-  real output[4][BLOCK] __attribute__((aligned(64)));
-  real temp[HF_N_REGS - HF_REG_TEMP][BLOCK] __attribute__((aligned(64)));
+  real input[HF_MAX_IN][BLOCK] __attribute__((aligned(64)));
+  real output[HF_MAX_OUT][BLOCK] __attribute__((aligned(64)));
+  real temp[HF_MAX_TEMP][BLOCK] __attribute__((aligned(64)));
 } block_regs;
 
 /* d[i] = keep(i) ? a[i] / (1 - p) : 0 for elements [e0, e0 + n) of the tensor. */
@@ -152,9 +152,9 @@ static void run_block(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, 
 
 /* A plane of the domain: rows x cols, input i at in[i] + row * rs[i] + col * cs[i], outputs at out[j] + row * out_row. */
 typedef struct plane {
-  const real *in[8];
-  real *out[4];
-  int64_t rs[8], cs[8], out_row, rows, cols, e0;
+  const real *in[HF_MAX_IN];
+  real *out[HF_MAX_OUT];
+  int64_t rs[HF_MAX_IN], cs[HF_MAX_IN], out_row, rows, cols, e0;
   int stream, far;
 } plane;
 
@@ -182,7 +182,7 @@ static void load_input(const plane *p, block_regs *r, int i, int64_t row, int64_
 static void run_plane(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, const plane *p) {
   const int whole_rows = p->out_row == p->cols && p->cols <= BLOCK / 2;
   const int64_t nr_max = whole_rows ? BLOCK / p->cols : 1, nc_max = whole_rows ? p->cols : BLOCK;
-  int loaded[8] = {0}; /* this input's block is the same for every block of this size */
+  int loaded[HF_MAX_IN] = {0}; /* this input's block is the same for every block of this size */
   for (int64_t row = 0; row < p->rows; row += nr_max) {
     const int64_t nr = p->rows - row < nr_max ? p->rows - row : nr_max;
     for (int64_t col = 0; col < p->cols; col += nc_max) {
@@ -207,7 +207,7 @@ static void ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, 
   plane p;
   const int64_t d0 = e->dim[0], d1 = e->dim[1], d2 = e->dim[2], inner = d0 * d1 * d2;
   if (r1 <= r0 || c1 <= c0 || inner == 0) return;
-  for (int t = 0; t < HF_N_REGS - HF_REG_TEMP; t++) r.reg[HF_REG_TEMP + t] = r.temp[t];
+  for (int t = 0; t < HF_MAX_TEMP; t++) r.reg[HF_REG_TEMP + t] = r.temp[t];
   for (int t = 0; t < HF_REG_TEMP; t++) r.reg[t] = 0;
   int flat = c0 == 0 && c1 == d2;
   p.stream = stream;

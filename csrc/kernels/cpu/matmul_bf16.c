@@ -12,7 +12,7 @@
  *     stay in L1 over all rows, x's block (512 KiB) and the group (256 KiB) in L2. The chain of a sum is carried
  *     through y from one k-block to the next, so a result's bits depend on neither blocks, tile nor threads.
  * (d) Tile 6 rows x 4 vectors: 24 chains hide the latency of two units, and 10 loads feed 24 instructions.
- * (e) The instructions are allowed by a target attribute, not by the file's flags: cpu.c hands out this kernel only
+ * (e) The instructions are allowed by a target attribute, not by the file's flags: isa.c hands out this kernel only
  *     where the processor has them. Rejected: one more ISA level, a copy of every kernel for the sake of one.
  */
 #if defined(HF_ISA_avx512) && !defined(HF_F64)
@@ -143,54 +143,8 @@ BF16_TILES(1) BF16_TILES(2) BF16_TILES(3) BF16_TILES(4)
 static const bf16_tile_fn bf16_tiles[4][BF16_MR] = {BF16_ROW(1), BF16_ROW(2), BF16_ROW(3), BF16_ROW(4)}; /* [nv - 1][mr - 1] */
 // clang-format on
 
-/* AMX, on request alone (cpu.c says why): c(mr, nc) = [bias or c] + x(32, steps * 16 pairs) w(steps * 16 pairs, 32), mr and
- * nc at most 32, through four tiles of 16 x 16 sums. Every 32 terms of a sum start two chains at 0, of even and of odd k,
- * whose sum is added: other bits than vdpbf16ps gives, but those too depend on k alone. */
-#ifndef AMX_CODE /* a test brings its own _tile functions */
-#define AMX_CODE __attribute__((target("amx-tile,amx-bf16")))
-#endif
-#define AMX_FENCE __asm__ volatile("" ::: "memory") /* GCC's _tile functions don't say that they touch memory */
-
-typedef struct amx_tile_config {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t row_bytes[16];
-  uint8_t rows[16];
-} amx_tile_config;
-
-AMX_CODE static __attribute__((noinline)) void amx_tile(int64_t steps, const float *x, int64_t x_row, const float *w,
-                                                        float *c, int64_t c_row, int64_t mr, int64_t nc,
-                                                        const float *bias, int first) {
-  float sums[32][32] = {{0}};
-  for (int64_t i = 0; i < mr; i++) {
-    const float *from = first ? bias : c + i * c_row;
-    if (from) memcpy(sums[i], from, (size_t)nc * sizeof(float));
-  }
-  AMX_FENCE;
-  _tile_loadd(0, &sums[0][0], sizeof sums[0]);
-  _tile_loadd(1, &sums[0][16], sizeof sums[0]);
-  _tile_loadd(2, &sums[16][0], sizeof sums[0]);
-  _tile_loadd(3, &sums[16][16], sizeof sums[0]);
-  for (int64_t s = 0; s < steps; s++, x += 16, w += 16 * PANEL) {
-    _tile_loadd(4, x, x_row * (int64_t)sizeof(float));
-    _tile_loadd(5, x + 16 * x_row, x_row * (int64_t)sizeof(float));
-    _tile_loadd(6, w, PANEL * sizeof(float));
-    _tile_loadd(7, w + 16, PANEL * sizeof(float));
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-  }
-  _tile_stored(0, &sums[0][0], sizeof sums[0]);
-  _tile_stored(1, &sums[0][16], sizeof sums[0]);
-  _tile_stored(2, &sums[16][0], sizeof sums[0]);
-  _tile_stored(3, &sums[16][16], sizeof sums[0]);
-  AMX_FENCE;
-  for (int64_t i = 0; i < mr; i++) memcpy(c + i * c_row, sums[i], (size_t)nc * sizeof(float));
-}
-
 /* y rows [r0, r1), columns [c0, c1). */
-static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r0, int64_t r1, int64_t c0, int64_t c1,
-                          const int amx) {
+static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
   float *pairs = (float *)scratch, *panels = pairs + BF16_MC * (BF16_KC / 2), *y = a->y;
   const int64_t n_blocks = (a->k + BF16_KC - 1) / BF16_KC, even = n_blocks ? (a->k + n_blocks - 1) / n_blocks : 0;
   const int64_t k_step = (even + 2 * VL - 1) / (2 * VL) * (2 * VL); /* blocks of about the same size */
@@ -208,12 +162,7 @@ static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r
         for (int64_t j = 0; j < cols; j += PANEL) {
           const int64_t width = cols - j < PANEL ? cols - j : PANEL, nv = (width + VL - 1) / VL;
           const float *bias = a->bias ? (const float *)a->bias + g + j : 0;
-          for (int64_t i = 0; i < rows && amx; i += 32)
-            for (int64_t h = 0; h < width; h += 32)
-              amx_tile(stride / VL, pairs + i * stride, stride, panels + j * stride + h,
-                       y + (i0 + i) * a->n + g + j + h, a->n, rows - i < 32 ? rows - i : 32,
-                       width - h < 32 ? width - h : 32, bias ? bias + h : 0, k0 == 0);
-          for (int64_t i = 0, mr; i < rows && !amx; i += mr) {
+          for (int64_t i = 0, mr; i < rows; i += mr) {
             mr = rows - i < mr_max ? rows - i : mr_max;
             bf16_tiles[nv - 1][mr - 1](kp, pairs + i * stride, stride, panels + j * stride, y + (i0 + i) * a->n + g + j,
                                        a->n, (int)(width - (nv - 1) * VL), bias, k0 == 0);
@@ -225,26 +174,14 @@ static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r
   } while (k0 < a->k);
 }
 
-HF_INLINE void matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi, const int amx) {
+/* Contract: ref_matmul_bf16. */
+static void cpu_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_matmul_bf16_args *a = args;
   const hf_region y = hf_matmul_region(a->by_cols, a->m, a->n, lo, hi);
   if (y.r0 >= y.r1 || y.c0 >= y.c1) return;
-  multiply_bf16(a, ctx->scratch, y.r0, y.r1, y.c0, y.c1, amx);
+  multiply_bf16(a, ctx->scratch, y.r0, y.r1, y.c0, y.c1);
   if (a->epilogue.n_code) cpu_ewise_region(&a->epilogue, ctx, y.r0, y.r1, y.c0, y.c1);
 }
-
-static void cpu_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  matmul_bf16(args, ctx, lo, hi, 0);
-}
-
-AMX_CODE static void amx_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  const amx_tile_config whole_tiles = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-  _tile_loadconfig(&whole_tiles);
-  matmul_bf16(args, ctx, lo, hi, 1);
-  _tile_release();
-}
-extern const hf_kernel hf_kernels_amx_matmul_bf16;
-const hf_kernel hf_kernels_amx_matmul_bf16 = amx_matmul_bf16;
 
 #else
 #define cpu_matmul_bf16 0

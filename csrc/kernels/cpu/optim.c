@@ -50,7 +50,7 @@ HF_INLINE real optim_normal(real x, real least) { return hf_abs(x) < least ? 0 :
  * of `size` elements, or NULL; a unit is never cut. */
 static void optim_blocks(const struct optim_rule *rule, optim_common k, const real *c, int64_t n, int64_t size, real *p,
                          const real *g, real *const *slot, double *sums) {
-  real taken[HF_SWEEP_CHUNK], before[HF_SWEEP_CHUNK], *part[OPTIM_SLOTS];
+  real taken[HF_SWEEP_CHUNK], before[HF_SWEEP_CHUNK], *part[HF_MAX_SLOTS];
   const optim_common given = k;
   if (k.l1 != 0) k.scale = 1, k.clip = (real)INFINITY;
   for (int64_t unit = 0; unit < n; unit += size) {
@@ -61,7 +61,7 @@ static void optim_blocks(const struct optim_rule *rule, optim_common k, const re
       real *restrict q = p + at;
       const real *from = g + at;
       memcpy(before, q, (size_t)count * sizeof(real));
-      for (int s = 0; s < OPTIM_SLOTS; s++) part[s] = slot[s] ? slot[s] + at : 0;
+      for (int s = 0; s < HF_MAX_SLOTS; s++) part[s] = slot[s] ? slot[s] + at : 0;
       if (given.l1 != 0) {
 #pragma omp simd
         for (int64_t i = 0; i < count; i++) taken[i] = FMA(given.l1, SIGN(before[i]), optim_clip(given, from[i]));
@@ -105,8 +105,8 @@ static void cpu_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
         cpu_matmul(&rows, ctx, 0, rows.m);
         g = rows.y;
       }
-      real *p = (real *)a->p + run->offset + at, *slot[OPTIM_SLOTS];
-      for (int s = 0; s < OPTIM_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + run->offset + at : 0;
+      real *p = (real *)a->p + run->offset + at, *slot[HF_MAX_SLOTS];
+      for (int s = 0; s < HF_MAX_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + run->offset + at : 0;
       if (k.l1 == 0 && !a->sums)
         rule->each(k, c, n, p, g, slot);
       else

@@ -1,4 +1,4 @@
 /* Linked instead of the CUDA backend when that is not built. */
-#include "hawfinch.h"
+#include "isa.h"
 
 int hf_cuda_available(void) { return 0; }

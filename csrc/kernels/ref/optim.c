@@ -68,31 +68,28 @@ static void ref_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
   for (const hf_param_run *run = a->runs; run < (const hf_param_run *)a->runs + a->n_runs; run++) {
     const double *column = ctx->scalars + run->column;
     if (column[HF_COLUMN_active] == 0) continue;
-    optim_common k = optim_prepare(a->scale, column);
+    const optim_common k = optim_prepare(a->scale, column);
+    optim_common clipped = k; /* by optim_clip, before L1 is added */
+    clipped.scale = 1, clipped.clip = (real)INFINITY;
     real c[OPTIM_CONSTANTS];
     optim_rules[a->rule].once(column + HF_N_COMMON, (double)ctx->step + column[HF_COLUMN_since], c);
-    const real scale = k.scale;
-    for (int64_t i = 0; i < run->n; i++) {
-      const int64_t unit = run->unit + i / size, at = run->offset + i;
-      if (unit < lo || unit >= hi) continue;
-      real *p = (real *)a->p + at, *slot[OPTIM_SLOTS];
-      for (int s = 0; s < OPTIM_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + at : 0;
-      const real before = *p, g = product->m ? ref_product(product, i / size, i % size) : ((const real *)a->g)[at];
-      k.scale = scale;
-      real taken = g;
-      if (k.l1 != 0) {
-        taken = optim_clip(k, g) + k.l1 * SIGN(before);
-        k.scale = 1;
+    for (int64_t i = 0; i < run->n;) {
+      const int64_t unit = run->unit + i / size, end = i + size < run->n ? i + size : run->n;
+      long double sums[3] = {0};
+      if (unit < lo || unit >= hi) i = end;
+      for (; i < end; i++) {
+        const int64_t at = run->offset + i;
+        real *p = (real *)a->p + at, *slot[HF_MAX_SLOTS];
+        for (int s = 0; s < HF_MAX_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + at : 0;
+        const real before = *p, g = product->m ? ref_product(product, i / size, i % size) : ((const real *)a->g)[at];
+        const real taken = optim_clip(k, g) + k.l1 * SIGN(before);
+        optim_rules[a->rule].each(clipped, c, 1, p, &taken, slot);
+        sums[0] += (long double)g * g;
+        sums[1] += (long double)*p * *p;
+        sums[2] += (long double)(*p - before) * (*p - before);
       }
-      optim_common now = k;
-      if (k.l1 != 0) now.clip = (real)INFINITY;
-      optim_rules[a->rule].each(now, c, 1, p, &taken, slot);
-      if (!a->sums) continue;
-      double *sums = (double *)a->sums + 3 * unit;
-      if (i % size == 0) sums[0] = sums[1] = sums[2] = 0;
-      sums[0] += (double)g * g;
-      sums[1] += (double)*p * *p;
-      sums[2] += (double)(*p - before) * (*p - before);
+      if (a->sums && unit >= lo && unit < hi)
+        for (int s = 0; s < 3; s++) ((double *)a->sums)[3 * unit + s] = (double)sums[s];
     }
   }
 }

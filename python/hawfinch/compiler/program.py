@@ -6,13 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import _core
 from ..errors import ShapeError
-from ..ir import SCALAR, Dim, Node, Shape, Size, Step, Tensor, numel, times
+from ..ir import SCALAR, Node, Shape, Size, Step, Tensor, numel, times
+from ..ops.instructions import MAX_CODE, MAX_TEMP, OPCODE, OUT0, TEMP0, instruction
 
-MAX_IN, MAX_OUT, MAX_CODE, MAX_TEMP = 8, 4, 32, 12
-OUT0, TEMP0 = 8, 12
-OPCODE = {name: i for i, name in enumerate(_core.INSTRUCTIONS)}
 SWAPPED = {
     "add": "add_imm",
     "mul": "mul_imm",
@@ -105,7 +102,7 @@ class Program:
             if r < len(self.inputs):
                 self.last_read[r] = len(self.code)
         a, b, c = (*regs, 0, 0)[:3]
-        self.code.append(OPCODE[name] | dst << 8 | a << 16 | b << 24 | c << 32 | stream << 40)
+        self.code.append(instruction(name, dst, a, b, c, stream))
         self.imm.append(imm)
         self.names.append(name)
 
@@ -192,25 +189,3 @@ def ewise_step(program: Program, domain: Shape, scope: str = "") -> Step:
         code=tuple(program.names),
         single=isinstance(rows, int) and rows == 1,
     )
-
-
-def fill_step(y: Tensor, value: float) -> Step:
-    """y = value everywhere."""
-    n = y.shape[0] if y.shape else 1
-    fields = {
-        "out": [y],
-        "in": [],
-        "rows": n,
-        "dim": [1, 1, numel(y.shape[1:])],
-        "in_row": [],
-        "in_stride": [],
-        "n_out": 1,
-        "n_in": 0,
-        "n_code": 1,
-        "code": [OPCODE["constant"] | OUT0 << 8 | OUT0 << 16],
-        "imm": [value],
-    }
-    return Step("ewise", fields, (y,), (), units=n, local=(y,), code=("constant",))
-
-
-__all__ = ["MAX_CODE", "MAX_IN", "MAX_OUT", "MAX_TEMP", "Dim", "Program", "ewise_fields", "ewise_step", "fill_step"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..errors import DTypeError, NonFiniteError, ShapeError
+from ..errors import DTypeError, NonFiniteInputError, ShapeError
 from ..ir import Array
 
 
@@ -55,13 +55,13 @@ def as_inputs(x: Any) -> tuple[Array, ...]:
 
 
 def check_finite(array: Array, name: str) -> None:
-    """Raises NonFiniteError naming the place of the first NaN or infinity."""
+    """Raises NonFiniteInputError naming the place of the first NaN or infinity."""
     at = _core.first_nonfinite(array)
     if at is not None:
         where = f"row {at[0]}" + (
             f", column {at[1]}" if len(at) == 2 else f", position {at[1:]}" if len(at) > 2 else ""
         )
-        raise NonFiniteError(f"{name} holds {array[at]} in {where}; remove or fill such values first", tensor=name)
+        raise NonFiniteInputError(f"{name} holds {array[at]} in {where}; remove or fill such values first", tensor=name)
 
 
 def check_lengths(x: Array, y: Array, name: str = "y") -> None:

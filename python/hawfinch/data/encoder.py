@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ArgumentError, FormatError, LabelError, NonFiniteError, NotBuiltError, ShapeError
+from ..errors import ArgumentError, FormatError, LabelError, NonFiniteInputError, NotBuiltError, ShapeError
 from .scaling import StandardScaler
 from .table import Table, format_number, listed, parse_number
 
@@ -87,7 +87,7 @@ class TableEncoder:
             ignore, categorical: columns to leave out; columns to take as categories although they hold numbers.
 
         Raises ``ArgumentError`` for an unknown column, ``LabelError`` for a target that cannot be learnt (constant, or
-        not of the task), ``FormatError`` and ``NonFiniteError`` for bad cells, naming the place.
+        not of the task), ``FormatError`` and ``NonFiniteInputError`` for bad cells, naming the place.
         """
         goal = table.find(target)
         ignored, categories = {table.find(c) for c in ignore}, {table.find(c) for c in categorical}
@@ -166,7 +166,8 @@ class TableEncoder:
         """The inputs: float32 (N, width), columns in the order of training.
 
         The table may have its columns in another order or more of them (where they have names); the target may be
-        absent. Raises ``FormatError``, ``NonFiniteError`` or ``ShapeError`` for what does not fit, naming the place.
+        absent. Raises ``FormatError``, ``NonFiniteInputError`` or ``ShapeError`` for what does not fit, naming the
+        place.
         """
         positions = self._positions(table)
         with np.errstate(over="ignore"):
@@ -175,7 +176,7 @@ class TableEncoder:
             row, column = np.argwhere(~np.isfinite(values))[0].tolist()
             position = [p for f, p in zip(self.features, positions, strict=True) if f.categories is None][column]
             cell = table.columns[position][row]
-            raise NonFiniteError(
+            raise NonFiniteInputError(
                 f"{table.place(row, position)}: {cell} is too far from the values of the training data"
             )
         scaled = iter(values.T)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import DTypeError, FormatError, NonFiniteError, NotBuiltError, ShapeError
+from ..errors import DTypeError, FormatError, NonFiniteInputError, NotBuiltError, ShapeError
 
 Array = NDArray[Any]
 
@@ -29,7 +29,7 @@ def _checked(x: ArrayLike) -> Array:
         where = f"row {first[0]}" + (
             f", column {first[1] if len(first) == 2 else tuple(first[1:])}" if first[1:] else ""
         )
-        raise NonFiniteError(f"{where} (counted from 0) is {a[tuple(first)]}: scaling needs finite numbers")
+        raise NonFiniteInputError(f"{where} (counted from 0) is {a[tuple(first)]}: scaling needs finite numbers")
     return a
 
 
@@ -53,7 +53,8 @@ class StandardScaler:
     def fit(self, x: ArrayLike) -> StandardScaler:
         """Learn mean and scale over the rows of ``x`` (N, ...), N at least 1, any real dtype. Returns self.
 
-        Raises ``NonFiniteError`` for NaN, infinity or a spread that overflows float64, ``ShapeError``, ``DTypeError``.
+        Raises ``NonFiniteInputError`` for NaN, infinity or a spread that overflows float64, ``ShapeError``,
+        ``DTypeError``.
         """
         a = _checked(x)
         if len(a) == 0:
@@ -65,7 +66,7 @@ class StandardScaler:
         mean, scale = np.where(high == low, low, mean), np.where(high == low, 1.0, scale)
         scale[...] = np.where(scale == 0.0, 1.0, scale)  # a spread that underflows
         if not np.isfinite(scale).all():
-            raise NonFiniteError(f"the spread of the values overflows float64 (largest {np.abs(high).max():.3g})")
+            raise NonFiniteInputError(f"the spread of the values overflows float64 (largest {np.abs(high).max():.3g})")
         self.mean, self.scale = mean, scale
         return self
 
@@ -79,7 +80,8 @@ class StandardScaler:
     def transform(self, x: ArrayLike) -> Array:
         """``(x - mean) / scale`` for ``x`` (N, ...). float64 stays float64, all else becomes float32.
 
-        Raises ``NonFiniteError`` where ``x``, or the result, is not finite; ``ShapeError`` for rows of another shape.
+        Raises ``NonFiniteInputError`` where ``x``, or the result, is not finite; ``ShapeError`` for rows of another
+        shape.
         """
         a = _checked(x)
         mean, scale = self._fitted(a.shape[1:])
@@ -88,7 +90,7 @@ class StandardScaler:
             out = ((a - mean) / scale).astype(dtype)
         if not np.isfinite(out).all():
             row, *column = np.argwhere(~np.isfinite(out))[0].tolist()
-            raise NonFiniteError(f"row {row}, column {tuple(column)} (counted from 0) overflows when it is scaled")
+            raise NonFiniteInputError(f"row {row}, column {tuple(column)} (counted from 0) overflows when it is scaled")
         return out
 
     def inverse(self, x: ArrayLike) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ArgumentError, DTypeError, FormatError, NonFiniteError, ShapeError
+from ..errors import ArgumentError, DTypeError, FormatError, NonFiniteInputError, ShapeError
 
 Cells = list[str] | NDArray[Any]  # texts as they stand in the file, or a 1-D array of numbers
 
@@ -129,7 +129,10 @@ class Table:
         return True
 
     def numbers(self, column: int) -> NDArray[np.float64]:
-        """A column as finite float64 (N,). Raises ``FormatError`` or ``NonFiniteError`` naming the first bad cell."""
+        """A column as finite float64 (N,).
+
+        Raises ``FormatError`` or ``NonFiniteInputError`` naming the first bad cell.
+        """
         cells = self.columns[column]
         if isinstance(cells, np.ndarray):
             values = cells.astype(np.float64)
@@ -141,7 +144,7 @@ class Table:
             values = np.array(parsed, np.float64)
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
-            raise NonFiniteError(f"{self.place(int(bad[0]), column)}: {cells[bad[0]]} is not a finite number")
+            raise NonFiniteInputError(f"{self.place(int(bad[0]), column)}: {cells[bad[0]]} is not a finite number")
         return values
 
     def texts(self, column: int) -> list[str]:

@@ -22,6 +22,7 @@ from .sizes import (
     Dim as Dim,
     Shape as Shape,
     Size as Size,
+    Spec as Spec,
     dim as dim,
     numel as numel,
     size_at as size_at,

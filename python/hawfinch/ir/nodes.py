@@ -19,7 +19,7 @@ class Op:
 
     ``infer(*inputs, **attrs)`` gives (shape, dtype) of each output and raises ShapeError on bad input; ``grad(node,
     *g)`` gives the gradient of each input (None: not differentiable there); ``lower`` turns a node into steps (see
-    steps.py). Elementwise ops have no ``lower``: fuse.py makes programs of them.
+    steps.py). Elementwise ops have no ``lower``: compiler/program.py makes programs of them.
     """
 
     __slots__ = ("elementwise", "grad", "infer", "lower", "name")

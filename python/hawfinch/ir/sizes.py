@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,13 @@ class Dim:
 Size = int | Dim
 Shape = tuple[Size, ...]
 BATCH = Dim(1)
+
+
+class Spec(NamedTuple):
+    """What an array in a trace is: its shape, batch axis first, and "real" or "int" (int64)."""
+
+    shape: Shape
+    dtype: str = "real"
 
 
 def dim(per_row: int, fixed: int) -> Size:

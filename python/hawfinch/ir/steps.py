@@ -15,7 +15,8 @@ class Step:
     ``fields`` are the named fields of its argument struct; a Tensor stands for its address, a Dim for a size that is
     affine in the batch. ``units`` is the amount of work that threads share (see ops.def); ``local`` are the tensors
     of which unit i touches slice i alone, so that the next step with the same units needs no barrier; ``in_place`` are
-    pairs (output, input) that may share memory; ``code`` are the instruction names of an elementwise program.
+    pairs (output, input) that may share memory; ``code`` are the instruction names of an elementwise program;
+    ``scratch`` is the workspace in bytes that the kernel asks of a thread.
     """
 
     __slots__ = (
@@ -28,6 +29,7 @@ class Step:
         "op",
         "reads",
         "scope",
+        "scratch",
         "single",
         "units",
         "update",
@@ -50,10 +52,11 @@ class Step:
         flops: Size = 0,
         in_place: tuple[tuple[Tensor, Tensor], ...] = (),
         code: tuple[str, ...] = (),
+        scratch: int = 0,
     ):
         self.op, self.fields, self.writes, self.reads, self.units, self.local = op, fields, writes, reads, units, local
         self.grain, self.single, self.update, self.scope, self.flops = grain, single, update, scope, flops
-        self.in_place, self.code = in_place, code
+        self.in_place, self.code, self.scratch = in_place, code, scratch
 
 
 def single(op: str, fields: dict[str, Any], writes: Iterable[Tensor], reads: Iterable[Tensor], **more: Any) -> Step:

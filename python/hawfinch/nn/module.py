@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..compiler.plan import aligned_zeros
 from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError
 from ..initializers import Draw, Initializer, get_initializer
 from ..ir import (
@@ -36,20 +35,29 @@ from ..ir import (
     leaf,
     tracing,
 )
+from ..runtime.buffers import aligned_zeros
 
 DTYPES = ("float32", "float64")
 MOST_ELEMENTS = 1 << 46
 PAD = 16  # elements: every parameter starts on a cache line
+INTERNAL = frozenset({"_config", "_own", "_pools", "_store", "_traced", "_quick"})  # no attributes of the user's
 
 
 class Parameter:
     """A named array of a module. ``data`` is a view into the model's buffer once built."""
 
-    __slots__ = ("data", "fan", "init", "name", "offset", "shape", "trainable")
+    __slots__ = ("data", "fan", "init", "layer", "name", "offset", "shape", "trainable")
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], init: Initializer, fan: tuple[int, int], trainable: bool = True
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        init: Initializer,
+        fan: tuple[int, int],
+        trainable: bool = True,
+        layer: str = "",
     ):
+        self.layer = layer  # the class that made it
         self.name, self.shape, self.init, self.fan, self.trainable = name, shape, init, fan, trainable
         self.data: Array | None = None
         self.offset = 0  # elements into its buffer
@@ -195,7 +203,9 @@ class Module:
                 raise ShapeError(f"parameter {name!r} can't have the batch size in its shape {tuple(shape)}")
             if math.prod(shape) > MOST_ELEMENTS:
                 raise ShapeError(f"parameter {name!r} of shape {tuple(shape)} is larger than any memory")
-            known = self._own[name] = Parameter(name, tuple(shape), get_initializer(init), fan, trainable)
+            known = self._own[name] = Parameter(
+                name, tuple(shape), get_initializer(init), fan, trainable, type(self).__name__
+            )
         elif known.shape != tuple(shape):
             raise ShapeError(f"parameter {name!r} has shape {known.shape}, but this input needs {tuple(shape)}")
         return leaf(graph, PARAM if trainable else STATE, known)
@@ -212,15 +222,10 @@ class Module:
 
     # ---- structure ----
     def children(self) -> Iterator[tuple[str, Module]]:
-        """Direct submodules: attributes, and items of list, tuple and dict attributes."""
+        """Direct submodules: attributes, and what lists, tuples and dicts among them hold, at any depth."""
         for name, value in vars(self).items():
-            if name.startswith("_"):
-                continue
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, (list, tuple, dict)):
-                items = value.items() if isinstance(value, dict) else enumerate(value)
-                yield from [(f"{name}.{k}", v) for k, v in items if isinstance(v, Module)]
+            if name not in INTERNAL:
+                yield from _modules_in(name, value, ())
 
     def modules(self, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:
         """This module and all below it, each once, with its path."""
@@ -235,16 +240,41 @@ class Module:
     # ---- build ----
     def trace(self, graph: Graph, inputs: Sequence[Shape]) -> tuple[list[Tensor], list[Tensor]]:
         """Calls forward with symbols of these shapes (batch axis first): (input tensors, output tensors)."""
-        for path, m in self.modules():
+        modules = list(self.modules())
+        for path, m in modules:
             m._path = path
-        with tracing(graph):
-            xs = [input_tensor(graph, f"x{i}", shape) for i, shape in enumerate(inputs)]
-            result = self(*xs)
+        try:
+            with tracing(graph):
+                xs = [input_tensor(graph, f"x{i}", shape) for i, shape in enumerate(inputs)]
+                result = self(*xs)
+        except RecursionError:
+            raise ArgumentError("forward calls itself without end: a layer calls one that calls it") from None
+        self._check_owned(graph, modules)
         ys = list(result) if isinstance(result, tuple | list) else [result]
         for y in ys:
             if not isinstance(y, Tensor):
                 raise TypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")
         return xs, ys
+
+    def _check_owned(self, graph: Graph, modules: list[tuple[str, Module]]) -> None:
+        """Raises ArgumentError where the trace met an array that has no memory in this model."""
+        used = {id(n.attrs["ref"].value): n for n in graph.nodes if n.op is PARAM or n.op is STATE}
+        mine = {id(p): m for _, m in modules for p in m._own.values()}
+        if not used.keys() <= mine.keys():  # a layer that forward made and set as an attribute is found now
+            mine = {id(p): m for _, m in self.modules() for p in m._own.values()}
+        for key, node in used.items():
+            p, owner = node.attrs["ref"].value, mine.get(key)
+            where = f"forward of layer {node.scope!r}" if node.scope else "forward"
+            if owner is None:
+                raise ArgumentError(
+                    f"{where} uses {p.layer} ({p.name!r} of shape {p.shape}), which is not a layer of this model: make "
+                    "layers in __init__ and keep them as attributes, or in lists, tuples and dicts that are attributes"
+                )
+            if self._store is not None and p.data is None and not graph.training:
+                raise ArgumentError(
+                    f"{where} uses {type(owner).__name__} in inference only, so that it has no memory: "
+                    "call it in training too, or build the model again"
+                )
 
     def training_trace(self) -> tuple[Graph, list[Tensor], list[Tensor]]:
         """A graph of the forward pass in training mode, its inputs and outputs: the first time that of ``build``."""
@@ -298,7 +328,7 @@ class Module:
         """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""
         for (path, m), (_, other) in zip(self.modules(), twin.modules(), strict=True):
             m._path = path
-            m._own = {k: Parameter(p.name, p.shape, p.init, p.fan, p.trainable) for k, p in other._own.items()}
+            m._own = {k: Parameter(p.name, p.shape, p.init, p.fan, p.trainable, p.layer) for k, p in other._own.items()}
         assert twin._input is not None
         self._fill(twin._input, twin._output, seed)
 
@@ -322,7 +352,15 @@ class Module:
     def _survey(self) -> tuple[dict[str, Parameter], tuple[tuple[str, int, int], ...]]:
         """Arrays by name, and what differs when a layer has been exchanged or an option of one has been set."""
         modules = list(self.modules())
-        named = {(f"{path}.{n}" if path else n): p for path, m in modules for n, p in m._own.items()}
+        named: dict[str, Parameter] = {}
+        for path, m in modules:
+            for n, p in m._own.items():
+                name = f"{path}.{n}" if path else n
+                if name in named:
+                    pair = [f"{q.name!r} of a {q.layer}" for q in (named[name], p)]
+                    why = ": keys of a dict that are equal as text" if p.name == named[name].name else ""
+                    raise ArgumentError(f"two arrays are named {name!r}, {' and '.join(pair)}{why}; rename one")
+                named[name] = p
         return named, tuple([(path, id(m), m._changes) for path, m in modules])
 
     def store(self, *, look: bool = False) -> Store:
@@ -405,6 +443,15 @@ class Module:
         args, kwargs = self._config
         inner = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
         return f"{type(self).__name__}({', '.join(inner)})"
+
+
+def _modules_in(name: str, value: Any, outer: tuple[int, ...]) -> Iterator[tuple[str, Module]]:
+    """The modules in a value, with their names. outer: the containers around it, one of which may hold itself."""
+    if isinstance(value, Module):
+        yield name, value
+    elif isinstance(value, list | tuple | dict) and id(value) not in outer:
+        for k, v in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _modules_in(f"{name}.{k}", v, (*outer, id(value)))
 
 
 def _structure(value: Any, seen: dict[int, int]) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Elementwise ops with NumPy broadcasting.
 
 Design: an op is one line: its instruction in csrc/defs/ewise.def, and its gradient rule here. No kernel per op:
-fuse.py joins neighbours into programs. Rejected: a kernel per op, which is a pass over memory per op.
+compiler/group.py joins neighbours into programs. Rejected: a kernel per op, which is a pass over memory per op.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ LESS_EQUAL: Op = _define("less_equal", None, "mask")
 EQUAL: Op = _define("equal", None, "mask")
 NOT_EQUAL: Op = _define("not_equal", None, "mask")
 WHERE: Op = _define("where", lambda g, y, c, a, b: (None, _zero_where(c, g), where(c, 0.0, g)))
-# products with a sum, rounded once: made by fuse.py
+# products with a sum, rounded once: made by compiler/rewrite.py
 FMA: Op = _define("fma", None)  # a * b + c
 FMS: Op = _define("fms", None)  # a * b - c
 FNMA: Op = _define("fnma", None)  # c - a * b

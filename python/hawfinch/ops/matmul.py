@@ -12,7 +12,8 @@ from .elementwise import mul
 from .reduction import sum as sum_
 from .shape import TRANSPOSE, reshape, transpose
 
-COL_BLOCK = 64  # HF_COL_BLOCK
+COL_BLOCK = _core.CONSTANTS["HF_COL_BLOCK"]
+SCRATCH = _core.CONSTANTS["HF_MATMUL_SCRATCH"]  # bytes of a thread, for packed operands
 TYPICAL_BATCH = 128  # rows, where the split is chosen before the batch size is known
 # A product is shared by columns, so that threads read w once and not each, from this many multiply-adds on, and where
 # reading or transposing this much of w takes longer than multiplying so few rows.
@@ -80,7 +81,8 @@ def _lower(node: Any) -> list[Step]:
     varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)
     flops = times(varying, 2 * math.prod(s for s in (m, k, n) if isinstance(s, int)))
     op = "matmul_bf16" if node.attrs["precision"] == "bf16" else "matmul"
-    return [Step(op, fields, (y,), (x, w), units=blocks if by_cols else m, local=local, flops=flops)]
+    units = blocks if by_cols else m
+    return [Step(op, fields, (y,), (x, w), units=units, local=local, flops=flops, scratch=SCRATCH)]
 
 
 MATMUL: Op = Op("matmul", _infer, _grad, _lower)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .._core import REDUCE_KINDS
 from ..errors import ShapeError
 from ..ir import Op, Shape, Step, Tensor, apply, numel
 from .elementwise import div, equal, where
 from .shape import broadcast_to, reshape, size, transpose
 
-KINDS = {"sum": 0, "mean": 1, "max": 2, "min": 3, "argmax": 4, "max_abs": 5}
 WIDE_INNER = 64  # a reduction down columns is shared between threads by columns from here on
 
 
@@ -35,7 +35,7 @@ def _lower(node: Any) -> list[Step]:
         "outer": outer,
         "red": red,
         "inner": inner,
-        "kind": KINDS[node.attrs["kind"]],
+        "kind": REDUCE_KINDS[node.attrs["kind"]],
         "by_inner": int(by_inner),
     }
     small = by_inner and isinstance(inner, int) and inner < WIDE_INNER

@@ -1,7 +1,7 @@
 """Movement ops: they change where elements stand, never their values.
 
 reshape costs nothing (a view of the same memory); transpose, slice, concat and pad are one strided copy each, and a
-transpose in front of a matmul is absorbed into its strides (fuse.py).
+transpose in front of a matmul is absorbed into its strides (compiler/group.py).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.program import fill_step
 from ..errors import ShapeError
 from ..ir import Dim, Op, Shape, Size, Step, Tensor, apply, as_tensor, current_graph, numel, single, times
 from .elementwise import COPY, broadcast_shapes, mul
+from .instructions import fill_step
 
 MAX_DIMS = 6
 

@@ -114,7 +114,7 @@ CROSS_ENTROPY_GRAD: Op = Op(
     None,
     lambda node: _lower_one(node, None, node.outputs[0], node.inputs[2]),
 )
-# forward and gradient in one pass over the logits: made by fuse.py, never by a trace
+# forward and gradient in one pass over the logits: made by compiler/rewrite.py, never by a trace
 CROSS_ENTROPY_BOTH: Op = Op(
     "softmax_cross_entropy_both",
     lambda x, t, dloss, *, smoothing: [(x.shape[:1], "real"), (x.shape, "real")],

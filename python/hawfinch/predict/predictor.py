@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..compiler.plan import Plan
 from ..data.arrays import as_inputs, check_features, check_finite
 from ..errors import ArgumentError, LabelError
 from ..function import check_out
 from ..ir import Array, size_at
 from ..nn.module import Module
+from ..runtime.plan import Plan
 from ..train.engine import SCRATCH_THREADS, prediction_plan
 
 CACHE_BYTES = 1 << 18  # activations of one thread's chunk stay in L2

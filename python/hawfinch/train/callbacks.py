@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, import_extra
 
 EVENTS = ("on_fit_begin", "on_epoch_end", "on_step_end", "on_fit_end")
 
@@ -20,9 +20,7 @@ class Progress:
     """A tqdm bar over epochs (``pip install hawfinch[progress]``)."""
 
     def __init__(self) -> None:
-        from tqdm.auto import tqdm
-
-        self._tqdm = tqdm
+        self._tqdm = import_extra("tqdm.auto", "progress").tqdm
         self._bar: Any = None
 
     def on_fit_begin(self, trainer: Any) -> None:

@@ -11,17 +11,18 @@ which callbacks could then not see or change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _core, ops
 from ..compiler.autodiff import gradients
-from ..compiler.fuse import fuse, rewrite
-from ..compiler.plan import Dynamic, Place, Plan, Source, base_of
+from ..compiler.group import fuse
+from ..compiler.memory import Dynamic, Place, Source, base_of
 from ..compiler.precision import in_precision
-from ..errors import ShapeError
+from ..compiler.rewrite import rewrite
+from ..errors import DTypeError, HawfinchError, ShapeError
 from ..function import fresh
 from ..ir import (
     BATCH,
@@ -40,12 +41,12 @@ from ..ir import (
     tracing,
 )
 from ..losses import Loss, per_row
-from ..metrics import Metric
+from ..metrics import MeanMetric, Metric
 from ..nn.module import Module, Store
 from ..ops.elementwise import COPY
 from ..ops.shape import size
-from ..optim import Optimizer
-from .update import GRADIENT, PARAMS, SLOTS, STATE, Aux, Product, state_step, take_products, update_steps
+from ..runtime.plan import Plan
+from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, state_step, take_products
 
 LINE = 16  # elements that fill a cache line of float32
 SCRATCH_THREADS = 16  # most threads that a plan can be asked to use
@@ -112,6 +113,20 @@ def prediction_plan(model: Module, capacity: int, max_threads: int) -> tuple[Pla
     return plan, [(y.shape, y.dtype) for y in ys]
 
 
+class Column(NamedTuple):
+    """What the epoch sums keep for the loss or a metric: its numbers in a batch, and how they become one."""
+
+    name: str
+    numbers: list[Tensor]
+    metric: Metric | None  # None: the sum over the weight
+
+    def value(self, sums: Array) -> float:
+        """sums: (numbers, 2), the sum of each and of the weights."""
+        if self.metric is not None:
+            return float(self.metric.finalise(sums[:, 0]))
+        return float(sums[0, 0] / sums[0, 1]) if sums[0, 1] else float("nan")
+
+
 class BatchGraph:
     """The trace of a batch: inputs (x.., y, weight), forward pass, loss and metrics."""
 
@@ -119,7 +134,7 @@ class BatchGraph:
         self,
         model: Module,
         loss: Loss,
-        metrics: dict[str, Metric],
+        metrics: Mapping[str, Metric],
         target: tuple[Shape, str],
         weighted: bool,
         training: bool,
@@ -137,11 +152,11 @@ class BatchGraph:
             y = input_tensor(graph, "y", *target)
             w = input_tensor(graph, "weight", (BATCH,)) if weighted else None
             self.weight = ops.sum(w) if w is not None else None
-            self.mean, sums = _totals(_rows_of(loss(prediction, y), "the loss"), w, self.weight)
-            self.totals = {"loss": sums}
+            rows = _rows_of(lambda: loss(prediction, y), "the loss")
+            self.mean, total = _totals(rows, w, self.weight)
+            self.columns = [Column("loss", [total], None)]
             for name, metric in metrics.items():
-                rows = _rows_of(metric(prediction, y), f"metric {name!r}")
-                self.totals[name] = _totals(rows, w, self.weight)[1]
+                self.columns.append(_column(name, metric, prediction, y, w, self.weight))
         self.graph, self.sources = graph, [*xs, y, *([] if w is None else [w])]
 
     def signature(self) -> tuple[Any, ...]:
@@ -165,13 +180,14 @@ class BatchGraph:
         store = self.store
         layout = tuple((k, p.shape, p.offset) for k, p in (*store.trainable.items(), *store.state.items()))
         updates = tuple((place(a), place(b)) for a, b in self.graph.updates)
-        wanted = (place(self.mean), place(self.weight), *((k, place(t)) for k, t in self.totals.items()))
+        columns = [(c.name, c.metric, *map(place, c.numbers)) for c in self.columns]
+        wanted = (place(self.mean), place(self.weight), *columns)
         sources = tuple(map(place, self.sources))
         return (self.graph.training, store.dtype, nodes, layout, len(store.trainable), updates, wanted, sources)
 
 
 class BatchPlan:
-    """A plan over batches of (x.., y, weight): evaluation, or with an optimiser the training step.
+    """A plan over batches of (x.., y, weight): evaluation, or with an update the training step.
 
     ``sums`` holds, for the loss and each metric, the weighted sum over rows and the weight, in float64. ``buffers`` are
     the arrays that it works on: parameters, state, and for training the gradient and the optimiser's slots. Plans of
@@ -182,16 +198,17 @@ class BatchPlan:
         self,
         batch: BatchGraph,
         capacity: int,
-        optimizer: Optimizer | None,
+        update: Update | None,
         buffers: tuple[Array, ...],
         precision: str = "f32",
         signature: Any = None,
     ):
-        graph, store, mean, weight, totals = batch.graph, batch.store, batch.mean, batch.weight, batch.totals
+        graph, store, mean, weight = batch.graph, batch.store, batch.mean, batch.weight
+        totals = [t for column in batch.columns for t in column.numbers]
         self.capacity, self.buffers, self.signature = capacity, buffers, signature
         self._names = batch.param_names
-        self.names = list(totals)
-        training = optimizer is not None
+        self.columns = batch.columns
+        training = update is not None
         trainable = store.trainable if training else {}
         grads: list[Tensor] = []
         if training:
@@ -199,9 +216,7 @@ class BatchPlan:
             with tracing(graph):
                 grads = [_zeros(p.shape) if g is None else g for p, g in zip(trainable.values(), found, strict=True)]
         updates = graph.updates if training else []
-        wanted = fresh(
-            graph, [mean, *totals.values(), *([] if weight is None else [weight]), *grads, *(v for _, v in updates)]
-        )
+        wanted = fresh(graph, [mean, *totals, *([] if weight is None else [weight]), *grads, *(v for _, v in updates)])
         new, to = rewrite(graph, [*wanted, *(target_leaf for target_leaf, _ in updates)])
         rest = iter([to[id(t)] for t in wanted])
         values = [next(rest) for _ in range(1 + len(totals) + (weight is not None))]
@@ -218,17 +233,19 @@ class BatchPlan:
             places[id(base_of(t))] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
         self.grad_names = {id(base_of(t)): name for name, t in gradient_of.items()}
 
-        aux = Aux(new, places)
+        memory = Buffers(new, places)
         steps = [load_step(to[id(t)], i) for i, t in enumerate(batch.sources) if id(t) in to]
         steps += in_precision(fuse(new, [to[id(t)] for t in wanted]), precision, store.dtype)
         self.products: list[Product] = []
-        if optimizer is not None and optimizer.clip_norm is None:
-            steps, self.products = take_products(steps, aux, store, gradient_of, capacity)
+        if update is not None and update.takes_products:
+            steps, self.products = take_products(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
-        if optimizer is not None:
-            steps += update_steps(aux, store, optimizer, values[0], self.products)
+        if update is not None:
+            steps += update.steps(memory, store, values[0], self.products)
             steps += [state_step(target_leaf, value) for target_leaf, value in new_state]
-        steps += self._sum_steps(aux, values[1 : 1 + len(totals)], values[-1] if weight is not None else None, itemsize)
+        steps += self._sum_steps(
+            memory, values[1 : 1 + len(totals)], values[-1] if weight is not None else None, itemsize
+        )
         kinds = {"parameters": buffers[:GRADIENT], "gradients": buffers[GRADIENT:SLOTS], "optimizer": buffers[SLOTS:]}
         self.plan = Plan(
             steps,
@@ -245,8 +262,8 @@ class BatchPlan:
         """``_core.Plan.run`` on the buffers."""
         return self.core.run(self.buffers, *args, **more)
 
-    def _sum_steps(self, aux: Aux, totals: Sequence[Tensor], weight: Tensor | None, itemsize: int) -> list[Step]:
-        sums = aux.tensor(self.sums)
+    def _sum_steps(self, memory: Buffers, totals: Sequence[Tensor], weight: Tensor | None, itemsize: int) -> list[Step]:
+        sums = memory.of(self.sums)
         steps = []
         for i, t in enumerate(totals):
             fields = {"sums": (sums, 2 * i * 8 // itemsize), "value": t, "weight": weight, "rows": BATCH}
@@ -261,12 +278,12 @@ class BatchPlan:
             self.core.set_source(len(x) + 1, weight)
 
     def results(self) -> dict[str, float]:
-        """Weighted means since the sums were last cleared."""
-        sums = self.sums.tolist()
-        return {
-            name: sums[2 * i] / sums[2 * i + 1] if sums[2 * i + 1] else float("nan")
-            for i, name in enumerate(self.names)
-        }
+        """The loss and the metrics since the sums were last cleared."""
+        sums, at, found = self.sums.reshape(-1, 2), 0, {}
+        for column in self.columns:
+            found[column.name] = column.value(sums[at : at + len(column.numbers)])
+            at += len(column.numbers)
+        return found
 
     def first_nonfinite(self, run: dict[str, Any], step: int) -> str | None:
         """Runs the step's records one by one and names the first tensor with a NaN or infinity."""
@@ -314,14 +331,42 @@ def _zeros(shape: tuple[int, ...]) -> Tensor:
     return apply(COPY, 0.0, shape=shape)
 
 
-def _rows_of(values: Tensor, what: str) -> Tensor:
+def _rows_of(function: Callable[[], Any], what: str) -> Tensor:
+    """What the user's function gives: one value per row, or one number."""
+    values = _called(function, what)
     if not isinstance(values, Tensor):
-        raise TypeError(f"{what} gave {type(values).__name__}, expected a traced value")
+        raise DTypeError(f"{what} gave {type(values).__name__}, expected a traced value (made with hf.ops)")
     if values.shape == ():
         return values
     if values.shape[:1] != (BATCH,):
         raise ShapeError(f"{what} must give one value per row, (rows, ...); got shape {values.shape}")
     return per_row(values)
+
+
+def _called(function: Callable[[], Any], what: str) -> Any:
+    """The user's function on traced values; what NumPy and Python say of these is not what is wrong."""
+    try:
+        return function()
+    except HawfinchError:
+        raise
+    except (TypeError, AttributeError) as error:
+        raise DTypeError(
+            f"{what} failed on traced values ({type(error).__name__}: {error}). It is called once with symbols, not "
+            "with arrays: use operators and hf.ops instead of numpy's functions"
+        ) from error
+
+
+def _column(name: str, metric: Metric, prediction: Any, y: Tensor, w: Tensor | None, weight: Tensor | None) -> Column:
+    what = f"metric {name!r}"
+    if isinstance(metric, MeanMetric):
+        return Column(name, [_totals(_rows_of(lambda: metric.rows(prediction, y), what), w, weight)[1]], None)
+    given = _called(lambda: metric.sums(prediction, y, w), what)
+    numbers: list[Tensor] = []
+    for t in given if isinstance(given, list | tuple) else [given]:
+        if not isinstance(t, Tensor) or t.ndim > 1 or not all(isinstance(n, int) for n in t.shape):
+            raise ShapeError(f"{what}: sums must give numbers and vectors, summed over the rows; got {t!r}")
+        numbers += [t] if t.ndim == 0 else [t[i] for i in range(len(t))]
+    return Column(name, numbers, metric)
 
 
 def _totals(values: Tensor, w: Tensor | None, weight: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import NonFiniteError
+from ..errors import NonFiniteError, import_extra
 
 
 class History:
@@ -46,7 +46,7 @@ class History:
 
         ax: matplotlib Axes to draw into; default: a new figure. Needs matplotlib (``pip install hawfinch[plot]``).
         """
-        import matplotlib.pyplot as plt
+        plt = import_extra("matplotlib.pyplot", "plot")
 
         if ax is None:
             ax = plt.subplots(figsize=(7, 4), layout="constrained")[1]

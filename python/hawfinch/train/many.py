@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .. import _core
-from ..compiler.plan import check_threads
 from ..data.arrays import as_data, as_inputs
-from ..errors import ArgumentError, HawfinchError, NonFiniteError, unknown_name
+from ..errors import ArgumentError, HawfinchError, NonFiniteError, import_extra, unknown_name
 from ..losses import ClassWeight
 from ..nn.module import Module
+from ..runtime.plan import check_threads
 from .engine import PlanPool
 from .history import History
 from .trainer import Trainer, _Fit
@@ -114,9 +114,7 @@ def fit_many(
     histories = {job.number: job.trainer.history for job in queue}
     workers = min(workers, len(queue))
     if progress:
-        from tqdm.auto import tqdm
-
-        with tqdm(total=len(queue), unit="net") as bar:
+        with import_extra("tqdm.auto", "progress").tqdm(total=len(queue), unit="net") as bar:
             _run(queue, workers, bar)
     else:
         _run(queue, workers)

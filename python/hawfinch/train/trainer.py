@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _core
-from ..compiler.plan import Memory, Plan, aligned_zeros, check_threads
 from ..data.arrays import as_data, as_inputs, check_features, check_finite, check_lengths
 from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError, ShapeError
 from ..ir import BATCH, Array, Shape, collector_paused
 from ..losses import ClassWeight, Loss, get_loss, weights_of_labels
-from ..metrics import get_metrics
+from ..metrics import Metric, get_metrics
 from ..nn.module import Module
 from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
+from ..runtime.buffers import Memory, aligned_zeros
+from ..runtime.plan import Plan, check_threads
 from .callbacks import collect
 from .engine import BatchGraph, BatchPlan, PlanPool
 from .history import History
+from .update import Clock, Update
+
+FEW_PLANS = 3  # of training, evaluation and one more shape
+PLAN_BYTES = 1 << 24  # of activations
 
 
 class _Data(NamedTuple):
@@ -82,31 +88,122 @@ class Trainer:
         if device != "cpu":
             known = "this build has no CUDA backend" if device == "cuda" else 'known: "cpu"'
             raise ArgumentError(f"device {device!r} is not available: {known}")
-        if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
-            raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-        self.model, self.loss, self.optimizer = model, get_loss(loss), get_optimizer(optimizer)
-        self.metrics = get_metrics(metrics, self.loss)
-        self.seed, self.threads, self.precision = int(seed), check_threads(threads), check_precision(precision)
+        self._model = model
+        self._start()
+        self.loss, self.optimizer, self.metrics = loss, optimizer, metrics
+        self.seed, self.threads, self.precision = seed, threads, precision
         self.steps = 0
         self.epochs = 0
         self.epochs_planned = 0
         self.stop = False
         self.history = History()
         self.slots: dict[str, Array] = {}
+        self._optimized_by: tuple[str, ...] = ()
+
+    # ---- settings: checked whenever they are set, and seen by the next step ----
+    @property
+    def model(self) -> Module:
+        """The model; another one needs another Trainer."""
+        return self._model
+
+    @property
+    def loss(self) -> Loss:
+        """The loss. May be set to what the constructor takes."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, loss: str | Loss | Callable[..., Any]) -> None:
+        self._loss = get_loss(loss)
+        self._forget()
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimiser. May be set to what the constructor takes; slots that it does not share with the one before
+        begin empty. One setting of it: ``set``."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: str | Optimizer) -> None:
+        self._optimizer = get_optimizer(optimizer)
+        self._update = Update(self._optimizer)
+        self._forget()
+
+    def set(self, **changes: Any) -> None:
+        """Goes on with other numbers of the optimiser: its constructor's arguments by name.
+
+        >>> import hawfinch as hf
+        >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.SGD(0.1))
+        >>> trainer.set(lr=0.01)
+        >>> trainer.optimizer.lr
+        0.01
+        """
+        self.optimizer = self._optimizer.replace(**changes)
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Name -> metric. May be set to what the constructor takes."""
+        return dict(self._metrics)
+
+    @metrics.setter
+    def metrics(self, metrics: Any) -> None:
+        given = list(metrics.values()) if isinstance(metrics, dict) else metrics
+        self._metrics = get_metrics(given)
+        self._forget()
+
+    @property
+    def seed(self) -> int:
+        """Row order and dropout follow from it, and the parameters of a model that isn't built yet."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
+            raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+        self._seed = int(seed)
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of a call that does not say; None: chosen by cost."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, threads: int | None) -> None:
+        self._threads = check_threads(threads)
+        self._forget()
+
+    @property
+    def precision(self) -> str:
+        """Of the products of a training step: "f32" or "bf16"."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: str) -> None:
+        self._precision = check_precision(precision)
+        self._forget()
+
+    def _forget(self) -> None:
+        """The short way of a repeated step has the settings in it."""
+        self._quick: _core.Quick | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: values and arrays; plans are made anew."""
+        left_out = ("_plans", "_quick", "_pool", "_signed", "_params", "_training", "_evaluating", "gradient")
+        return {k: v for k, v in self.__dict__.items() if k not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def _start(self) -> None:
+        """What is made anew in a copy."""
         self.gradient: Array | None = None  # flat; not written where the optimiser takes it from a product (update.py)
-        self._plans: dict[Any, BatchPlan] = {}
+        self._plans: OrderedDict[Any, BatchPlan] = OrderedDict()
+        self._forget()
         self._pool: PlanPool | None = None  # where plans come from, when nets take turns on them
         self._signed: tuple[Any, ...] = ()
         self._params: Array | None = None
-        self._optimized_by: tuple[str, list[str]] = ("", [])
-        self._quick: _core.Quick | None = None
         self._training = threading.RLock()  # whoever trains; a callback may call step
         self._evaluating = threading.RLock()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("model", "loss", "metrics", "optimizer"):  # what a repeated step takes for granted
-            _core.new_version()
-        super().__setattr__(name, value)
 
     # ---- preparation ----
     def _inputs(self, x: Any) -> tuple[Array, ...]:
@@ -126,15 +223,16 @@ class Trainer:
     def _home(self) -> None:
         """Buffers of gradient and optimiser for the model's parameter buffer; kept as long as that stays."""
         params = self.model.store().params
-        if self._params is params and self._optimized_by == (self.optimizer.op, self.optimizer.slots):
+        slots = (self.optimizer.kind, *self._update.slots)
+        if self._params is params and self._optimized_by == slots:
             return
         if self._params is not None and params.size != self._params.size:
             raise ShapeError("the model's parameters have changed since this trainer began; make a new Trainer")
         dtype, nbytes = params.dtype, params.nbytes
         self.gradient = aligned_zeros(nbytes).view(dtype)
-        old = self.slots if self._optimized_by[0] == self.optimizer.op else {}
-        self._optimized_by = (self.optimizer.op, self.optimizer.slots)
-        self.slots = {name: aligned_zeros(nbytes).view(dtype) for name in self.optimizer.slots}
+        old = self.slots if self._optimized_by[:1] == slots[:1] else {}
+        self._optimized_by = slots
+        self.slots = {name: aligned_zeros(nbytes).view(dtype) for name in self._update.slots}
         for name, slot in self.slots.items():
             slot[...] = old.get(name, 0)  # zeros too: a page that is read before it is written is mapped twice
         self._plans.clear()
@@ -169,7 +267,7 @@ class Trainer:
         dtype = "int" if y.dtype == np.int64 and y.ndim == 1 and self._output[1:] != () else "real"
         target = ((BATCH, *y.shape[1:]), dtype)
         precision = self.precision if training else "f32"
-        settings = (repr(self.loss), *self.metrics.values(), self.optimizer.signature)
+        settings = (self.loss, tuple(self._metrics.items()), self._update.signature if training else None)
         return (target, weighted, training, precision, *settings)
 
     def _plan(self, y: Array, weighted: bool, batch: int, training: bool) -> BatchPlan:
@@ -177,34 +275,46 @@ class Trainer:
         key = self._key(y, weighted, training)
         found = self._plans.get(key)
         if found is None or found.capacity < batch:
+            self._make_room()
             with collector_paused():
                 found = self._plans[key] = self._compile(key, batch)
+        self._plans.move_to_end(key)
         return found
 
+    def _make_room(self) -> None:
+        """Lets go of the plans that were used least lately: a few are kept, or what fits into PLAN_BYTES."""
+        kept = [plan.plan.memory.activations for plan in self._plans.values()]
+        while len(kept) > FEW_PLANS and sum(kept) > PLAN_BYTES:
+            _, plan = self._plans.popitem(last=False)
+            kept.pop(0)
+            if self._pool is not None:
+                self._pool.give([plan])
+
     def _compile(self, key: tuple[Any, ...], batch: int) -> BatchPlan:
-        store, optimizer = self.model.store(), self.optimizer if key[2] else None
+        store, update = self.model.store(), self._update if key[2] else None
         buffers: tuple[Any, ...] = (store.params, store.buffers)
-        if optimizer is not None:
-            buffers += (self.gradient, *(self.slots[name] for name in optimizer.slots))
+        if update is not None:
+            buffers += (self.gradient, *(self.slots[name] for name in update.slots))
         if self._pool is None:
-            return BatchPlan(self._graph(key), batch, optimizer, buffers, key[3])
+            return BatchPlan(self._graph(key), batch, update, buffers, key[3])
         signature = self._signature(key, batch)
         plan = self._pool.take(signature)
         if plan is None:
-            plan = BatchPlan(self._graph(key), batch, optimizer, buffers, key[3], signature)
+            plan = BatchPlan(self._graph(key), batch, update, buffers, key[3], signature)
             plan.core.halt = self._pool.halt
         plan.buffers = buffers
         return plan
 
     def _graph(self, key: tuple[Any, ...]) -> BatchGraph:
-        return BatchGraph(self.model, self.loss, self.metrics, *key[:3])
+        metrics = {name: metric.for_loss(self.loss) for name, metric in self._metrics.items()}
+        return BatchGraph(self.model, self.loss, metrics, *key[:3])
 
     def _signature(self, key: tuple[Any, ...], batch: int) -> tuple[Any, ...]:
         """All that a plan is made for: other trainers' plans of the same signature do for this one."""
         what = (key, batch, self.model.store())
         if self._signed[:3] != what:
             graph = self._graph(key).signature()
-            self._signed = (*what, (graph, batch, key[3], self.optimizer.signature if key[2] else None))
+            self._signed = (*what, (graph, batch, key[3], self._update.signature if key[2] else None))
         return self._signed[3]
 
     def _sign(self, fit: _Fit, known: dict[Any, Any], structure: Any) -> tuple[Any, ...]:
@@ -213,7 +323,7 @@ class Trainer:
         structure: the model's, before it was built; None if the model or a metric is one's own and must be traced.
         """
         key = self._key(fit.data.y, fit.data.weight is not None, True)
-        settings = (structure, key[:4], self.loss.signature, *self.metrics, self.optimizer.signature, fit.batch)
+        settings = (structure, key, fit.batch)
         if structure is None or settings not in known:
             signature = self._signature(key, fit.batch)
             known[settings] = known.setdefault(signature, signature)
@@ -244,7 +354,7 @@ class Trainer:
         arrays = self._inputs(x)
         known = {} if known is None else known
         given = (*arrays, y, sample_weight, class_weight)
-        key = (*map(id, given), self.loss.signature, self._output)
+        key = (*map(id, given), self.loss, self._output)
         if key in known:
             return known[key][0]
         if len(arrays[0]) == 0:
@@ -343,7 +453,7 @@ class Trainer:
         weighted, n_steps = data.weight is not None, -(-len(data.y) // batch)
         engine = self._plan(data.y, weighted, batch, True)
         team = engine.plan.team(threads, batch, n_steps)
-        self.stop, self.epochs_planned = False, epochs
+        self.stop, self.epochs_planned, start = False, epochs, self.steps
         for call in events["on_fit_begin"]:
             call(self)
         try:
@@ -351,7 +461,7 @@ class Trainer:
                 if any(events.values()):  # a callback that predicts with a part of the model moves the parameters
                     self.model.store(look=True)
                     engine = self._plan(data.y, weighted, batch, True)
-                self._epoch(engine, data, batch, n_steps, shuffle, team, events["on_step_end"])
+                self._epoch(engine, data, batch, n_steps, shuffle, team, events["on_step_end"], start, epochs * n_steps)
                 logs = engine.results()
                 if validation is not None:
                     logs |= {f"val_{k}": v for k, v in self._evaluate(validation, batch, threads).items()}
@@ -383,20 +493,18 @@ class Trainer:
         shuffle: bool,
         team: int,
         on_step_end: Sequence[Callable[..., Any]],
+        start: int,
+        total: int,
     ) -> None:
+        """start: the trainer's step at which the fit began, total: steps of the fit."""
         rows = len(data.y)
         index = _core.permutation(rows, self.seed, self.epochs) if shuffle else None
-        lr = self.optimizer.lr
-        rates = (
-            np.array([self.optimizer.lr_at(self.steps + i) for i in range(n_steps)])
-            if callable(lr)
-            else np.full(n_steps, float(lr))
-        )
+        scalars = self._update.columns.fill(Clock(self.steps, n_steps, start, total))
         engine.sums[:] = 0
         first = 0
         while first < n_steps:
             stop = first + 1 if on_step_end else n_steps
-            self._run(engine, data, batch, stop, index, rates, team, first)
+            self._run(engine, data, batch, stop, index, scalars, team, first)
             for call in on_step_end:
                 call(self, self.steps - 1, float(engine.value[0]))
             first = stop
@@ -408,7 +516,7 @@ class Trainer:
         batch: int,
         n_steps: int,
         index: Array | None,
-        rates: Array,
+        scalars: Array,
         team: int,
         first: int = 0,
     ) -> None:
@@ -421,14 +529,14 @@ class Trainer:
         done = first
         try:
             try:
-                status, done = engine.run(n_steps, batch, rows, index, rates, self.seed, step0, team, -1, first)
+                status, done = engine.run(n_steps, batch, rows, index, scalars, self.seed, step0, team, -1, first)
             except BaseException:  # Ctrl-C, or what another signal's handler raised
                 done = engine.core.last_step
                 raise
             finally:
                 self.steps = step0 + done
             if status != _core.OK:
-                run = dict(batch=batch, rows=rows, index=index, lr=rates, seed=self.seed, step0=step0)
+                run = dict(batch=batch, rows=rows, index=index, scalars=scalars, seed=self.seed, step0=step0)
                 self._fail(engine, status, run, done)
         finally:
             engine.core.drop_sources()
@@ -452,22 +560,22 @@ class Trainer:
 
         Arguments and errors as in ``fit``. The rows are used as they are: one batch, no shuffling.
         """
-        lr = self.optimizer.lr_at(self.steps)
+        scalars = self._update.columns.fill(Clock(self.steps, 1, 0, None))
         if self._quick is not None and sample_weight is None and threads is None:
-            loss: float | None = self._quick.step(x, y, lr, self.seed, self.steps)
+            loss: float | None = self._quick.step(x, y, scalars, self.seed, self.steps)
             if loss is not None:
                 self.steps += 1
                 return loss
         with self._alone():
-            return self._step(x, y, lr, sample_weight, threads)
+            return self._step(x, y, scalars, sample_weight, threads)
 
-    def _step(self, x: Any, y: Any, lr: float, sample_weight: Any, threads: int | None) -> float:
+    def _step(self, x: Any, y: Any, scalars: Array, sample_weight: Any, threads: int | None) -> float:
         data = self._data(x, y, sample_weight)
         arrays, target, weight = data
         rows = len(target)
         engine = self._plan(target, weight is not None, rows, True)
         team = engine.plan.team(self.threads if threads is None else threads, rows)
-        self._run(engine, data, rows, 1, None, np.array([lr]), team)
+        self._run(engine, data, rows, 1, None, scalars, team)
         looks_safe = target.dtype.kind == "i" or not self.loss.checks_values  # C checks labels, but no other values
         if weight is None and len(arrays) == 1 and isinstance(y, np.ndarray) and looks_safe:
             self._quick = _core.Quick([engine], (arrays[0], y), rows, rows, team, engine.value, engine.value)

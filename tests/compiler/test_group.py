@@ -6,10 +6,12 @@ from cases import log_softmax
 from hypothesis import given, settings, strategies as st
 
 import hawfinch as hf
-from hawfinch.compiler.fuse import MAX_NODES, fuse, rewrite
-from hawfinch.compiler.plan import Dynamic, base_of
-from hawfinch.compiler.program import MAX_CODE, MAX_IN, MAX_OUT, MAX_TEMP, Program
+from hawfinch.compiler.group import MAX_NODES, fuse
+from hawfinch.compiler.memory import Dynamic, base_of
+from hawfinch.compiler.program import Program
+from hawfinch.compiler.rewrite import rewrite
 from hawfinch.ir import CONST, Graph, input_tensor, leaf, tracing
+from hawfinch.ops.instructions import MAX_CODE, MAX_IN, MAX_OUT, MAX_TEMP
 from hawfinch.ops.softmax import CROSS_ENTROPY_BOTH
 
 O = hf.ops
@@ -327,7 +329,7 @@ def test_registers_are_never_shared_by_two_live_values():
         try:
             program = Program(nodes, [t for t, _ in wanted.values()])
         except IndexError:
-            continue  # out of registers: fuse.py cuts it in two
+            continue  # out of registers: group.py cuts it in two
         numbers = {id(t): x for t, x in values}
         for got, (_, want) in zip(
             interpret(program, [numbers[id(t)] for t in program.inputs]), wanted.values(), strict=True
@@ -390,7 +392,7 @@ def test_rewriting_makes_the_pair():
 
 # ---- every step is computable when its turn comes ----
 def check_order(plan):
-    known = {key for key, place in plan._places.items() if not isinstance(place, Dynamic) or place.number < 3}
+    known = {key for key, place in plan.layout.places.items() if not isinstance(place, Dynamic) or place.number < 3}
     for step in plan.steps:
         for t in step.reads:
             assert id(base_of(t)) in known, f"{step.op} reads {t} before it is written"

@@ -1,0 +1,129 @@
+"""Schedule: what each record costs, where threads must meet, how many of them are worth a try.
+
+Design
+(a) Barriers: two accesses of the same bytes need one between them unless both belong to the same thread by the split.
+    The split is by rows almost everywhere, so a multilayer perceptron's step needs barriers only around weight
+    gradients. Rejected: barriers declared by each op: wrong as soon as memory is used again.
+(b) Threads: an estimate decides whether a team is worth a try, then C times both ways (hf_plan_run_auto): what a
+    barrier costs depends on what else runs on the machine. The estimate is a table of rates (FLOPS, BYTES, BARRIER
+    below). Rejected: rates fitted at first use, milliseconds in every process for a number that one trial corrects
+    anyway.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from .. import _core
+from ..ir import Step, numel, size_at
+from .memory import ALIGN, Dynamic, Layout
+
+FLOPS = {"baseline": 1.5e10, "ref": 1e9, "neon": 6e10, "avx2": 1e11, "avx512": 2e11}  # per second and core
+BYTES, L2_BYTES = 2.5e10, 1e11  # per second and core: L3 or memory; L2, where a record touches no more than L2_SIZE
+L2_SIZE = 1 << 19
+RECORD = 20e-9  # seconds of fixed cost per record
+BARRIER = 1.5e-6  # seconds; 0.3e-6 when every core is free
+REGION = 3e-6  # seconds to start a team for a single step while its threads are awake; 50e-6 from sleep
+SLOW_ELEMENT = 3e-8  # seconds, of a float64 function that takes an element at a time
+BRIEF = 2e-5  # seconds: other Python threads wait for a shorter plan
+PIECE = 0.02  # seconds: longer records are cut, so that Ctrl-C is seen in time
+
+Access = tuple[int, int, object]  # first byte, end, the split by which threads own it
+
+
+class Schedule:
+    """When each step of a plan runs, and on how many threads.
+
+    ``seconds``: the estimate for each step at capacity; ``done``: the part of all up to and with it; ``pieces``: in how
+    many it is cut; ``barriers``: whether threads meet before it. ``slow``: look at the clock at every barrier;
+    ``brief``: over before other Python threads mind. ``scratch_bytes``: workspace of a thread.
+    """
+
+    def __init__(self, steps: Sequence[Step], layout: Layout):
+        self.steps, self.layout = steps, layout
+        nbytes = layout.nbytes
+        self.seconds = [
+            self.estimate(step, sum([nbytes[t] for t in reads + writes]), layout.capacity)
+            for step, (reads, writes) in zip(steps, layout.bases, strict=True)
+        ]
+        self.pieces = [
+            1 if s.single or s.update else 1 + int(t / PIECE) for s, t in zip(steps, self.seconds, strict=True)
+        ]
+        self.barriers = find_barriers(steps, self.pieces, layout)
+        total = sum(self.seconds)
+        self.done = [t / (total or 1.0) for t in itertools.accumulate(self.seconds)]
+        self.slow = total > PIECE / 4
+        self.brief = total < BRIEF and total + self._slowest() < BRIEF
+        self.scratch_bytes = max([ALIGN, *[s.scratch for s in steps]])
+
+    def moved(self, step: Step, batch: int) -> int:
+        """Bytes that a step reads and writes."""
+        return sum([self.layout.bytes_of(t, batch) for t in (*step.reads, *step.writes)])
+
+    def estimate(self, step: Step, moved: int, batch: int) -> float:
+        """Seconds of one thread."""
+        rate = FLOPS.get(_core.kernel_isa(), 1e10) / (1 if self.layout.itemsize == 4 else 2)
+        return RECORD + max(size_at(step.flops, batch) / rate, moved / (BYTES if moved > L2_SIZE else L2_BYTES))
+
+    def _slowest(self) -> float:
+        """What the elementwise functions may take beyond the estimate, in seconds."""
+        elements = [
+            size_at(numel(t.shape), self.layout.capacity) * max(len(s.code), 1)
+            for s in self.steps
+            if s.code or not s.op.startswith("matmul")
+            for t in s.writes
+        ]
+        return SLOW_ELEMENT * sum(elements)
+
+    def threads_for(self, batch: int, n_steps: int, most: int) -> int:
+        """The team size, up to ``most``, of the least estimated time for n_steps of ``batch`` rows in one call."""
+        seconds = self.seconds
+        if batch != self.layout.capacity:
+            seconds = [self.estimate(s, self.moved(s, batch), batch) for s in self.steps]
+        alone = sum(seconds)
+        if alone * min(n_steps, 100) < 2 * REGION or alone < 5e-6:
+            return 1
+        best, best_time = 1, alone
+        barriers = 1 + sum(self.barriers)
+        for n in range(2, min(most, _core.max_threads()) + 1):
+            split = sum(s if step.single else s / n for s, step in zip(seconds, self.steps, strict=True))
+            time = (split + barriers * BARRIER) * 1.1 + REGION / n_steps
+            if time < best_time:
+                best, best_time = n, time
+        return best
+
+
+def find_barriers(steps: Sequence[Step], pieces: Sequence[int], layout: Layout) -> list[bool]:
+    """Before which steps threads must meet."""
+    flags = []
+    nbytes = layout.nbytes
+    places: dict[object, tuple[object, int]] = {}
+    for t in nbytes:
+        buffer, start = layout.place(t)
+        places[t] = (("dynamic", buffer.number) if isinstance(buffer, Dynamic) else id(buffer), start)
+    read: dict[object, list[Access]] = {}  # buffer -> what has been touched since the last barrier
+    written: dict[object, list[Access]] = {}
+    for step, n_pieces, (reads, writes) in zip(steps, pieces, layout.bases, strict=True):
+        by_row = set(step.local)
+        views = zip(reads + writes, (*step.reads, *step.writes), strict=True)
+        whole = {base for base, t in views if t not in by_row}  # another view of it may be local
+        mine = []
+        clash = False  # whether another thread may have touched these bytes, one of the two writing
+        for t in {*reads, *writes}:
+            (place, start), write = places[t], t in writes
+            end = start + nbytes[t]
+            part: object = None
+            if step.single:
+                part = "thread 0"
+            elif t not in whole:
+                part = (step.units, step.grain, n_pieces, start, end)
+            mine.append((place, write, (start, end, part)))
+            others = written.get(place, []) + (read.get(place, []) if write else [])
+            clash = clash or any([part is None or part != p for a, b, p in others if a < end and start < b])
+        flags.append(clash)
+        if clash:
+            read, written = {}, {}
+        for place, write, access in mine:
+            (written if write else read).setdefault(place, []).append(access)
+    return flags

@@ -1,0 +1,61 @@
+"""Backend: where buffers live, and which kernel runs a step.
+
+Design: a plan is steps with named fields, a layout and a schedule; a backend gives it an arena and makes it runnable.
+What comes out has ``run`` and ``set_source`` as ``_core.Plan`` has them. Rejected: a method per op: the named fields
+of a step are its whole interface, so a backend may keep a table of kernels under the ops' names, as C does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .. import _core
+from ..compiler.lower import lowering
+from ..compiler.memory import Dynamic
+from ..ir import Array
+from .buffers import aligned_zeros
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+
+class Backend(Protocol):
+    """What a plan asks of the machine that runs it."""
+
+    def arena(self, nbytes: int) -> Array:
+        """A zeroed buffer of bytes for what a plan computes on the way."""
+
+    def bind(self, plan: Plan, max_threads: int) -> Any:
+        """The plan, whose arena this backend made, ready to run."""
+
+
+class CPU:
+    """Buffers are NumPy arrays, kernels are those of the processor's best ISA."""
+
+    def arena(self, nbytes: int) -> Array:
+        return aligned_zeros(nbytes)
+
+    def bind(self, plan: Plan, max_threads: int) -> _core.Plan:
+        schedule, arena = plan.schedule, plan.arena
+        given = [p[0] for p in plan.layout.places.values() if not isinstance(p, Dynamic)]
+        start = _core.address(arena)
+
+        def address(buffer: Array | None) -> int:
+            return start if buffer is None else _core.address(buffer)
+
+        return _core.Plan(
+            plan.steps,
+            schedule.done,
+            schedule.pieces,
+            schedule.barriers,
+            lowering(plan.layout, address),
+            _core.kernel_isa(),
+            np.dtype(plan.dtype) == np.float64,
+            schedule.scratch_bytes,
+            max_threads,
+            schedule.slow,
+            schedule.brief,
+            (arena, given),
+        )

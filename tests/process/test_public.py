@@ -1,0 +1,69 @@
+"""The public face: what ``hawfinch`` shows, its version, and what it says where an optional package is missing."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import hawfinch as hf
+from hawfinch.errors import HawfinchError, MissingExtraError, import_extra
+
+
+def test_version_is_that_of_the_project() -> None:
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
+    assert hf.__version__ == tomllib.loads(pyproject.read_text())["project"]["version"]
+    assert hf.show_config().startswith(f"hawfinch {hf.__version__}\n")
+
+
+def test_dir_lists_the_public_names_and_nothing_else() -> None:
+    names = dir(hf)
+    assert {"Linear", "Trainer", "data", "errors", "ops", "__version__"} <= set(names)
+    assert names == sorted(set(names)) and all(hasattr(hf, name) for name in names)
+    assert not {"ir", "compiler", "runtime", "train", "function", "optim", "losses", "_core", "_Any"} & set(names)
+    tree = ast.parse(Path(hf.__file__).read_text())
+    chosen = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+        if not (alias.asname or alias.name).startswith("_")
+    }
+    assert chosen <= set(names), "what __init__ imports is public"
+    assert {n for n in names if isinstance(getattr(hf, n), ModuleType)} - {"data"} <= chosen
+    assert set(dir(hf.data)) == {n for n in vars(hf.data)["_HOMES"]}
+
+
+def test_dir_of_a_fresh_process_does_not_depend_on_what_was_used() -> None:
+    code = "import hawfinch as hf; before = dir(hf); hf.data.Table; import hawfinch.cli; assert dir(hf) == before"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], timeout=60, check=True)
+
+
+@pytest.mark.parametrize("module", ["tqdm", "matplotlib"])
+def test_a_missing_extra_says_what_to_install(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [m for m in sys.modules if m.partition(".")[0] == module] + [module]:
+        monkeypatch.setitem(sys.modules, name, None)
+    x, y = np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32)
+    net = hf.Sequential(hf.Linear(1))
+    if module == "tqdm":
+        extra, calls = "progress", (hf.Progress, lambda: hf.fit_many([(net, {"loss": "mse"})], x, y, progress=True))
+    else:
+        extra, calls = "plot", (hf.Trainer(net, "mse").fit(x, y).plot,)
+    for call in calls:
+        with pytest.raises(MissingExtraError, match=rf"{module} is not installed; pip install 'hawfinch\[{extra}\]'"):
+            call()
+    assert issubclass(MissingExtraError, HawfinchError) and issubclass(MissingExtraError, ImportError)
+
+
+def test_an_extra_that_lacks_something_itself_is_not_reported_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "half_installed.py").write_text("import a_module_that_is_not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there") as caught:
+        import_extra("half_installed", "plot")
+    assert not isinstance(caught.value, HawfinchError)
