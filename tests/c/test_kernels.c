@@ -365,7 +365,7 @@ static const struct {
     {"softmax", HF_OP_softmax, make_softmax, 8},
     {"softmax_cross_entropy", HF_OP_softmax_cross_entropy, make_softmax_cross_entropy, 8},
     {"grad_norm", HF_OP_grad_norm, make_grad_norm, 128},
-#define HF_RULE(rule) {#rule, HF_OP_sweep, make_##rule, 16},
+#define HF_RULE(rule) {#rule, HF_OP_sweep, make_##rule, 4},
 #include "optim.def"
 };
 enum { N_OPS = sizeof ops / sizeof *ops };

@@ -560,7 +560,7 @@ class Trainer:
 
         Arguments and errors as in ``fit``. The rows are used as they are: one batch, no shuffling.
         """
-        scalars = self._update.columns.fill(Clock(self.steps, 1, 0, None))
+        scalars = self.scalars(1)
         if self._quick is not None and sample_weight is None and threads is None:
             loss: float | None = self._quick.step(x, y, scalars, self.seed, self.steps)
             if loss is not None:
@@ -606,6 +606,11 @@ class Trainer:
             return engine.results()
 
     # ---- looking inside ----
+    def scalars(self, n_steps: int) -> Array:
+        """The numbers of the update for the next steps of ``step``: float64 (n_steps, k), or (1, k) where all have the
+        same."""
+        return self._update.columns.fill(Clock(self.steps, n_steps, 0, None))
+
     def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
         """The plan of the training step for such data: ``print(trainer.plan(x, y).describe())``."""
         arrays = self._inputs(x)
