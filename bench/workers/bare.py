@@ -32,8 +32,9 @@ class Bare(Case):
         with tempfile.TemporaryDirectory() as folder:
             library = Path(folder) / "bare.so"
             source = HERE.parent / "csrc"
-            command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", f"-I{source}/include", f"-I{source}/runtime"]
-            subprocess.run([*command, HERE / "workers/bare.c", "-o", library], check=True)
+            command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC"]
+            folders = [f"-I{source}/include", f"-I{source}/runtime"]
+            subprocess.run([*command, *folders, HERE / "workers/bare.c", "-o", library], check=True)
             self.loop = ctypes.CDLL(str(library)).bare_steps
         self.scalars = trainer.scalars(1)
         skip = [step.op in CHECKS for step in self.plan.steps]

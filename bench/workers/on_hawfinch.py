@@ -124,7 +124,8 @@ def adam(job: Job) -> Case:
     assert trainer.gradient is not None
     trainer.gradient[:] = normal(len(trainer.gradient), seed=4)
     store, only = model.store(), next(i for i, step in enumerate(plan.steps) if step.op == "sweep")
-    return InPlan(plan, (store.params, store.buffers, trainer.gradient, *trainer.slots.values()), only=only, scalars=trainer.scalars(1))
+    arrays = (store.params, store.buffers, trainer.gradient, *trainer.slots.values())
+    return InPlan(plan, arrays, only=only, scalars=trainer.scalars(1))
 
 
 def matmul(job: Job) -> Case:

@@ -40,6 +40,7 @@ typedef struct hf_record {
   int32_t pieces;            /* a long record is done in this many pieces, with a look at the clock between them */
   uint8_t single;            /* 1: thread 0 does it all */
   uint8_t barrier;           /* 1: every thread has finished the records before this one */
+  uint8_t yields;            /* 1: an hf_yield_args; the run gives control back here, all before it done */
   uint8_t update;            /* 1: changes parameters or state: never interrupted, skipped once a step has failed */
 } hf_record;
 
@@ -72,11 +73,18 @@ typedef struct hf_run {
   double budget_seconds;     /* give control back after about this long; <= 0: never */
   int64_t only_record;       /* >= 0: run this record alone (diagnosis); -1: all */
   int64_t cursor_step, cursor_record, cursor_piece; /* in and out: where to go on */
+  int64_t yielded;           /* out: the tag of the yield record, after HF_YIELDED */
 } hf_run;
 
 int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads);
 
 /* The same with one thread or n_threads, whichever has been the faster lately on this plan. May give HF_PAUSED early. */
 int hf_plan_run_auto(hf_plan *plan, hf_run *run, int n_threads);
+
+/* The same by n_threads virtual threads, one at a time: between two meeting points each does its records in order, but
+ * which thread goes on is drawn from seed. So records that need a barrier and have none give wrong results for some
+ * seeds, on one core, every time. No pauses. */
+enum { HF_MAX_VIRTUAL = 64 };
+int hf_plan_run_debug(hf_plan *plan, hf_run *run, int n_threads, uint64_t seed);
 
 #endif

@@ -56,7 +56,9 @@ if _TYPE_CHECKING:
     from . import data as data
 
 # The other submodules are rooms of the house, not part of the interface.
-_PUBLIC_MODULES = frozenset({"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "schedules", "values"})
+_PUBLIC_MODULES = frozenset(
+    {"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "schedules", "values"}
+)
 
 
 def __getattr__(name: str) -> _Any:

@@ -10,6 +10,7 @@ OK: int
 PAUSED: int
 NONFINITE: int
 BAD_INDEX: int
+YIELDED: int
 OPS: dict[str, int]
 FIELDS: dict[str, dict[str, tuple[int, int, int]]]
 CONSTANTS: dict[str, int]
@@ -37,6 +38,7 @@ class Plan:
     busy: bool
     halt: Any
     last_step: int
+    yielded: int | None
     def __init__(
         self,
         steps: list[Any],
@@ -65,6 +67,23 @@ class Plan:
         seed: int = ...,
         step0: int = ...,
         threads: int = ...,
+        only_record: int = ...,
+        first_step: int = ...,
+    ) -> tuple[int, int]: ...
+    def resume(self) -> tuple[int, int]: ...
+    def abandon(self) -> None: ...
+    def run_debug(
+        self,
+        n_threads: int,
+        order: int,
+        dynamic: tuple[Array, ...] = ...,
+        n_steps: int = ...,
+        batch: int = ...,
+        rows: int = ...,
+        index: Array | None = ...,
+        scalars: Array | None = ...,
+        seed: int = ...,
+        step0: int = ...,
         only_record: int = ...,
         first_step: int = ...,
     ) -> tuple[int, int]: ...

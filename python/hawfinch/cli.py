@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,7 +24,15 @@ from numpy.typing import NDArray
 import hawfinch as hf
 
 from .data import TableEncoder, load_digits, read_table, shift_images, split_rows, train_test_split
-from .errors import ArgumentError, FormatError, HawfinchError, MissingExtraError, NonFiniteError, import_extra
+from .errors import (
+    ArgumentError,
+    FormatError,
+    HawfinchError,
+    HawfinchWarning,
+    MissingExtraError,
+    NonFiniteError,
+    import_extra,
+)
 
 TABLE_KEY = "hawfinch.table"  # of the metadata of a net that `train` wrote
 LEAST_ROWS = 5
@@ -235,15 +244,19 @@ def _train(args: argparse.Namespace) -> None:
     if target is None:
         raise ArgumentError("--target is needed: the name or number of the column to predict")
     roles = {"task": args.task, "ignore": args.ignore, "categorical": args.categorical}
-    encoder = TableEncoder().fit(table, target, **roles)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", HawfinchWarning)
+        encoder = TableEncoder().fit(table, target, **roles)
     if table.rows < LEAST_ROWS:
         raise ArgumentError(f"{table.source} has {table.rows} rows; training needs at least {LEAST_ROWS}")
     goal = encoder.transform_target(table)
     classify = encoder.task == "classify"
     rows, held = split_rows(table.rows, test_size=args.test_size, seed=args.seed, stratify=goal if classify else None)
-    encoder.fit(table, target, rows=rows, **roles)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HawfinchWarning)  # said once
+        encoder.fit(table, target, rows=rows, **roles)
     x, y = encoder.transform(table), encoder.transform_target(table)
-    for note in table.notes:
+    for note in (*table.notes, *(str(w.message) for w in caught)):
         say(f"note: {note}")
     names = ", ".join(f.name + (f" ({len(f.categories)} categories)" if f.categories else "") for f in encoder.features)
     inputs = f"{len(encoder.features)} input columns" + (f": {names}" if encoder.named and len(names) < 400 else "")

@@ -10,6 +10,10 @@ class HawfinchError(Exception):
     """Base of all errors raised by hawfinch."""
 
 
+class HawfinchWarning(UserWarning):
+    """What works, and is likely not meant: says what was taken for what, and what to write instead."""
+
+
 class ShapeError(HawfinchError, ValueError):
     """An array's shape does not fit: says what was given, what was expected and what to do."""
 
@@ -20,6 +24,10 @@ class DTypeError(HawfinchError, TypeError):
 
 class ArgumentError(HawfinchError, ValueError):
     """An argument is outside its range or not one of the known names."""
+
+
+class TraceError(HawfinchError, TypeError):
+    """A traced value is used where it has no meaning: outside of its trace, as an array, or where no gradient is."""
 
 
 class LabelError(HawfinchError, ValueError):

@@ -18,7 +18,9 @@ from .compiler.memory import Dynamic, Place, base_of
 from .compiler.rewrite import rewrite
 from .errors import ArgumentError, DTypeError, LabelError, ShapeError
 from .ir import (
-    LEAVES,
+    CONST,
+    INPUT,
+    SCALAR,
     Array,
     Graph,
     Op,
@@ -79,9 +81,7 @@ def fresh(graph: Graph, outputs: Sequence[Tensor]) -> list[Tensor]:
     out = []
     with tracing(graph):
         for t in outputs:
-            while (base := base_of(t)).node.op.name in LEAVES or id(
-                base
-            ) in seen:  # equal copies are one node: copy the copy
+            while (base := base_of(t)).node.op.is_leaf or id(base) in seen:  # equal copies are one node: copy the copy
                 t = (
                     apply(TRANSPOSE, t, axes=tuple(range(t.ndim)))
                     if t.dtype == "int"
@@ -106,9 +106,7 @@ class _Compiled:
             leaves, self.template = flatten(result)
             outputs = [as_tensor(graph, t) for t in leaves]
         self.echo = {
-            i: int(t.node.attrs["name"])
-            for i, t in enumerate(outputs)
-            if t.node.op.name == "input" and t.dtype == "int"
+            i: int(t.node.attrs["name"]) for i, t in enumerate(outputs) if t.node.op is INPUT and t.dtype == "int"
         }
         kept = [i for i in range(len(outputs)) if i not in self.echo]
         self.dtype = "float64" if any(a.dtype == np.float64 for a in args) else "float32"
@@ -140,13 +138,13 @@ class _Compiled:
     def plan(self) -> Plan:
         places: dict[int, Place] = {}
         for node in self.graph.nodes:
-            if node.op.name == "input":
+            if node.op is INPUT:
                 places[id(node.outputs[0])] = Dynamic(int(node.attrs["name"]))
-            elif node.op.name == "const":
+            elif node.op is CONST:
                 value = node.attrs["ref"].value
                 kind = value.dtype if value.dtype == np.int64 else self.dtype
                 places[id(node.outputs[0])] = (np.ascontiguousarray(value, dtype=kind), 0)
-            elif node.op.name == "scalar":
+            elif node.op is SCALAR:
                 places[id(node.outputs[0])] = (np.full(1, node.attrs["value"], self.dtype), 0)
         for i, t in self.outputs.items():
             places[id(base_of(t))] = Dynamic(self.n_in + i)

@@ -8,7 +8,7 @@ from cases import CASES, IDS, cast, erf, log_softmax, outputs
 
 import hawfinch as hf
 from hawfinch.compiler.autodiff import gradients
-from hawfinch.errors import ArgumentError, DTypeError, ShapeError
+from hawfinch.errors import ArgumentError, DTypeError, ShapeError, TraceError
 from hawfinch.ir import Graph, current_graph, input_tensor, tracing
 
 O = hf.ops
@@ -78,10 +78,7 @@ def test_gradient(case):
     assert checked >= 5
 
 
-TWICE = [(c, i) for c, i in DIFFERENTIABLE if c.twice]
-
-
-@pytest.mark.parametrize("case", [c for c, _ in TWICE], ids=[i for _, i in TWICE])
+@pytest.mark.parametrize("case", [c for c, _ in DIFFERENTIABLE], ids=[i for _, i in DIFFERENTIABLE])
 def test_second_derivative(case):
     """The gradient of (gradient . direction) against differences of the gradient that test_gradient checks."""
     for shapes, attrs in [(s, a) for s, a in small(case) if sum(math.prod(x) for x in s) <= 30][:12]:
@@ -365,21 +362,53 @@ def test_what_has_no_gradient_says_so():
             hf.value_and_grad(lambda a, b: O.sum(a * b), argnums)(x, x)
 
 
-def test_what_cannot_be_differentiated_twice_says_so():
-    x, one, zero = rng.normal(size=(3, 4)), np.ones(4), np.zeros(4)
+def test_what_has_no_gradient_rule_says_so():
+    with pytest.raises(TraceError, match="correct has no gradient"):
+        hf.value_and_grad(lambda v: O.sum(O.correct(v, np.array([0, 1, 2]))))(rng.normal(size=(3, 4)))
 
-    def twice(f):
-        def g(x):
-            d = gradients(current_graph(), O.sum(f(x)), [x])[0]
-            return O.sum(d * d)
 
-        return hf.value_and_grad(g)
+def test_statistics_of_a_batch_norm_have_gradients():
+    x, one, zero = rng.normal(size=(5, 3)) + 2, np.ones(3), np.zeros(3)
+    weights = rng.normal(size=(2, 3))
 
-    for f in (lambda v: O.softmax_cross_entropy(v, np.array([0, 1, 2])), lambda v: O.batch_norm(v, one, zero)[0]):
-        with pytest.raises(TypeError, match="no gradient rule"):
-            twice(f)(x)
-    with pytest.raises(TypeError, match="moments has no gradient rule"):
-        hf.value_and_grad(lambda v: O.sum(O.batch_norm(v, one, zero)[1]))(x)
+    def f(x):
+        y, mean, var = O.batch_norm(x, one, zero)
+        return O.sum(O.square(y) * x) + O.sum(mean * weights[0]) + O.sum(var * mean * weights[1])
+
+    def ref(x):
+        mean, var = x.mean(0), x.var(0)
+        y = (x - mean) / np.sqrt(var + 1e-5)
+        return (y * y * x).sum() + (mean * weights[0]).sum() + (var * mean * weights[1]).sum()
+
+    close(hf.value_and_grad(f)(x)[1], differences(ref, x))
+    only_mean = hf.value_and_grad(lambda x: O.sum(O.batch_norm(x, one, zero)[1] * weights[0]))(x)[1]
+    np.testing.assert_allclose(only_mean, np.broadcast_to(weights[0] / 5, x.shape), rtol=1e-14)
+
+
+def test_a_product_of_two_cross_entropies():
+    """Each loss waits for the other's gradient: the two can't both be one pass."""
+    a, b = rng.normal(size=(2, 4, 3))
+    t = np.array([0, 2, 1, 1])
+
+    def f(a, b):
+        return O.sum(O.softmax_cross_entropy(a, t) * O.softmax_cross_entropy(b, t))
+
+    def ref(a, b):
+        rows = np.arange(4)
+        return (log_softmax(a)[rows, t] * log_softmax(b)[rows, t]).sum()
+
+    value, (da, db) = hf.value_and_grad(f, (0, 1))(a, b)
+    np.testing.assert_allclose(value, ref(a, b), rtol=1e-13)
+    close(da, differences(lambda v: ref(v, b), a))
+    close(db, differences(lambda v: ref(a, v), b))
+
+
+def test_no_gradient_goes_through_stop_gradient():
+    x = rng.normal(size=(3, 4))
+    g = hf.value_and_grad(lambda v: O.sum(O.stop_gradient(v * v) * v))(x)[1]
+    np.testing.assert_array_equal(g, x * x)
+    np.testing.assert_array_equal(O.stop_gradient(x), x)
+    np.testing.assert_array_equal(O.stop_gradient(np.arange(3)), np.arange(3))
 
 
 def test_gradients_of_a_scalar_size_one_array():

@@ -67,13 +67,11 @@ class ById:
 
 # Leaves. ``input``: one array per run; ``param`` and ``state``: a view of the model's buffers; ``const``: a captured
 # array; ``scalar``: a number known while tracing.
-INPUT = Op("input", lambda *, name, shape, dtype: [(shape, dtype)])
-PARAM = Op("param", lambda *, ref: [(ref.value.shape, "real")])
-STATE = Op("state", lambda *, ref: [(ref.value.shape, "real")])
-CONST = Op("const", lambda *, ref: [(ref.value.shape, "int" if ref.value.dtype.kind in "iu" else "real")])
-SCALAR = Op("scalar", lambda *, value, sign: [((), "real")])
-REAL_ONLY = frozenset({"matmul", "reduce", "softmax", "moments", "normalize"})  # integers are converted first
-LEAVES = frozenset({"input", "param", "state", "const", "scalar"})
+INPUT = Op("input", lambda *, name, shape, dtype: [(shape, dtype)], is_leaf=True)
+PARAM = Op("param", lambda *, ref: [(ref.value.shape, "real")], is_leaf=True)
+STATE = Op("state", lambda *, ref: [(ref.value.shape, "real")], is_leaf=True)
+CONST = Op("const", lambda *, ref: [(ref.value.shape, "int" if ref.value.dtype.kind in "iu" else "real")], is_leaf=True)
+SCALAR = Op("scalar", lambda *, value, sign: [((), "real")], is_leaf=True)
 
 
 def input_tensor(graph: Graph, name: str, shape: Shape, dtype: str = "real") -> Tensor:

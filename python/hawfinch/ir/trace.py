@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import gc
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..errors import DTypeError
-from .graph import CONST, REAL_ONLY, SCALAR, Graph, leaf, scalar
+from .graph import CONST, SCALAR, Graph, leaf, scalar
 from .nodes import OPERATORS, Op, Tensor
 
 _current: contextvars.ContextVar[Graph | None] = contextvars.ContextVar("hawfinch_graph", default=None)
@@ -52,19 +51,6 @@ def current_graph() -> Graph | None:
     return _current.get()
 
 
-# arithmetic on numbers known while tracing, as gradient rules do it
-FOLDED: dict[str, Callable[..., float]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: (
-        a / b if b else math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1, b)
-    ),
-    "neg": lambda a: -a,
-    "square": lambda a: a * a,
-}
-
-
 def as_tensor(graph: Graph, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
@@ -92,9 +78,9 @@ def apply(op: Op, *inputs: Any, **attrs: Any) -> Any:
     if graph is None:
         return _run_now[0](op, inputs, attrs)
     tensors = tuple([as_tensor(graph, v) for v in inputs])
-    if op.elementwise or op.name in REAL_ONLY:
+    if op.real_inputs:
         tensors = tuple([OPERATORS["to_real"](t) if t.dtype == "int" else t for t in tensors])
-    if op.name in FOLDED and all(t.node.op is SCALAR for t in tensors):
-        return scalar(graph, FOLDED[op.name](*[t.node.attrs["value"] for t in tensors]))
+    if op.fold is not None and all([t.node.op is SCALAR for t in tensors]):
+        return scalar(graph, op.fold(*[t.node.attrs["value"] for t in tensors]))
     node = graph.add(op, tensors, attrs)
     return node.outputs[0] if len(node.outputs) == 1 else node.outputs

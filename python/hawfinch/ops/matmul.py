@@ -78,14 +78,20 @@ def _lower(node: Any) -> list[Step]:
     }
     blocks = -(-n // COL_BLOCK) if isinstance(n, int) else 1
     local = () if by_cols else (x, y) if x_col == 1 and x is not w else (y,)
-    varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)
-    flops = times(varying, 2 * math.prod(s for s in (m, k, n) if isinstance(s, int)))
     op = "matmul_bf16" if node.attrs["precision"] == "bf16" else "matmul"
     units = blocks if by_cols else m
-    return [Step(op, fields, (y,), (x, w), units=units, local=local, flops=flops, scratch=SCRATCH)]
+    return [
+        Step(op, fields, (y,), (x, w), units=units, local=local, flops=node.op.flops(node), scratch=node.op.scratch)
+    ]
 
 
-MATMUL: Op = Op("matmul", _infer, _grad, _lower)
+def _flops(node: Any) -> Size:
+    (m, k), (_, n) = node.inputs[0].shape, node.outputs[0].shape
+    varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)
+    return times(varying, 2 * math.prod(s for s in (m, k, n) if isinstance(s, int)))
+
+
+MATMUL: Op = Op("matmul", _infer, _grad, _lower, flops=_flops, scratch=SCRATCH, real_inputs=True, hosts_epilogue=True)
 
 
 def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._core import REDUCE_KINDS
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..ir import Op, Shape, Step, Tensor, apply, numel
 from .elementwise import div, equal, where
 from .shape import broadcast_to, reshape, size, transpose
@@ -18,7 +18,7 @@ WIDE_INNER = 64  # a reduction down columns is shared between threads by columns
 
 def _infer(x: Tensor, *, kind: str, first: int, last: int) -> list[tuple[Shape, str]]:
     if x.dtype == "int":
-        raise TypeError(f"{kind}: integer tensors have no reductions; use hf.ops.to_real(x) first")
+        raise DTypeError(f"{kind}: integer tensors have no reductions; use hf.ops.to_real(x) first")
     if kind in ("max", "min", "argmax") and numel(x.shape[first:last]) == 0:
         raise ShapeError(f"{kind} over no elements: shape {x.shape}, axes {first} to {last - 1}")
     return [(x.shape[:first] + x.shape[last:], "int" if kind == "argmax" else "real")]
@@ -50,7 +50,7 @@ def _lower(node: Any) -> list[Step]:
             local=local,
             grain=16 if by_inner else 1,
             single=small,
-            flops=numel(x.shape),
+            flops=node.op.flops(node),
         )
     ]
 
@@ -70,7 +70,7 @@ def _grad(node: Any, g: Tensor) -> list[Tensor | None]:
     return [broadcast_to(g, x.shape)]
 
 
-REDUCE: Op = Op("reduce", _infer, _grad, _lower)
+REDUCE: Op = Op("reduce", _infer, _grad, _lower, real_inputs=True, flops=lambda node: numel(node.inputs[0].shape))
 
 
 def _reduce(kind: str, x: Any, axis: int | Sequence[int] | None, keepdims: bool) -> Tensor:

@@ -60,7 +60,13 @@ def _reshape_infer(x: Tensor, *, shape: Shape) -> list[tuple[Shape, str]]:
     return [(shape, x.dtype)]
 
 
-RESHAPE: Op = Op("reshape", _reshape_infer, lambda node, g: [apply(RESHAPE, g, shape=node.inputs[0].shape)])
+RESHAPE: Op = Op(
+    "reshape",
+    _reshape_infer,
+    lambda node, g: [apply(RESHAPE, g, shape=node.inputs[0].shape)],
+    is_view=True,
+    flops=lambda node: 0,
+)
 
 
 def reshape(x: Any, *shape: Any) -> Tensor:
@@ -333,18 +339,6 @@ def broadcast_to(x: Any, shape: Sequence[Size]) -> Tensor:
     if any(isinstance(s, int) and s < 0 for s in shape) or broadcast_shapes(tuple(x.shape), shape) != shape:
         raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape}")
     return x if tuple(x.shape) == shape and isinstance(x, Tensor) else apply(COPY, x, shape=shape)
-
-
-def sum_to(g: Tensor, shape: Shape) -> Tensor:
-    """g summed over the axes along which ``shape`` was broadcast: the gradient of broadcasting."""
-    from .reduction import sum as sum_
-
-    if g.shape == shape:
-        return g
-    lead = len(g.shape) - len(shape)
-    axes = [i for i in range(len(g.shape)) if i < lead or (shape[i - lead] == 1 and g.shape[i] != 1)]
-    y = sum_(g, tuple(axes)) if axes else g
-    return y if y.shape == shape else reshape(y, shape)
 
 
 # ---- sizes and integers ----

@@ -13,7 +13,7 @@ from ..function import check_out
 from ..ir import Array, size_at
 from ..nn.module import Module
 from ..runtime.plan import Plan
-from ..train.engine import SCRATCH_THREADS, prediction_plan
+from .plan import MOST_THREADS, prediction_plan
 
 CACHE_BYTES = 1 << 18  # activations of one thread's chunk stay in L2
 SMALL = 64  # rows: calls up to this size share one small plan
@@ -24,7 +24,7 @@ class Pool:
 
     def __init__(self, model: Module, capacity: int):
         self.model, self.capacity = model, capacity
-        plan, self.outputs = prediction_plan(model, capacity, SCRATCH_THREADS)
+        plan, self.outputs = prediction_plan(model, capacity, MOST_THREADS)
         self.free: list[Plan] = [plan]
         self.row_bytes = plan.arena.nbytes // capacity
 
@@ -32,7 +32,7 @@ class Pool:
         try:
             return self.free.pop()
         except IndexError:
-            return prediction_plan(self.model, self.capacity, SCRATCH_THREADS)[0]
+            return prediction_plan(self.model, self.capacity, MOST_THREADS)[0]
 
     def shapes(self, rows: int) -> list[tuple[tuple[int, ...], str]]:
         return [

@@ -53,6 +53,7 @@ class Columns:
         out of range."""
         if self._fixed is not None:
             return self._fixed
+        self.check_length(clock.total)
         values = [values_of(name, source, clock) for name, source in zip(self.names, self.sources, strict=True)]
         if all(isinstance(v, float) for v in values):
             self._fixed = np.array([values])
@@ -61,6 +62,15 @@ class Columns:
         for i, v in enumerate(values):
             out[:, i] = v
         return out
+
+    def check_length(self, total: int | None) -> None:
+        """Raises ArgumentError where a schedule needs to know the length of the run, which is not known."""
+        for schedule in self.schedules:
+            if schedule.needs_total and total is None:
+                raise ArgumentError(
+                    f"{schedule!r} needs to know how long the run is: call fit with arrays, or make the Trainer with "
+                    "total_steps="
+                )
 
     @property
     def schedules(self) -> list[Schedule]:
@@ -79,10 +89,6 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
         return float(source)
     what = "learning rate" if name == "lr" else name
     if isinstance(source, Schedule):
-        if source.needs_total and clock.total is None:
-            raise ArgumentError(
-                f"{source!r} needs to know how long the run is: call fit, or make the Trainer with total_steps="
-            )
         steps = np.arange(clock.first - clock.start, clock.first - clock.start + clock.n)
         values = np.asarray(source.with_state(clock.kept.get(source)).at(steps, clock.total), np.float64)
         if values.shape != steps.shape:
