@@ -14,7 +14,7 @@ from . import (
 from ._core import VERSION as _VERSION
 from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
 from .files.model import load as load
-from .function import compile as compile, value_and_grad as value_and_grad
+from .function import compile as compile, grad as grad, hvp as hvp, jvp as jvp, value_and_grad as value_and_grad
 from .losses import (
     MAE as MAE,
     MSE as MSE,

@@ -226,7 +226,6 @@ def test_errors_are_builtin_errors_too() -> None:
         NonFiniteError: FloatingPointError,
         errors.NonFiniteInputError: ValueError,
         errors.MissingExtraError: ImportError,
-        errors.TraceError: TypeError,
     }
     for kind, builtin in kinds.items():
         assert issubclass(kind, builtin) and issubclass(kind, HawfinchError)

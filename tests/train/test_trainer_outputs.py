@@ -166,3 +166,5 @@ def test_chunks_are_shuffled_each_in_its_own_way() -> None:
         trainer.fit(lambda: [(X, Y), (X[:, :3], Y)])
     with pytest.raises(ArgumentError, match="chunk 0: expected"):
         trainer.fit(lambda: [X])
+    with pytest.raises(ArgumentError, match="no chunks"):
+        trainer.fit(lambda: [])

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ShapeError
-from ..ir import SCALAR, Op, Shape, Step, Tensor, apply, numel
-from .elementwise import RELU, RELU_MASK, reciprocal, sqrt, square
+from ..ir import SCALAR, Op, Shape, Step, Tensor, apply, numel, operand
+from .elementwise import RELU, RELU_MASK, reciprocal, setting, sqrt, square
 from .reduction import mean as mean_, sum as sum_
 from .shape import reshape, size
 
@@ -265,7 +265,8 @@ def batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> tuple[Tensor
 
     y = (x - mean) / sqrt(var + eps) * gamma + beta. Ioffe, Szegedy, ICML 2015.
     """
-    y, mean, var = apply(NORMALIZE, _rows(x), gamma, beta, eps=float(eps), per_row=False)
+    x = x if isinstance(x, Tensor) else operand(x)
+    y, mean, var = apply(NORMALIZE, _rows(x), gamma, beta, eps=setting("eps", eps), per_row=False)
     return reshape(y, tuple(x.shape)), mean, var
 
 
@@ -274,5 +275,6 @@ def layer_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Tensor:
 
     Ba, Kiros, Hinton, 2016.
     """
-    y, _, _ = apply(NORMALIZE, _rows(x), gamma, beta, eps=float(eps), per_row=True)
+    x = x if isinstance(x, Tensor) else operand(x)
+    y, _, _ = apply(NORMALIZE, _rows(x), gamma, beta, eps=setting("eps", eps), per_row=True)
     return reshape(y, tuple(x.shape))

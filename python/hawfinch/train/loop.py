@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import _core
-from ..errors import BusyError, LabelError, NonFiniteError
+from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError
 from ..ir import Array
 from ..optim import Optimizer
 from .batch_plan import BatchPlan
@@ -99,9 +99,8 @@ def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: 
 
 def run_fit(trainer: Trainer, call: FitCall, state: TrainState, resumed: bool) -> None:
     """The epochs of a call of ``fit`` that are still to be done."""
-    if not resumed:
-        state.fit, state.position, state.sums = FitProgress(state.epoch, call.epochs), 0, None
-    assert state.fit is not None
+    if not resumed or state.fit is None:
+        state.fit, state.position, state.sums = FitProgress(state.epoch, call.epochs, state.step), 0, None
     last = state.fit.first_epoch + state.fit.epochs
     trainer.stop, trainer.epochs_planned = False, call.epochs
     plan: BatchPlan | None = None
@@ -134,22 +133,22 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
     begin = state.position  # steps that are done already, when a fit is gone on with
     before = 0  # steps of the chunks before this one
     on_step_end = call.events["on_step_end"]
-    used = plan
+    used: BatchPlan | None = None
     for chunk, data in enumerate(call.source.chunks()):
         rows = data.rows
         batch = min(call.batch or rows, rows)
         n_steps = -(-rows // batch)
-        if begin and before + n_steps <= begin:
-            before += n_steps
-            continue
+        first = min(max(begin - before, 0), n_steps)
+        before += n_steps
         used = plan or trainer._plan(data, batch, True)
+        used.sums[...] = 0 if state.sums is None else state.sums
+        if first == n_steps:
+            continue
         order = _core.permutation(rows, state.seed, state.epoch + (chunk << 32)) if call.shuffle else None
-        first = max(begin - before, 0)
         rates = np.zeros(n_steps)
         rates[first:] = learning_rates(trainer._optimizer, state.step, n_steps - first)
         steps = Steps(data, batch, order, rates)
         team = used.plan.team(call.threads, batch, n_steps)
-        used.sums[...] = 0 if state.sums is None else state.sums
         while first < n_steps:
             stop = first + 1 if on_step_end else n_steps
             step0 = state.step
@@ -163,7 +162,6 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
                 notify(trainer, state.step - 1, float(used.value[0]))
             if on_step_end:  # which may have used the plan for a step of its own
                 used.sums[...] = state.sums
-        before += n_steps
     if used is None:
-        return {}
+        raise ArgumentError("there are no chunks to train on: an iterable that is used up?")
     return used.results()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import ArgumentError
 from ..ir import Array
 from .history import History
 
@@ -21,6 +22,7 @@ class FitProgress(NamedTuple):
 
     first_epoch: int
     epochs: int
+    first_step: int
 
 
 class TrainState:
@@ -28,8 +30,8 @@ class TrainState:
 
     step, epoch: how many steps and whole epochs are done. position: steps done within the epoch under way; sums: what
     loss and metrics have summed up to in it, or None. fit: the call of ``fit`` under way, or the last one. parameters,
-    buffers, slots: flat arrays, the first two those of the model. settings: what the run was made of (see
-    ``fingerprint.py``), known in a copy only. callbacks: what the callbacks with ``get_state`` keep, in a copy only.
+    buffers, slots: flat arrays, the first two those of the model. settings: what the run was made of, as text by name,
+    and callbacks: what the callbacks with ``get_state`` keep; both in a state from ``Trainer.get_state`` only.
 
     >>> import hawfinch as hf
     >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")
@@ -54,15 +56,32 @@ class TrainState:
         """With arrays of its own."""
         return copy.deepcopy(self)
 
+    def arrays(self) -> dict[str, Array]:
+        """All of its arrays, by name."""
+        found = {"parameters": self.parameters, "buffers": self.buffers}
+        found |= {f"slots.{name}": slot for name, slot in self.slots.items()}
+        return found if self.sums is None else found | {"sums": self.sums}
+
+    def set_arrays(self, arrays: dict[str, Array]) -> None:
+        """The inverse of ``arrays``. Raises KeyError where one is missing."""
+        self.parameters, self.buffers, self.sums = arrays["parameters"], arrays["buffers"], arrays.get("sums")
+        self.slots = {name.removeprefix("slots."): a for name, a in arrays.items() if name.startswith("slots.")}
+
     def take(self, other: TrainState) -> None:
-        """Goes on from another state, in the arrays of this one."""
-        self.parameters[...], self.buffers[...] = other.parameters, other.buffers
-        for name, slot in self.slots.items():
-            slot[...] = other.slots[name]
+        """Goes on from another state, of the same model and optimiser, in the arrays of this one."""
+        given = other.arrays()
+        self.sums = given.pop("sums", None)
+        if self.sums is not None:
+            self.sums = self.sums.copy()
+        mine = {name: a for name, a in self.arrays().items() if name != "sums"}
+        for name, array in mine.items():
+            if name not in given or array.shape != given[name].shape or array.dtype != given[name].dtype:
+                raise ArgumentError(f"resume: the state has no {name} of shape {array.shape} and {array.dtype}")
+        for name, array in mine.items():
+            array[...] = given[name]
         for name in ("seed", "step", "epoch", "position", "fit"):
             setattr(self, name, getattr(other, name))
-        self.sums = None if other.sums is None else other.sums.copy()
-        self.history = copy.deepcopy(other.history)
+        self.history.take(other.history)
 
     def __repr__(self) -> str:
         return f"TrainState(step={self.step}, epoch={self.epoch}, position={self.position}, {self.history!r})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,8 @@ from ..runtime.buffers import Memory, aligned_zeros
 from ..runtime.plan import Plan, check_threads
 from .batch_plan import BatchPlan
 from .batch_trace import StepKey
-from .callbacks import collect
+from .callbacks import collect, restore, state_of
+from .fingerprint import check_same, data_text, model_text, source_text, value_text
 from .history import History
 from .inputs import Arrays, Chunks, Data, check_data, is_chunks, split_pair, target_specs
 from .loop import FitCall, Steps, learning_rates, run_fit, run_steps
@@ -267,6 +269,7 @@ class Trainer:
         class_weight: ClassWeight = None,
         shuffle: bool = True,
         callbacks: Iterable[Any] = (),
+        resume: str | os.PathLike[str] | TrainState | None = None,
         threads: int | None = None,
     ) -> History:
         """Trains for ``epochs`` more epochs; returns the trainer's History.
@@ -277,7 +280,8 @@ class Trainer:
         (x, y) or (x, y, sample_weight); rows are shuffled within a chunk. validation_data: (x, y) or (x, y,
         sample_weight). sample_weight: (rows,); only ratios matter. class_weight: see SoftmaxCrossEntropy. batch_size:
         default 32; the last batch of an epoch may be short; "full": all rows. shuffle: a new row order each epoch.
-        callbacks: see ``hawfinch.train.callbacks``.
+        callbacks: see ``hawfinch.train.callbacks``. resume: a state of ``save_state`` or ``get_state``, taken while the
+        same call was at work: it is gone on with, up to its ``epochs``, with the bits of a run that was never stopped.
 
         Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
         changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
@@ -292,20 +296,21 @@ class Trainer:
         True
         """
         with self._alone():
-            return self._run(
-                self._prepare(
-                    x,
-                    y,
-                    epochs=epochs,
-                    batch_size=batch_size,
-                    validation_data=validation_data,
-                    sample_weight=sample_weight,
-                    class_weight=class_weight,
-                    shuffle=shuffle,
-                    callbacks=callbacks,
-                    threads=threads,
-                )
+            call = self._prepare(
+                x,
+                y,
+                epochs=epochs,
+                batch_size=batch_size,
+                validation_data=validation_data,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                shuffle=shuffle,
+                callbacks=callbacks,
+                threads=threads,
             )
+            if resume is not None:
+                self._take(resume, call)
+            return self._run(call, resume is not None)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -359,10 +364,10 @@ class Trainer:
             validation = self._check(*pair, name="validation_data", checked=checked)
         return FitCall(source, validation, epochs, batch, bool(shuffle), events, threads, tuple(callbacks))
 
-    def _run(self, call: FitCall) -> History:
+    def _run(self, call: FitCall, resumed: bool = False) -> History:
         outer, self._call = self._call, call
         try:
-            run_fit(self, call, self.state, resumed=False)
+            run_fit(self, call, self.state, resumed)
         finally:
             self._call = outer
         return self.state.history
@@ -396,6 +401,87 @@ class Trainer:
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
                     self._repeated = _core.Quick([plan], (data.x[0], y), rows, rows, team, plan.value, plan.value)
             return float(plan.value[0])
+
+    # ---- what a training has come to, to be gone on with ----
+    def get_state(self) -> TrainState:
+        """A copy of all that the training has come to. May be called by a callback, at an epoch's or a step's end.
+
+        >>> import hawfinch as hf
+        >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")
+        >>> loss = trainer.step([[1.0]], [[2.0]])
+        >>> state = trainer.get_state()
+        >>> after = trainer.step([[1.0]], [[2.0]])
+        >>> trainer.set_state(state)
+        >>> trainer.step([[1.0]], [[2.0]]) == after
+        True
+        """
+        self._bind()
+        state = self.state.copy()
+        state.settings = self._settings(self._call)
+        if self._call is None:
+            state.fit, state.position, state.sums = None, 0, None
+        else:
+            state.callbacks = state_of(self._call.callbacks)
+        return state
+
+    def set_state(self, state: TrainState | str | os.PathLike[str]) -> None:
+        """Goes on from a state, or from the file of one. The model must be built, with arrays of the same names.
+
+        Raises ArgumentError, naming what differs, for the state of another model, loss, optimiser or seed.
+        """
+        with self._alone():
+            self._take(state, None)
+            self.state.fit, self.state.position, self.state.sums = None, 0, None
+
+    def save_state(self, path: str | os.PathLike[str]) -> None:
+        """Writes ``get_state`` to a file (safetensors), atomically; ``fit(resume=path)`` and ``set_state`` read it.
+
+        >>> import hawfinch as hf, tempfile, os
+        >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")
+        >>> history = trainer.fit([[1.0]], [[2.0]], epochs=3)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trainer.save_state(os.path.join(folder, "run.state"))
+        ...     trainer.set_state(os.path.join(folder, "run.state"))
+        """
+        from ..files.train_state import save_state
+
+        save_state(self.get_state(), path)
+
+    def _take(self, given: TrainState | str | os.PathLike[str], call: FitCall | None) -> None:
+        if isinstance(given, TrainState):
+            state = given
+        elif isinstance(given, str | os.PathLike):
+            from ..files.train_state import load_state
+
+            state = load_state(given)
+        else:
+            raise ArgumentError(f"resume: expected a path or a TrainState, got {type(given).__name__}")
+        if self._model._store is None and call is not None:
+            next(call.source.chunks(), None)  # builds the model
+        check_same(state.settings, self._settings(call))
+        self._bind()
+        if call is not None:
+            restore(call.callbacks, state.callbacks)
+        self.state.take(state)
+
+    def _settings(self, call: FitCall | None) -> dict[str, str]:
+        """What a run is made of, as text by name."""
+        settings = {
+            "model": model_text(self._model),
+            "loss": value_text(self._objective),
+            "optimizer": value_text(self._optimizer),
+            "precision": self._precision,
+            "seed": str(self.state.seed),
+        }
+        if call is not None:
+            settings |= {
+                "epochs": str(call.epochs),
+                "batch_size": str(call.batch),
+                "shuffle": str(call.shuffle),
+                "data": source_text(call.source),
+                "validation_data": data_text(call.validation),
+            }
+        return settings
 
     # ---- evaluation ----
     def evaluate(
