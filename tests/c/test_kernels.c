@@ -199,34 +199,41 @@ static void make_reduce(test_case *c) {
   ADD(hf_reduce_args, x, IN, p->outer * p->red * p->inner, -1, 1);
 }
 
+/* outer, red, inner of a norm: batch norm, layer norm, or any. Gives the units. */
+static int64_t norm_sizes(int64_t *outer, int64_t *red, int64_t *inner, int64_t *by_inner) {
+  const int kind = (int)below(3);
+  *outer = kind == 0 ? 1 : size_up_to(kind == 1 ? 300 : 5);
+  *red = size_up_to(kind == 1 && chance(8) ? 1500 : 300);
+  *inner = kind == 1 ? 1 : size_up_to(kind == 0 && chance(8) ? 1500 : 300);
+  *by_inner = kind == 0 || (kind == 2 && chance(2));
+  return *by_inner ? *inner : *outer;
+}
+
 static void make_moments(test_case *c) {
   hf_moments_args *p = &c->args.moments;
-  p->rows = size_up_to(300);
-  p->cols = size_up_to(chance(8) ? 1500 : 300);
-  p->per_row = chance(2);
-  c->units = p->per_row ? p->rows : p->cols;
+  c->units = norm_sizes(&p->outer, &p->red, &p->inner, &p->by_inner);
   c->scale = 3; /* x lies about 3 */
-  ADD(hf_moments_args, x, IN, p->rows * p->cols, 2, 4);
-  ADD(hf_moments_args, mean, OUT, c->units, 0, 0);
-  if (!chance(4)) ADD(hf_moments_args, var, OUT, c->units, 0, 0);
+  ADD(hf_moments_args, x, IN, p->outer * p->red * p->inner, 2, 4);
+  ADD(hf_moments_args, mean, OUT, p->outer * p->inner, 0, 0);
+  if (!chance(4)) ADD(hf_moments_args, var, OUT, p->outer * p->inner, 0, 0);
 }
 
 static void make_norm_grad(test_case *c) {
   hf_norm_grad_args *p = &c->args.norm_grad;
-  p->rows = size_up_to(300);
-  c->units = p->cols = size_up_to(chance(8) ? 1500 : 300);
-  p->per_row = chance(2);
-  c->scale = 1 + 4 * sqrt((double)p->rows);
-  const int64_t statistics = p->per_row ? p->rows : p->cols;
-  ADD(hf_norm_grad_args, dy, IN, p->rows * p->cols, -1, 1);
-  ADD(hf_norm_grad_args, x, IN, p->rows * p->cols, -1, 1);
+  c->units = norm_sizes(&p->outer, &p->red, &p->inner, &p->by_inner);
+  p->by_red = chance(2);
+  c->scale = 1 + 4 * sqrt((double)p->red);
+  const int64_t total = p->outer * p->red * p->inner, sums = p->outer * p->inner;
+  const int64_t statistics = p->by_red ? p->outer * p->red : sums;
+  ADD(hf_norm_grad_args, dy, IN, total, -1, 1);
+  ADD(hf_norm_grad_args, x, IN, total, -1, 1);
   ADD(hf_norm_grad_args, mean, IN, statistics, -0.5, 0.5);
   ADD(hf_norm_grad_args, rstd, IN, statistics, 0.5, 2);
-  ADD(hf_norm_grad_args, dgamma, OUT, p->cols, 0, 0);
-  ADD(hf_norm_grad_args, dbeta, OUT, p->cols, 0, 0);
-  if (!p->per_row && chance(2)) {
-    ADD(hf_norm_grad_args, scale, IN, p->cols, -2, 2);
-    ADD(hf_norm_grad_args, shift, IN, p->cols, -1, 1);
+  ADD(hf_norm_grad_args, dgamma, OUT, sums, 0, 0);
+  ADD(hf_norm_grad_args, dbeta, OUT, sums, 0, 0);
+  if (!p->by_red && chance(2)) {
+    ADD(hf_norm_grad_args, scale, IN, sums, -2, 2);
+    ADD(hf_norm_grad_args, shift, IN, sums, -1, 1);
   }
 }
 
