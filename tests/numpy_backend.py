@@ -244,21 +244,22 @@ def reduce(f, run):
 
 @kernel
 def moments(f, run):
-    x = f.matrix("x", f.rows, f.cols)
-    axis = 1 if f.per_row else 0
-    f.mean[...] = x.mean(axis)
+    x = f.matrix("x", f.outer, f.red, f.inner)
+    f.mean[...] = x.mean(1).ravel()
     if f.has("var"):
-        f.var[...] = x.var(axis)
+        f.var[...] = x.var(1).ravel()
 
 
 @kernel
 def norm_grad(f, run):
-    dy, x = f.matrix("dy", f.rows, f.cols), f.matrix("x", f.rows, f.cols)
+    shape, unit = (f.outer, f.red, f.inner), (f.outer, 1, f.inner)
+    dy, x = f.matrix("dy", *shape), f.matrix("x", *shape)
+    along = (f.outer, f.red, 1) if f.by_red else unit
+    mean, rstd = f.matrix("mean", *along), f.matrix("rstd", *along)
     if f.has("scale"):
-        dy = np.where((x - f.mean) * f.scale + f.shift > 0, dy, 0.0)
-    shape = (-1, 1) if f.per_row else (1, -1)
-    f.dgamma[...] = (dy * ((x - f.mean.reshape(shape)) * f.rstd.reshape(shape))).sum(0)
-    f.dbeta[...] = dy.sum(0)
+        dy = np.where((x - mean) * f.matrix("scale", *unit) + f.matrix("shift", *unit) > 0, dy, 0.0)
+    f.dgamma[...] = (dy * ((x - mean) * rstd)).sum(1).ravel()
+    f.dbeta[...] = dy.sum(1).ravel()
 
 
 @kernel
@@ -392,8 +393,8 @@ def grad_norm(f, run):
 
 @kernel
 def grad_check(f, run):
-    total = f.partial[: f.chunks].sum()
-    scale = f.max_norm / (np.sqrt(total) + 1e-6) if f.max_norm > 0 else 1.0
+    total, max_norm = f.partial[: f.chunks].sum(), run.scalars[f.column]
+    scale = max_norm / (np.sqrt(total) + 1e-6) if max_norm > 0 else 1.0
     f.scale[0] = scale if scale < 1 else 1.0
     if not (np.isfinite(total) and (not f.has("loss") or np.isfinite(f.loss[0]))):
         fail(run)
@@ -405,48 +406,73 @@ def grad_bound(f, run):
         fail(run)
 
 
-def gradient(f, decay):
-    g = (product(f.product).ravel() if f.has("product") else f.g) * f.scale[0]
-    if f.clip_value > 0:
-        g = np.clip(g, -f.clip_value, f.clip_value)
-    return g + decay * f.p
+@kernel
+def scalars(f, run):
+    f.y[...] = run.scalars[f.column : f.column + f.n]
+
+
+RULES = {}  # rule of optim.def -> function(p, g, hyperparameters by name, t, *slots) that changes the slots, returns p
+
+
+def rule(function):
+    RULES[function.__name__] = function
+    return function
+
+
+@rule
+def sgd(p, g, h, t):
+    return p - h["lr"] * g
+
+
+@rule
+def momentum(p, g, h, t, velocity):
+    velocity[...] = h["momentum"] * velocity + g
+    return p - h["lr"] * (g + h["momentum"] * velocity if h["nesterov"] else velocity)
+
+
+@rule
+def adagrad(p, g, h, t, accumulator):
+    accumulator += g * g
+    return p - h["lr"] * g / (np.sqrt(accumulator) + h["eps"])
+
+
+@rule
+def rmsprop(p, g, h, t, square_avg):
+    square_avg[...] = h["alpha"] * square_avg + (1 - h["alpha"]) * g * g
+    return p - h["lr"] * g / (np.sqrt(square_avg) + h["eps"])
+
+
+@rule
+def rmsprop_momentum(p, g, h, t, square_avg, velocity):
+    square_avg[...] = h["alpha"] * square_avg + (1 - h["alpha"]) * g * g
+    velocity[...] = h["momentum"] * velocity + g / (np.sqrt(square_avg) + h["eps"])
+    return p - h["lr"] * velocity
+
+
+@rule
+def adam(p, g, h, t, m, v):
+    m += (1 - h["beta1"]) * (g - m)
+    v[...] = h["beta2"] * v + (1 - h["beta2"]) * g * g
+    return p - h["lr"] / (1 - h["beta1"] ** t) * m / (np.sqrt(v) / np.sqrt(1 - h["beta2"] ** t) + h["eps"])
+
+
+RULE_NAMES = {number: (name, hyper) for name, (number, hyper, _) in _core.RULES.items()}
 
 
 @kernel
-def sgd(f, run):
-    d = gradient(f, f.weight_decay)
-    if f.has("velocity"):
-        f.velocity[...] = f.momentum * f.velocity + d
-        d = d + f.momentum * f.velocity if f.nesterov else f.velocity
-    f.p[...] -= run.lr * d
-
-
-@kernel
-def adagrad(f, run):
-    d = gradient(f, f.weight_decay)
-    f.accumulator[...] += d * d
-    f.p[...] -= run.lr * (d / (np.sqrt(f.accumulator) + f.eps))
-
-
-@kernel
-def rmsprop(f, run):
-    d = gradient(f, f.weight_decay)
-    f.square_avg[...] = f.alpha * f.square_avg + (1 - f.alpha) * d * d
-    d = d / (np.sqrt(f.square_avg) + f.eps)
-    if f.has("velocity"):
-        f.velocity[...] = d = f.momentum * f.velocity + d
-    f.p[...] -= run.lr * d
-
-
-@kernel
-def adam(f, run):
-    t = run.step + 1
-    d = gradient(f, 0.0 if f.decoupled else f.weight_decay)
-    f.m[...] += (1 - f.beta1) * (d - f.m)
-    f.v[...] = f.beta2 * f.v + (1 - f.beta2) * d * d
-    shrink = 1 - run.lr * f.weight_decay if f.decoupled else 1.0
-    rate, root = run.lr / (1 - f.beta1**t), np.sqrt(1 - f.beta2**t)
-    f.p[...] = shrink * f.p - rate * (f.m / (np.sqrt(f.v) / root + f.eps))
+def sweep(f, run):
+    """What is around a rule: csrc/kernels/ref/optim.c."""
+    name, hyper = RULE_NAMES[f.rule]
+    every = product(f.product).ravel() if f.has("product") else f.g
+    for offset, n, column, _ in f.runs.view(np.int64).reshape(f.n_runs, 4):
+        part = slice(offset, offset + n)
+        columns = dict(zip((*_core.COMMON_COLUMNS, *hyper), run.scalars[column:], strict=False))
+        if not columns["active"]:
+            continue
+        p, g, clip = f.p[part], every[part] * f.scale[0], columns["clip_value"] or np.inf
+        g = np.clip(g, -clip, clip) + columns["decay"] * p + columns["l1"] * np.sign(p)
+        p = p * (1 - columns["lr"] * columns["decoupled"])
+        f.p[part] = RULES[name](p, g, columns, run.step + columns["since"], *[slot[part] for slot in f.slot])
 
 
 # ---- runs ----
@@ -487,7 +513,7 @@ class NumPyPlan:
         batch=1,
         rows=1,
         index=None,
-        lr=None,
+        scalars=None,
         seed=0,
         step0=0,
         threads=1,
@@ -497,7 +523,8 @@ class NumPyPlan:
         self.dynamic, self.status, self.index, self.seed = dynamic, _core.OK, index, seed
         with np.errstate(all="ignore"):
             for step in range(first_step, n_steps):
-                self.step, self.lr, self.first = step0 + step, 0.0 if lr is None else lr[step], step * batch
+                self.step, self.first = step0 + step, step * batch
+                self.scalars = None if scalars is None else scalars[step if len(scalars) > 1 else 0]
                 self.batch, self.own = min(batch, rows - step * batch), {}
                 for i, record in enumerate(self.plan.steps):
                     if only_record in (-1, i):

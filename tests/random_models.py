@@ -16,7 +16,7 @@ from numpy_backend import NumPy
 
 import hawfinch as hf
 from hawfinch.runtime.backend import CPU, using
-from hawfinch.train import update
+from hawfinch.train.update import products
 
 O = hf.ops
 
@@ -225,9 +225,9 @@ def trained(seed, number, backend, noise=0.0):
         x = tuple(v * (1 + noise * rng.uniform(-1, 1, v.shape)) for v in x)
     few = tuple(v[:16] for v in x)  # more would go in chunks, and here rows may depend on each other
     x, few = (x, few) if len(x) > 1 else (x[0], few[0])
-    least = update.LEAST_PRODUCT
+    least = products.LEAST_PRODUCT
     if how["products"] and isinstance(backend, CPU):  # small weights, too, take their gradient from a product
-        update.LEAST_PRODUCT = 1
+        products.LEAST_PRODUCT = 1
     try:
         with using(backend):
             trainer = hf.Trainer(model, loss, optimizer, seed=number, threads=1)
@@ -246,7 +246,7 @@ def trained(seed, number, backend, noise=0.0):
     except hf.NonFiniteError:
         return {}
     finally:
-        update.LEAST_PRODUCT = least
+        products.LEAST_PRODUCT = least
 
 
 class Difference(AssertionError):

@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
-from numpy_backend import INSTRUCTIONS, KERNELS, MEANING, RANDOM, NumPy, mask_words
+from numpy_backend import INSTRUCTIONS, KERNELS, MEANING, RANDOM, RULES, NumPy, mask_words
 
 import hawfinch as hf
 from hawfinch import _core
@@ -19,6 +19,11 @@ NOT_OF_A_STEP = {"yield"}  # records that only the executor knows
 def test_the_numpy_backend_has_every_op():
     """A new op of csrc/defs/ops.def needs its formula in tests/numpy_backend.py, and no other file."""
     assert KERNELS.keys() == set(_core.OPS) - NOT_OF_A_STEP
+
+
+def test_the_numpy_backend_has_every_update_rule():
+    """A new rule of csrc/defs/optim.def needs its formula in tests/numpy_backend.py."""
+    assert RULES.keys() == _core.RULES.keys()
 
 
 def test_the_numpy_backend_has_every_instruction():
