@@ -5,6 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+__all__ = [  # the rest is for the rooms of hawfinch
+    "ArgumentError",
+    "BusyError",
+    "DTypeError",
+    "FormatError",
+    "HawfinchError",
+    "HawfinchWarning",
+    "LabelError",
+    "MissingExtraError",
+    "NonFiniteError",
+    "NonFiniteInputError",
+    "NotBuiltError",
+    "ShapeError",
+    "TraceError",
+]
+
 
 class HawfinchError(Exception):
     """Base of all errors raised by hawfinch."""

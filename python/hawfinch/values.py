@@ -20,6 +20,8 @@ import numpy as np
 
 from .errors import ArgumentError, near_names
 
+__all__ = ["Value"]  # the rest is for the rooms of hawfinch
+
 # Names that other libraries use for an argument of ours.
 ALIASES = {"learning_rate": "lr", "l_rate": "lr", "units": "out", "out_features": "out", "rate": "p", "epsilon": "eps"}
 

@@ -33,6 +33,7 @@ ROWS = {
     "fms": [([draw(3, 4), draw(3, 4), draw(3, 4)], {})],
     "fnma": [([draw(3, 4), draw(3, 4), draw(3, 4)], {})],
     "stop_gradient": [([draw(3, 4)], {})],
+    "extreme": [([draw(3, 4, 2)], {"kind": k, "axes": a}) for k in ("max", "min") for a in ((0, 1), (0, 2), (0, 1, 2))],
     "argument": [([draw(3, 4)], {"number": 1})],
     "moments": [([draw(4, 5) + 100], {"per_row": p}) for p in (False, True)],
     "norm_grad": [

@@ -29,9 +29,12 @@ from .sizes import (
 from .steps import Step as Step, single as single, yield_step as yield_step
 from .trace import (
     apply as apply,
+    as_array as as_array,
+    as_number as as_number,
     as_tensor as as_tensor,
     collector_paused as collector_paused,
     current_graph as current_graph,
+    operand as operand,
     set_run_now as set_run_now,
     tracing as tracing,
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..errors import TraceError
 from .nodes import Node, Op, Tensor
 from .sizes import Shape
 
@@ -40,9 +41,23 @@ class Graph:
         key = (op, inputs, *attrs.items())
         node = self._seen.get(key)
         if node is None:
+            nodes = self.nodes
+            n = len(nodes)
+            for t in inputs:
+                if t.node.index >= n or nodes[t.node.index] is not t.node:
+                    self.check_own(t)
             node = self._seen[key] = Node(op, inputs, attrs, len(self.nodes), self.scope, like)
             self.nodes.append(node)
         return node
+
+    def check_own(self, t: Tensor) -> None:
+        """Raises TraceError for a tensor of another graph."""
+        nodes, index = self.nodes, t.node.index
+        if index >= len(nodes) or nodes[index] is not t.node:
+            raise TraceError(
+                f"{t} is of another trace: a traced value was kept after the function that made it was traced, or "
+                "belongs to a model that is traced elsewhere; pass it as an argument, or give it back as a result"
+            )
 
     def new_stream(self) -> int:
         """A number for a new random mask."""

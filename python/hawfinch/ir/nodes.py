@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ..errors import TraceError
 from .sizes import Array, Dim, Shape, Size, numel
 
 OPERATORS: dict[str, Callable[..., Any]] = {}  # operator -> function of ops/
@@ -107,14 +108,19 @@ class Tensor:
         return f"Tensor({self.node.op.name}, shape={self.shape}, dtype={self.dtype})"
 
     def __bool__(self) -> bool:
-        raise TypeError("a traced value has no truth value: forward() is traced once per shape; use hf.ops.where")
+        raise TraceError("a traced value has no truth value: forward() is traced once per shape; use hf.ops.where")
 
     def __array__(self, *_: object, **__: object) -> Array:
-        raise TypeError("a traced value is not an array: use hf.ops functions instead of numpy's inside forward()")
+        raise TraceError("a traced value is not an array: use hf.ops functions instead of numpy's inside forward()")
+
+    def __float__(self) -> float:
+        raise TraceError("a traced value is no number yet: its function is traced once, then run on arrays")
+
+    __int__: Any = __float__
 
     def __len__(self) -> int:
         if not self.shape or isinstance(self.shape[0], Dim):
-            raise TypeError("the batch size is not known while tracing")
+            raise TraceError("the batch size is not known while tracing")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
-from ..ir import SCALAR, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, scalar_value
+from ..ir import SCALAR, Op, Shape, Size, Tensor, apply, as_number, as_tensor, current_graph, scalar_value
 
 Grad = Callable[..., tuple[Any, ...]]
 
@@ -295,6 +297,13 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     return apply(WHERE, condition, a, b)
 
 
+def setting(name: str, value: Any) -> float:
+    """An option of an op as a number; raises DTypeError where it is none (a traced value, an array, a string)."""
+    if isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool):
+        return as_number(value)
+    raise DTypeError(f"{name} must be a number that is known while tracing, got {type(value).__name__}")
+
+
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """x limited to [low, high]; gradient 1 inside, 0 outside, half at a bound."""
     if low is not None:
@@ -304,12 +313,12 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """x where x >= 0, else negative_slope * x."""
-    return apply(LEAKY_RELU, x, imm=float(negative_slope))
+    return apply(LEAKY_RELU, x, imm=setting("negative_slope", negative_slope))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """x where x >= 0, else alpha * (e**x - 1). Clevert, Unterthiner, Hochreiter, ICLR 2016."""
-    return apply(ELU, x, imm=float(alpha))
+    return apply(ELU, x, imm=setting("alpha", alpha))
 
 
 def gelu(x: Any) -> Tensor:
@@ -336,6 +345,7 @@ def dropout(x: Any, p: float = 0.5) -> Tensor:
     graph = current_graph()
     if graph is None:
         raise TraceError("dropout needs a trace: call it inside a model's forward")
+    p = setting("p", p)
     if not 0 <= p <= 1:
         raise ArgumentError(f"dropout: p must be in [0, 1], got {p}")
-    return apply(DROPOUT, x, imm=float(p), stream=graph.new_stream())
+    return apply(DROPOUT, x, imm=p, stream=graph.new_stream())

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ShapeError
-from ..ir import SCALAR, Op, Shape, Step, Tensor, apply, numel
-from .elementwise import RELU, RELU_MASK, reciprocal, sqrt, square
+from ..ir import SCALAR, Op, Shape, Step, Tensor, apply, numel, operand
+from .elementwise import RELU, RELU_MASK, reciprocal, setting, sqrt, square
 from .reduction import mean as mean_, sum as sum_
 from .shape import reshape, size
 
@@ -35,7 +35,16 @@ def _moments_lower(node: Any) -> list[Step]:
     mean, var = node.outputs
     rows, cols = x.shape
     per_row = node.attrs["per_row"]
-    fields = {"mean": mean, "var": var, "x": x, "rows": rows, "cols": cols, "per_row": int(per_row)}
+    outer, red, inner = (rows, cols, 1) if per_row else (1, rows, cols)
+    fields = {
+        "mean": mean,
+        "var": var,
+        "x": x,
+        "outer": outer,
+        "red": red,
+        "inner": inner,
+        "by_inner": int(not per_row),
+    }
     units, grain = (rows, 1) if per_row else (cols, COL_GRAIN)
     local = (x, mean, var) if per_row else (mean, var)
     return [
@@ -72,9 +81,11 @@ def _norm_grad_lower(node: Any) -> list[Step]:
         "x": x,
         "mean": mean,
         "rstd": rstd,
-        "rows": rows,
-        "cols": cols,
-        "per_row": int(node.attrs["per_row"]),
+        "outer": 1,
+        "red": rows,
+        "inner": cols,
+        "by_red": int(node.attrs["per_row"]),
+        "by_inner": 1,
         "scale": None,
         "shift": None,
     }
@@ -254,7 +265,8 @@ def batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> tuple[Tensor
 
     y = (x - mean) / sqrt(var + eps) * gamma + beta. Ioffe, Szegedy, ICML 2015.
     """
-    y, mean, var = apply(NORMALIZE, _rows(x), gamma, beta, eps=float(eps), per_row=False)
+    x = x if isinstance(x, Tensor) else operand(x)
+    y, mean, var = apply(NORMALIZE, _rows(x), gamma, beta, eps=setting("eps", eps), per_row=False)
     return reshape(y, tuple(x.shape)), mean, var
 
 
@@ -263,5 +275,6 @@ def layer_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Tensor:
 
     Ba, Kiros, Hinton, 2016.
     """
-    y, _, _ = apply(NORMALIZE, _rows(x), gamma, beta, eps=float(eps), per_row=True)
+    x = x if isinstance(x, Tensor) else operand(x)
+    y, _, _ = apply(NORMALIZE, _rows(x), gamma, beta, eps=setting("eps", eps), per_row=True)
     return reshape(y, tuple(x.shape))

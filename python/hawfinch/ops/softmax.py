@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..ir import Array, Op, Shape, Size, Step, Tensor, apply, numel
-from .elementwise import equal, exp, log as log_, stop_gradient, where
+from ..ir import Array, Op, Shape, Size, Step, Tensor, apply, numel, operand
+from .elementwise import equal, exp, log as log_, setting, stop_gradient, where
 from .reduction import max as max_, sum as sum_
-from .shape import reshape, to_real
+from .shape import is_whole, reshape, to_real
 
 
 def _softmax_lower(node: Any) -> list[Step]:
@@ -202,15 +202,18 @@ def softmax_cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0
     loss_i = -sum_j t_ij * log_softmax(logits)_ij, t smoothed to (1 - s) * t + s / classes. Logits of any leading
     shape are taken as rows.
     """
+    label_smoothing = setting("label_smoothing", label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"softmax_cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    logits = logits if isinstance(logits, Tensor) else operand(logits)
+    target = target if isinstance(target, Tensor) else operand(np.asarray(target) if is_whole(target) else target)
     if len(logits.shape) == 0:
         raise ShapeError("softmax_cross_entropy: logits must be (rows, classes), got a number")
     lead = tuple(logits.shape[:-1])
     if len(lead) != 1:
         target = reshape(target, (numel(lead), *target.shape[len(lead) :]))
         logits = reshape(logits, (numel(lead), logits.shape[-1]))
-    loss = apply(CROSS_ENTROPY, logits, target, smoothing=float(label_smoothing))
+    loss = apply(CROSS_ENTROPY, logits, target, smoothing=label_smoothing)
     return loss if len(lead) == 1 else reshape(loss, lead)
 
 
