@@ -49,6 +49,13 @@ def adam(p: Array, g: Array, s: Slots, t: int, lr: float, betas: tuple[float, fl
     return p - lr * (s["m"] / (1 - b1**t)) / (np.sqrt(s["v"] / (1 - b2**t)) + eps)
 
 
+def lion(p: Array, g: Array, s: Slots, t: int, lr: float, betas: tuple[float, float]) -> Array:
+    b1, b2 = betas
+    m = s.get("m", 0)
+    s["m"] = b2 * m + (1 - b2) * g
+    return p - lr * np.sign(b1 * m + (1 - b1) * g)
+
+
 CASES = {
     "sgd": Case(hf.SGD, sgd, {"lr": 0.1}),
     "momentum": Case(hf.SGD, sgd, {"lr": 0.1, "momentum": 0.9}),
@@ -58,4 +65,5 @@ CASES = {
     "rmsprop momentum": Case(hf.RMSprop, rmsprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-4, "momentum": 0.5}),
     "adam": Case(hf.Adam, adam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3}),
     "adamw": Case(hf.AdamW, adam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3}),
+    "lion": Case(hf.Lion, lion, {"lr": 0.02, "betas": (0.8, 0.95)}),
 }
