@@ -49,6 +49,14 @@ def adam(p: Array, g: Array, s: Slots, t: int, lr: float, betas: tuple[float, fl
     return p - lr * (s["m"] / (1 - b1**t)) / (np.sqrt(s["v"] / (1 - b2**t)) + eps)
 
 
+def adadelta(p: Array, g: Array, s: Slots, t: int, lr: float, rho: float, eps: float) -> Array:
+    s["square_avg"] = rho * s.get("square_avg", 0) + (1 - rho) * g * g
+    a = s.get("acc_delta", 0)
+    delta = np.sqrt(a + eps) / np.sqrt(s["square_avg"] + eps) * g
+    s["acc_delta"] = rho * a + (1 - rho) * delta * delta
+    return p - lr * delta
+
+
 def lion(p: Array, g: Array, s: Slots, t: int, lr: float, betas: tuple[float, float]) -> Array:
     b1, b2 = betas
     m = s.get("m", 0)
@@ -61,6 +69,7 @@ CASES = {
     "momentum": Case(hf.SGD, sgd, {"lr": 0.1, "momentum": 0.9}),
     "nesterov": Case(hf.SGD, sgd, {"lr": 0.1, "momentum": 0.8, "nesterov": True}),
     "adagrad": Case(hf.Adagrad, adagrad, {"lr": 0.1, "eps": 1e-3}),
+    "adadelta": Case(hf.Adadelta, adadelta, {"lr": 0.7, "rho": 0.8, "eps": 1e-3}),
     "rmsprop": Case(hf.RMSprop, rmsprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-4}),
     "rmsprop momentum": Case(hf.RMSprop, rmsprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-4, "momentum": 0.5}),
     "adam": Case(hf.Adam, adam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3}),

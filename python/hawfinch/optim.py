@@ -25,7 +25,7 @@ from .ir import Array
 from .schedules import Schedule
 from .values import Value
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
 
 Number = float | Schedule | Callable[[int], float]
 BELOW_ONE = ("momentum", "alpha", "beta1", "beta2", "rho")
@@ -213,6 +213,31 @@ class Adagrad(Optimizer):
         clip_value: float | None = None,
     ):
         super().__init__(lr, clip_norm, clip_value, eps=eps, weight_decay=weight_decay)
+
+
+class Adadelta(Optimizer):
+    """s = rho s + (1 - rho) g**2, d = sqrt(a + eps) / sqrt(s + eps) g, a = rho a + (1 - rho) d**2, p -= lr d.
+
+    Defaults: lr 1, rho 0.9, eps 1e-6, weight_decay 0. Zeiler, arXiv:1212.5701, 2012.
+
+    >>> import hawfinch as hf
+    >>> hf.Adadelta().slots
+    ('square_avg', 'acc_delta')
+    """
+
+    rule = "adadelta"
+
+    def __init__(
+        self,
+        lr: Number = 1.0,
+        *,
+        rho: Number = 0.9,
+        eps: Number = 1e-6,
+        weight_decay: Number = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        super().__init__(lr, clip_norm, clip_value, rho=rho, eps=eps, weight_decay=weight_decay)
 
 
 class RMSprop(Optimizer):
