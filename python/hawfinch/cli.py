@@ -143,7 +143,7 @@ def _demo(args: argparse.Namespace) -> None:
         x_fit, y_fit, epochs=args.epochs, batch_size=batch, validation_data=(x_test, y_test), callbacks=[report]
     )
     took = time.perf_counter() - began
-    logits = model.predict(x_test)
+    logits = np.asarray(model.predict(x_test))
     wrong = np.flatnonzero(logits.argmax(axis=1) != y_test)
     accuracy = 1 - len(wrong) / len(x_test)
     model.save(out / "digits.safetensors", metadata={"hawfinch.demo": f"test accuracy {accuracy:.4f}"})
@@ -340,7 +340,7 @@ def _predict(args: argparse.Namespace) -> None:
     if args.proba and not classify:
         raise ArgumentError(f"--proba is for classifiers; {args.net} predicts the number {encoder.target!r}")
     table = read_table(args.data, delimiter=args.delimiter, header=encoder.named)
-    outputs = model.predict(encoder.transform(table), threads=args.threads)
+    outputs = np.asarray(model.predict(encoder.transform(table), threads=args.threads))
     answers = encoder.decode(outputs)
     columns: list[Sequence[str]] = [answers.tolist() if classify else [f"{v:.9g}" for v in answers.tolist()]]
     names = ["prediction"]

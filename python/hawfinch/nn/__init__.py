@@ -18,3 +18,4 @@ from .layer_norm import LayerNorm as LayerNorm
 from .linear import Linear as Linear
 from .module import Module as Module
 from .sequential import Flatten as Flatten, Sequential as Sequential
+from .summary import summary as summary

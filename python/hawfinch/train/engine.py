@@ -19,7 +19,7 @@ import numpy as np
 from .. import _core, ops
 from ..compiler.autodiff import gradients
 from ..compiler.group import fuse
-from ..compiler.memory import Dynamic, Place, Source, base_of
+from ..compiler.memory import Dynamic, base_of
 from ..compiler.precision import in_precision
 from ..compiler.rewrite import rewrite
 from ..errors import DTypeError, HawfinchError, ShapeError
@@ -36,82 +36,21 @@ from ..ir import (
     apply,
     input_tensor,
     leaf,
-    numel,
     single,
     tracing,
 )
 from ..losses import Loss, per_row
 from ..metrics import MeanMetric, Metric
-from ..nn.module import Module, Store
+from ..nn.module import Module
 from ..ops.elementwise import COPY
 from ..ops.shape import size
 from ..optim import Optimizer
+from ..predict.plan import load_step, model_places
+from ..predict.predictor import SCRATCH_THREADS
 from ..runtime.plan import Plan
 from .update import GRADIENT, PARAMS, SLOTS, STATE, Aux, Product, state_step, take_products, update_steps
 
 LINE = 16  # elements that fill a cache line of float32
-SCRATCH_THREADS = 16  # most threads that a plan can be asked to use
-
-
-def model_places(graph: Graph, store: Store, *, bound: bool) -> dict[int, Place]:
-    """Where parameters, state and captured constants live. bound: the model's buffers are given at each run."""
-    places: dict[int, Place] = {}
-    itemsize = store.params.itemsize
-    for node in graph.nodes:
-        t = node.outputs[0]
-        if node.op.name in ("param", "state"):
-            number, array = (PARAMS, store.params) if node.op.name == "param" else (STATE, store.buffers)
-            offset = node.attrs["ref"].value.offset * itemsize
-            places[id(t)] = Dynamic(number, offset) if bound else (array, offset)
-        elif node.op.name == "const":
-            value = node.attrs["ref"].value
-            kind = value.dtype if value.dtype == np.int64 else store.dtype
-            places[id(t)] = (np.ascontiguousarray(value, dtype=kind), 0)
-        elif node.op.name == "scalar":
-            places[id(t)] = (np.full(1, node.attrs["value"], store.dtype), 0)
-    return places
-
-
-def load_step(t: Tensor, number: int) -> Step:
-    """Fills t with the batch's rows of source array ``number``."""
-    fields = {
-        "dst": t,
-        "source": Source(number),
-        "rows": t.shape[0],
-        "elems": numel(t.shape[1:]),
-        "to_int": int(t.dtype == "int"),
-    }
-    return Step("load_batch", fields, (t,), (), units=t.shape[0], local=(t,), scope="batch")
-
-
-def prediction_plan(model: Module, capacity: int, max_threads: int) -> tuple[Plan, list[tuple[Shape, str]]]:
-    """A plan that loads rows from sources 0.. and stores results to dynamic arrays 0..; and (shape, dtype) of each."""
-    store = model.store(look=True)
-    assert model._input is not None
-    graph = Graph()
-    xs, ys = model.trace(graph, model._input)
-    wanted = fresh(graph, ys)
-    new, to = rewrite(graph, wanted)
-    outputs = [to[id(y)] for y in wanted]
-    inputs = [(i, to[id(x)]) for i, x in enumerate(xs) if id(x) in to]
-    steps = [load_step(x, i) for i, x in inputs]
-    steps += fuse(new, outputs)
-    itemsize = np.dtype(store.dtype).itemsize
-    for i, y in enumerate(outputs):
-        row_bytes = numel((*y.shape[1:], 8 if y.dtype == "int" else itemsize))
-        fields = {"dst": Dynamic(i), "src": y, "rows": BATCH, "row_bytes": row_bytes}
-        steps.append(Step("store_batch", fields, (), (y,), units=BATCH, local=(y,), scope="result"))
-    buffers = {"parameters": [store.params, store.buffers]}
-    plan = Plan(
-        steps,
-        [],
-        model_places(new, store, bound=False),
-        dtype=store.dtype,
-        capacity=capacity,
-        buffers=buffers,
-        max_threads=max_threads,
-    )
-    return plan, [(y.shape, y.dtype) for y in ys]
 
 
 class Column(NamedTuple):
@@ -141,13 +80,13 @@ class BatchGraph:
         training: bool,
     ):
         self.store = model.store()
-        self.param_names = {id(p): k for k, p in {**self.store.trainable, **self.store.state}.items()}
-        assert model._input is not None
+        self.param_names = {id(p): k for k, p in {**self.store.parameters, **self.store.state}.items()}
+        assert model.inputs is not None
         if training:
             graph, xs, ys = model.training_trace()
         else:
             graph = Graph()
-            xs, ys = model.trace(graph, model._input)
+            xs, ys = model.trace(graph, model.inputs)
         prediction: Any = ys[0] if len(ys) == 1 else tuple(ys)
         with tracing(graph):
             y = input_tensor(graph, "y", *target)
@@ -179,12 +118,12 @@ class BatchGraph:
             for n in self.graph.nodes
         )
         store = self.store
-        layout = tuple((k, p.shape, p.offset) for k, p in (*store.trainable.items(), *store.state.items()))
+        layout = tuple((k, p.shape, p.offset, p.frozen) for k, p in (*store.parameters.items(), *store.state.items()))
         updates = tuple((place(a), place(b)) for a, b in self.graph.updates)
         columns = [(c.name, c.metric, *map(place, c.numbers)) for c in self.columns]
         wanted = (place(self.mean), place(self.weight), *columns)
         sources = tuple(map(place, self.sources))
-        return (self.graph.training, store.dtype, nodes, layout, len(store.trainable), updates, wanted, sources)
+        return (self.graph.training, store.dtype, nodes, layout, len(store.parameters), updates, wanted, sources)
 
 
 class BatchPlan:
@@ -224,7 +163,7 @@ class BatchPlan:
         gradient_of = {name: next(rest) for name in trainable}
         new_state = [(to[id(target_leaf)], next(rest)) for target_leaf, _ in updates]
 
-        places = model_places(new, store, bound=True)
+        places = model_places(new, store, (PARAMS, STATE))
         itemsize = store.params.itemsize
         self.value = np.zeros(len(values) * LINE, store.dtype)  # the loss first; a cache line each
         self.sums = np.zeros(2 * len(totals))

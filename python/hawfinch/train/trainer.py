@@ -194,17 +194,17 @@ class Trainer:
     # ---- preparation ----
     def _inputs(self, x: Any) -> tuple[Array, ...]:
         arrays = as_inputs(x)
-        if self.model._store is None or self.model._input is None:
+        if self.model.inputs is None:
             self.model.build(*[a.shape[1:] for a in arrays], seed=self.seed)
         else:
-            self.model.store(look=True)
-        assert self.model._input is not None
-        check_features(arrays, self.model._input)
+            self.model.store()
+        assert self.model.inputs is not None
+        check_features(arrays, self.model.inputs)
         return arrays
 
     @property
     def _output(self) -> Shape:
-        return self.model._output[0]
+        return self.model.outputs[0].shape
 
     def _home(self) -> None:
         """Buffers of gradient and optimiser for the model's parameter buffer; kept as long as that stays."""
@@ -253,7 +253,7 @@ class Trainer:
         target = ((BATCH, *y.shape[1:]), dtype)
         precision = self.precision if training else "f32"
         settings = (self.loss, tuple(self._metrics.items()), self.optimizer.signature if training else None)
-        return (target, weighted, training, precision, *settings)
+        return (target, weighted, training, precision, self.model.version, *settings)
 
     def _plan(self, y: Array, weighted: bool, batch: int, training: bool) -> BatchPlan:
         self._home()
@@ -444,7 +444,7 @@ class Trainer:
         try:
             for _ in range(epochs):
                 if any(events.values()):  # a callback that predicts with a part of the model moves the parameters
-                    self.model.store(look=True)
+                    self.model.store()
                     engine = self._plan(data.y, weighted, batch, True)
                 self._epoch(engine, data, batch, n_steps, shuffle, team, events["on_step_end"])
                 logs = engine.results()
@@ -565,7 +565,9 @@ class Trainer:
         self._run(engine, data, rows, 1, None, np.array([lr]), team)
         looks_safe = target.dtype.kind == "i" or not self.loss.checks_values  # C checks labels, but no other values
         if weight is None and len(arrays) == 1 and isinstance(y, np.ndarray) and looks_safe:
-            self._quick = _core.Quick([engine], (arrays[0], y), rows, rows, team, engine.value, engine.value)
+            watch = self.model._hf.watch
+            assert watch is not None
+            self._quick = _core.Quick(watch, [engine], (arrays[0], y), rows, rows, team, None, engine.value)
         return float(engine.value[0])
 
     # ---- evaluation ----

@@ -9,6 +9,7 @@ max|dy| bounds every element. Rejected: an optimiser that can go back, 8 more by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import numpy as np
 from .._core import CONSTANTS, REDUCE_KINDS
 from ..compiler.memory import Dynamic, Place, base_of
 from ..ir import Array, Graph, Size, Step, Tensor, input_tensor, numel, single, size_at, times
-from ..nn.module import Store
+from ..nn.store import LINE, Store
 from ..optim import Optimizer
 
 PARAMS, STATE, GRADIENT, SLOTS = range(4)  # numbers of what a batch's plan is bound to; slots from the last on
@@ -119,9 +120,11 @@ def update_steps(aux: Aux, store: Store, optimizer: Optimizer, loss: Tensor, pro
     The first steps are the checks of the products, in their order.
     """
     runs, at = [], 0
-    for product in sorted(products, key=lambda p: p.offset):
-        runs.append((at, product.offset - at))
-        at = product.offset + product.size
+    apart = [(product.offset, product.size) for product in products]
+    apart += [(p.offset, -(-math.prod(p.shape) // LINE) * LINE) for p in store.parameters.values() if p.frozen]
+    for start, n in sorted(apart):
+        runs.append((at, start - at))
+        at = start + n
     runs.append((at, store.params.size - at))
     runs = [(at, n) for at, n in runs if n]
     chunks = [-(-n // NORM_CHUNK) for _, n in runs]
