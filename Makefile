@@ -7,7 +7,8 @@ BIN = .venv/bin
 
 help:
 	@echo "make demo       install into .venv and run the demo"
-	@echo "make test       the Python tests and the examples in docstrings"
+	@echo "make dev        all that development needs, in .venv: edited Python needs no installing again, edited C needs make dev"
+	@echo "make test       the Python tests, examples and documents included (ARGS='-k norm' chooses)"
 	@echo "make test-c     the C tests, without Python"
 	@echo "make lint       ruff, mypy, clang-format"
 	@echo "make format     apply ruff and clang-format"
@@ -15,15 +16,16 @@ help:
 	@echo "make gpu-check  the CUDA backend's own check"
 	@echo "make clean      remove what was built; distclean removes .venv too"
 
+dev:
+	@$(MAKE) venv EXTRAS=dev
+
 demo:
 	@$(MAKE) venv EXTRAS=plot,progress
 	$(BIN)/hawfinch demo
 
 test:
 	@$(MAKE) venv EXTRAS=test
-	$(BIN)/pytest tests
-	$(BIN)/pytest --pyargs hawfinch --doctest-modules
-	$(BIN)/pytest docs --doctest-glob='*.md'
+	$(BIN)/pytest tests $(ARGS)
 
 test-c: $(BIN)/cmake
 	PATH="$$PWD/$(BIN):$$PATH" cmake -S . -B build/c -G Ninja \
@@ -58,14 +60,15 @@ clean:
 distclean: clean
 	rm -rf .venv
 
-# Installs hawfinch[EXTRAS] into .venv unless .venv/.installed-EXTRAS is newer than every source. The stamp gets the time at which
-# the build began, so that an edit made meanwhile is not missed. Folders count as sources: their times tell of deletions.
+# Installs hawfinch[EXTRAS] into .venv, editable, unless .venv/.installed-EXTRAS is newer than all that is compiled or says what to
+# install: Python is imported from python/ as it stands. The stamp gets the time at which the build began, so that an edit made
+# meanwhile is not missed. Folders count as sources: their times tell of deletions.
 venv: $(BIN)/cmake
-	@if [ -e .venv/.installed-$(EXTRAS) ] && [ -z "$$(find pyproject.toml CMakeLists.txt README.md csrc python \
-	    -name __pycache__ -prune -o -newer .venv/.installed-$(EXTRAS) -print)" ]; then exit 0; fi; set -e; \
+	@if [ -e .venv/.installed-$(EXTRAS) ] && [ -z "$$(find pyproject.toml CMakeLists.txt csrc python/hawfinch/*.pyx \
+	    -newer .venv/.installed-$(EXTRAS) -print)" ]; then exit 0; fi; set -e; \
 	echo "installing hawfinch[$(EXTRAS)] into .venv"; \
 	touch .venv/.installing-$(EXTRAS); \
-	PATH="$$PWD/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation ".[$(EXTRAS)]"; \
+	PATH="$$PWD/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --editable ".[$(EXTRAS)]"; \
 	mv .venv/.installing-$(EXTRAS) .venv/.installed-$(EXTRAS)
 
 # The build tools come from pyproject.toml. Without build isolation pip keeps build/<tag>, so that a rebuild compiles
@@ -77,4 +80,4 @@ $(BIN)/cmake: pyproject.toml
 	$(BIN)/pip install --quiet -r .venv/build-tools.txt 'cmake>=3.24' 'ninja>=1.11'
 	@touch $(BIN)/cmake
 
-.PHONY: help demo test test-c lint format bench gpu-check clean distclean venv
+.PHONY: help dev demo test test-c lint format bench gpu-check clean distclean venv

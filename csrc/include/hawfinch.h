@@ -40,7 +40,8 @@ typedef enum hf_status {
   HF_OK = 0,
   HF_PAUSED = 1,      /* the time is over: call again to go on */
   HF_NONFINITE = 2,   /* loss or gradient not finite: parameters are those before that step */
-  HF_BAD_INDEX = 3    /* a gather index or label outside its range */
+  HF_BAD_INDEX = 3,   /* a gather index or label outside its range */
+  HF_YIELDED = 4      /* at a yield record: the caller may read and write buffers, and call again to go on */
 } hf_status;
 
 /* "major.minor.patch" */

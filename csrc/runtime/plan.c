@@ -2,11 +2,14 @@
  *
  * Work is split by shape alone: thread t of T takes the units between fixed marks, so neighbouring row-local records give
  * a thread the rows it wrote itself and need no barrier. The lowering marks the records that do need one.
+ *
+ * A yield record ends the call as a pause does, but always, and with the cursor behind it. Rejected: a callback from here
+ * (it would need the interpreter's lock inside a team, and could not let two plans of one thread take turns).
  */
 #include <stdatomic.h>
 #include <time.h>
 
-#include "plan.h"
+#include "args.h"
 #include "threads.h"
 
 typedef struct team_state {
@@ -37,6 +40,8 @@ static void bind_batch(hf_plan *plan, int64_t batch) {
   plan->bound_batch = batch;
 }
 
+static int yields_at(const hf_run *run, const hf_record *r) { return r->yields && run->only_record < 0; }
+
 typedef struct sync_point {
   team_state *state;
   int64_t step, record;
@@ -46,13 +51,20 @@ typedef struct sync_point {
 static void at_sync_point(void *context) {
   const sync_point *p = context;
   team_state *s = p->state;
-  const hf_run *run = s->run;
+  hf_run *run = s->run;
+  const hf_record *r = s->plan->records + p->record;
   if (p->record == 0 || p->step == run->cursor_step) bind_batch(s->plan, batch_of(run, p->step));
   if (s->status != HF_OK) {
     s->stop = 1;
     return;
   }
-  if (run->budget_seconds <= 0 || s->plan->records[p->record].update) return;
+  if (yields_at(run, r)) {
+    run->yielded = ((const hf_yield_args *)r->args)->tag;
+    s->status = HF_YIELDED;
+    s->stop = 1;
+    return;
+  }
+  if (run->budget_seconds <= 0 || r->update) return;
   if (p->record != 0 && !s->plan->slow) return;
   if (now() - s->start > run->budget_seconds) {
     s->status = HF_PAUSED;
@@ -77,6 +89,14 @@ static inline void run_share(const hf_record *r, const hf_ctx *ctx, int64_t piec
   if (lo < hi) r->kernel(r->args, ctx, lo, hi);
 }
 
+/* The record after (step, record). */
+static void go_past(const hf_plan *plan, int64_t *step, int64_t *record) {
+  if (++*record == plan->n_records) {
+    *record = 0;
+    ++*step;
+  }
+}
+
 static void team_member(void *context, int thread, int team) {
   team_state *s = context;
   hf_plan *plan = s->plan;
@@ -92,17 +112,20 @@ static void team_member(void *context, int thread, int team) {
   int64_t step = first_step, i = first_record, piece = first_piece;
   for (; step < run->n_steps; step++) {
     ctx.step = run->step0 + step;
-    ctx.lr = run->lr ? run->lr[step] : 0;
+    ctx.scalars = run->scalars ? run->scalars + step * run->scalar_stride : 0;
     ctx.first = step * run->batch;
     ctx.batch = batch_of(run, step);
     for (i = step == first_step ? first_record : 0; i < plan->n_records; i++) {
       const hf_record *r = plan->records + i;
       const int entry = step == first_step && i == first_record;
       for (piece = entry ? first_piece : 0; piece < r->pieces; piece++) {
-        if (i == 0 || r->barrier || entry || piece > 0) {
+        if (i == 0 || r->barrier || r->yields || entry || piece > 0) {
           sync_point p = {s, step, i};
           hf_barrier_wait(&s->barrier, team, at_sync_point, &p);
-          if (s->stop) goto out;
+          if (s->stop) {
+            if (s->status == HF_YIELDED) go_past(plan, &step, &i);
+            goto out;
+          }
         }
         if (run->only_record < 0 || i == run->only_record) run_share(r, &ctx, piece, thread, team);
       }
@@ -127,6 +150,76 @@ int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads) {
   if (run->budget_seconds > 0) s.start = now();
   hf_team_run(n_threads, team_member, &s);
   return s.status;
+}
+
+/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
+static uint64_t draw(uint64_t *state) {
+  uint64_t z = *state += 0x9E3779B97F4A7C15u;
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+  return z ^ z >> 31;
+}
+
+/* Records [first, first + n) by virtual threads: piece `piece` of the first, the first piece of the others. A thread that
+ * was drawn goes on for a while, perhaps to the end: threads far apart find a missing barrier most often. */
+static void run_virtually(const hf_plan *plan, const hf_run *run, hf_ctx *ctx, int64_t first, int64_t piece, int64_t n,
+                          uint64_t *random) {
+  const int team = ctx->n_threads;
+  int64_t done[HF_MAX_VIRTUAL] = {0};
+  for (int left = team; left > 0;) {
+    int thread = (int)(draw(random) % (uint64_t)team);
+    while (done[thread] == n) thread = (thread + 1) % team;
+    ctx->thread = thread;
+    do {
+      const int64_t i = first + done[thread]++;
+      if (run->only_record < 0 || i == run->only_record)
+        run_share(plan->records + i, ctx, i == first ? piece : 0, thread, team);
+    } while (done[thread] < n && draw(random) % 4);
+    left -= done[thread] == n;
+  }
+}
+
+int hf_plan_run_debug(hf_plan *plan, hf_run *run, int n_threads, uint64_t seed) {
+  volatile int status = HF_OK; /* virtual threads share the first one's scratch: it holds nothing between two records */
+  hf_ctx ctx = {.seed = run->seed,
+                .index = run->index,
+                .n_threads = n_threads,
+                .scratch = plan->scratch,
+                .scratch_bytes = plan->scratch_bytes,
+                .status = &status};
+  int64_t step = run->cursor_step, i = run->cursor_record, piece = run->cursor_piece;
+  if (plan->n_records == 0) step = run->n_steps;
+  while (step < run->n_steps && status == HF_OK) {
+    const hf_record *r = plan->records + i;
+    bind_batch(plan, batch_of(run, step));
+    ctx.step = run->step0 + step;
+    ctx.scalars = run->scalars ? run->scalars + step * run->scalar_stride : 0;
+    ctx.first = step * run->batch;
+    ctx.batch = batch_of(run, step);
+    if (yields_at(run, r)) {
+      run->yielded = ((const hf_yield_args *)r->args)->tag;
+      status = HF_YIELDED;
+      go_past(plan, &step, &i);
+      break;
+    }
+    int64_t n = 1; /* up to where threads meet: before a barrier, and between the pieces of a record */
+    int64_t pieces_left = r->pieces - piece - 1;
+    for (; pieces_left == 0 && i + n < plan->n_records && !r[n].barrier && !r[n].yields; n++)
+      pieces_left = r[n].pieces - 1;
+    run_virtually(plan, run, &ctx, i, piece, n, &seed);
+    if (pieces_left > 0) {
+      piece = n == 1 ? piece + 1 : 1;
+      i += n - 1;
+    } else {
+      piece = 0;
+      i += n - 1;
+      go_past(plan, &step, &i);
+    }
+  }
+  run->cursor_step = step;
+  run->cursor_record = i;
+  run->cursor_piece = piece;
+  return status;
 }
 
 /* Steps done so far, with parts of a step. Its records differ, so they count by their estimated times. */

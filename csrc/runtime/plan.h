@@ -19,7 +19,7 @@
 typedef struct hf_ctx {
   uint64_t seed;
   int64_t step;              /* steps done before this one, over the life of the trainer */
-  double lr;
+  const double *scalars;     /* this step's numbers: columns of the update, see defs/optim.def */
   int64_t batch;             /* rows in this step */
   int64_t first;             /* position of the batch's first row in the epoch */
   const int64_t *index;      /* the epoch's row order, or NULL: rows first, first + 1, ... */
@@ -40,6 +40,7 @@ typedef struct hf_record {
   int32_t pieces;            /* a long record is done in this many pieces, with a look at the clock between them */
   uint8_t single;            /* 1: thread 0 does it all */
   uint8_t barrier;           /* 1: every thread has finished the records before this one */
+  uint8_t yields;            /* 1: an hf_yield_args; the run gives control back here, all before it done */
   uint8_t update;            /* 1: changes parameters or state: never interrupted, skipped once a step has failed */
 } hf_record;
 
@@ -65,17 +66,25 @@ typedef struct hf_plan {
 typedef struct hf_run {
   int64_t n_steps, batch, rows;
   const int64_t *index;      /* (rows) or NULL */
-  const double *lr;          /* (n_steps) or NULL: 0 */
+  const double *scalars;     /* (n_steps, scalar_stride), or NULL where no record asks for them */
+  int64_t scalar_stride;     /* 0: the same row for every step */
   uint64_t seed;
   int64_t step0;             /* steps done before the epoch */
   double budget_seconds;     /* give control back after about this long; <= 0: never */
   int64_t only_record;       /* >= 0: run this record alone (diagnosis); -1: all */
   int64_t cursor_step, cursor_record, cursor_piece; /* in and out: where to go on */
+  int64_t yielded;           /* out: the tag of the yield record, after HF_YIELDED */
 } hf_run;
 
 int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads);
 
 /* The same with one thread or n_threads, whichever has been the faster lately on this plan. May give HF_PAUSED early. */
 int hf_plan_run_auto(hf_plan *plan, hf_run *run, int n_threads);
+
+/* The same by n_threads virtual threads, one at a time: between two meeting points each does its records in order, but
+ * which thread goes on is drawn from seed. So records that need a barrier and have none give wrong results for some
+ * seeds, on one core, every time. No pauses. */
+enum { HF_MAX_VIRTUAL = 64 };
+int hf_plan_run_debug(hf_plan *plan, hf_run *run, int n_threads, uint64_t seed);
 
 #endif

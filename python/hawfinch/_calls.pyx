@@ -6,12 +6,15 @@ one comparison of a counter that these models share, and a look at the lists of 
 counter for the whole process, which throws away every model's short way when a layer is made anywhere.
 """
 
-cdef int run_once(Plan plan, int threads, int64_t rows, double lr, uint64_t seed, int64_t step0) except -1:
+cdef int run_once(
+    Plan plan, int threads, int64_t rows, const double *scalars, uint64_t seed, int64_t step0) except -1:
     """One step of a plan that nobody else uses."""
     cdef hf_run run
     cdef int status = HF_PAUSED
+    if plan.n_yields:
+        raise RuntimeError("a plan that yields runs by Plan.run alone")
     run.n_steps, run.batch, run.rows = 1, rows, rows
-    run.index, run.lr = NULL, &lr
+    run.index, run.scalars, run.scalar_stride = NULL, scalars, 0
     run.seed, run.step0, run.budget_seconds = seed, step0, 0.05
     run.only_record, run.cursor_step, run.cursor_record, run.cursor_piece = -1, 0, 0, 0
     plan.busy = 1
@@ -191,7 +194,7 @@ cdef class Call:
         plan = owner.core
         for i in range(plan.n_dynamic):
             plan.dynamic_target[i][0] = <int64_t>data[plan.dynamic_number[i]] + plan.dynamic_offset[i]
-        status = run_once(plan, self.threads, 1, 0.0, 0, 0)
+        status = run_once(plan, self.threads, 1, NULL, 0, 0)
         self.plans.append(owner)
         if status != 0:
             return None
@@ -204,15 +207,6 @@ cdef class Call:
 
 
 # ---- models ----
-cdef int64_t _version = 0
-
-
-def new_version():
-    """To be called when a loss or an optimiser changes: the short way of every trainer's step stops answering."""
-    global _version
-    _version += 1
-
-
 @cython.final
 cdef class Quick:
     """The short way for a model: arrays of the same dtypes and row shapes, any strides, and so many rows."""
@@ -223,14 +217,14 @@ cdef class Quick:
     cdef int n_sources, threads
     cdef Template templates[8]
     cdef Template out
-    cdef int64_t least_rows, most_rows, version
+    cdef int64_t least_rows, most_rows
 
     def __init__(self, Watch watch not None, list plans, sources, int64_t least_rows, int64_t most_rows, int threads,
                  out=None, value=None):
         """watch: the model's. out: a template of the result of predict; value: where a step leaves the loss."""
         cdef int i
         self.watch, self.plans, self.value, self.threads = watch, plans, value, threads
-        self.least_rows, self.most_rows, self.version = least_rows, most_rows, _version
+        self.least_rows, self.most_rows = least_rows, most_rows
         self.n_sources = len(sources)
         for i, source in enumerate(sources):
             set_template(&self.templates[i], source)
@@ -264,20 +258,20 @@ cdef class Quick:
         out = cnp.PyArray_EMPTY(self.out.ndim, self.out.shape, self.out.typenum, 0)
         for i in range(plan.n_dynamic):
             plan.dynamic_target[i][0] = <int64_t>cnp.PyArray_DATA(out) + plan.dynamic_offset[i]
-        i = run_once(plan, self.threads, rows, 0.0, 0, 0)
+        i = run_once(plan, self.threads, rows, NULL, 0, 0)
         self.plans.append(owner)
         return out if i == 0 else None
 
-    def step(self, x, y, double lr, uint64_t seed, int64_t step0):
-        """The loss of one training step, or None where nothing was done."""
+    def step(self, x, y, cnp.ndarray scalars not None, uint64_t seed, int64_t step0):
+        """The loss of one training step, or None where nothing was done. scalars: float64 (1, columns)."""
         cdef Plan plan = self.plans[0].core
         cdef int64_t rows
-        if self.version != _version or plan.busy or not self.watch.unchanged():
+        if plan.busy or not self.watch.unchanged():
             return None
         rows = self._load(plan, 0, x)
         if rows < self.least_rows or rows > self.most_rows or self._load(plan, 1, y) != rows:
             return None
-        if run_once(plan, self.threads, rows, lr, seed, step0) != 0:
+        if run_once(plan, self.threads, rows, <const double *>cnp.PyArray_DATA(scalars), seed, step0) != 0:
             return None
         if cnp.PyArray_TYPE(self.value) == cnp.NPY_FLOAT32:
             return (<float *>cnp.PyArray_DATA(self.value))[0]

@@ -10,11 +10,14 @@ OK: int
 PAUSED: int
 NONFINITE: int
 BAD_INDEX: int
+YIELDED: int
 OPS: dict[str, int]
 FIELDS: dict[str, dict[str, tuple[int, int, int]]]
 CONSTANTS: dict[str, int]
 REDUCE_KINDS: dict[str, int]
 INSTRUCTIONS: list[str]
+COMMON_COLUMNS: tuple[str, ...]
+RULES: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]]
 VERSION: str
 ISAS: list[str]
 
@@ -28,12 +31,12 @@ def first_nonfinite(a: Array) -> tuple[int, ...] | None: ...
 def permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]: ...
 def random_uniform(n: int, seed: int, stream: int, lo: float, hi: float) -> npt.NDArray[np.float64]: ...
 def random_normal(n: int, seed: int, stream: int, mean: float, std: float) -> npt.NDArray[np.float64]: ...
-def new_version() -> None: ...
 
 class Plan:
     busy: bool
     halt: Any
     last_step: int
+    yielded: int | None
     def __init__(
         self,
         steps: list[Any],
@@ -58,10 +61,27 @@ class Plan:
         batch: int = ...,
         rows: int = ...,
         index: Array | None = ...,
-        lr: Array | None = ...,
+        scalars: Array | None = ...,
         seed: int = ...,
         step0: int = ...,
         threads: int = ...,
+        only_record: int = ...,
+        first_step: int = ...,
+    ) -> tuple[int, int]: ...
+    def resume(self) -> tuple[int, int]: ...
+    def abandon(self) -> None: ...
+    def run_debug(
+        self,
+        n_threads: int,
+        order: int,
+        dynamic: tuple[Array, ...] = ...,
+        n_steps: int = ...,
+        batch: int = ...,
+        rows: int = ...,
+        index: Array | None = ...,
+        scalars: Array | None = ...,
+        seed: int = ...,
+        step0: int = ...,
         only_record: int = ...,
         first_step: int = ...,
     ) -> tuple[int, int]: ...
@@ -93,4 +113,4 @@ class Quick:
         value: Array | None = ...,
     ) -> None: ...
     def predict(self, x: object) -> Array | None: ...
-    def step(self, x: object, y: object, lr: float, seed: int, step0: int) -> float | None: ...
+    def step(self, x: object, y: object, scalars: Array, seed: int, step0: int) -> float | None: ...

@@ -3,6 +3,16 @@
 
 Design: a plan's records are filled by field name from the descriptors that csrc/defs/ops.def generates, so there is no code per op
 here. Rejected: one wrapper function per kernel, which drifts from the C side as ops are added.
+
+Yields: a plan may hold steps made by ``ir.yield_step(tag, tensors)``. There ``Plan.run`` returns (YIELDED, step), every thread
+having done all before it, and ``Plan.yielded`` is the tag. The caller reads and writes the tensors (``runtime.Plan.view``, or the
+buffers that it gave), then calls ``Plan.resume()``, which returns what ``run`` does: YIELDED again at the next yield, OK at
+the end, ... ``Plan.abandon()`` ends the run there. Until then the plan is busy. So two plans can take turns:
+
+    status, step = plan.core.run(...)
+    while status == _core.YIELDED:
+        combine(plan.core.yielded)
+        status, step = plan.core.resume()
 """
 
 cimport cython
@@ -26,6 +36,7 @@ cdef extern from "hawfinch.h" nogil:
         HF_PAUSED
         HF_NONFINITE
         HF_BAD_INDEX
+        HF_YIELDED
         HF_SRC_F32
         HF_SRC_F64
         HF_SRC_I8
@@ -54,7 +65,7 @@ cdef extern from "plan.h" nogil:
         int64_t units
         int grain, pieces
         double done
-        uint8_t single, barrier, update
+        uint8_t single, barrier, yields, update
     ctypedef struct hf_patch:
         int64_t *target
         int64_t per_row, fixed
@@ -68,13 +79,17 @@ cdef extern from "plan.h" nogil:
     ctypedef struct hf_run:
         int64_t n_steps, batch, rows
         const int64_t *index
-        const double *lr
+        const double *scalars
+        int64_t scalar_stride
         uint64_t seed
         int64_t step0
         double budget_seconds
-        int64_t only_record, cursor_step, cursor_record, cursor_piece
+        int64_t only_record, cursor_step, cursor_record, cursor_piece, yielded
+    enum:
+        HF_MAX_VIRTUAL
     int hf_plan_run(hf_plan *, hf_run *, int)
     int hf_plan_run_auto(hf_plan *, hf_run *, int)
+    int hf_plan_run_debug(hf_plan *, hf_run *, int, uint64_t)
 
 cdef extern from "threads.h" nogil:
     int hf_max_threads()
@@ -114,6 +129,7 @@ cdef extern from "fields.h" nogil:
     int64_t hf_args_size[]
     const char *hf_instr_names[]
     int hf_n_instr
+    const char *hf_rules
     ctypedef struct hf_constant:
         const char *name
         int64_t value
@@ -122,7 +138,7 @@ cdef extern from "fields.h" nogil:
     const char *hf_reduce_names[]
     int hf_n_reduce
 
-OK, PAUSED, NONFINITE, BAD_INDEX = HF_OK, HF_PAUSED, HF_NONFINITE, HF_BAD_INDEX
+OK, PAUSED, NONFINITE, BAD_INDEX, YIELDED = HF_OK, HF_PAUSED, HF_NONFINITE, HF_BAD_INDEX, HF_YIELDED
 
 
 def _describe():
@@ -142,6 +158,24 @@ REDUCE_KINDS = {hf_reduce_names[i].decode(): i for i in range(hf_n_reduce)}
 INSTRUCTIONS = [hf_instr_names[i].decode() for i in range(hf_n_instr)]
 VERSION = hf_version().decode()
 ISAS = [hf_isa_name(i).decode() for i in range(hf_isa_count())]
+
+
+def _describe_rules():
+    """Of optim.def: the columns that every set of scalars begins with, and per rule (number, hyperparameters, slots)."""
+    common, rules = [], {}
+    for line in hf_rules.decode().split("\n")[:-1]:
+        kind, name = line.split()
+        if kind == "common":
+            common.append(name)
+        elif kind == "rule":
+            hyper, slots = [], []
+            rules[name] = len(rules), hyper, slots
+        else:
+            (hyper if kind == "hyper" else slots).append(name)
+    return tuple(common), {name: (i, tuple(h), tuple(s)) for name, (i, h, s) in rules.items()}
+
+
+COMMON_COLUMNS, RULES = _describe_rules()
 
 
 def _choose_isa():
@@ -264,12 +298,16 @@ cdef class Plan:
     cdef int64_t **dynamic_target
     cdef int64_t *dynamic_offset
     cdef int64_t *dynamic_number
-    cdef int n_dynamic, max_threads
+    cdef int n_dynamic, max_threads, n_yields
+    cdef hf_run state  # of the run that goes on, or waits at a yield
+    cdef int threads, debug_threads  # debug_threads: of a run_debug, else 0
+    cdef uint64_t debug_seed
     cdef bint brief
     cdef public bint busy
     cdef public object halt  # None, or what ends runs from another thread: an Event
     cdef readonly int64_t last_step  # where the last run stopped
-    cdef object keep, kept_sources
+    cdef readonly object yielded  # the tag of the yield at which a run waits for resume, else None
+    cdef object keep, kept_sources, kept_run
     cdef cnp.ndarray scratch
 
     def __cinit__(self):
@@ -297,7 +335,8 @@ cdef class Plan:
             r = &self.plan.records[i]
             r.kernel = hf_kernel_for(isa_number, wide, op)
             r.args = p
-            r.grain, r.single, r.update = step.grain, step.single, step.update
+            r.grain, r.single, r.update, r.yields = step.grain, step.single, step.update, step.yields
+            self.n_yields += step.yields
             r.done, r.pieces, r.barrier = done[i], pieces[i], barriers[i]
             self._fill(p, step.op, step.fields, step, value, patches, dynamics)
             self._store(<char *>&r.units, HF_KIND_INT, step.units, step, value, patches, dynamics)
@@ -388,45 +427,96 @@ cdef class Plan:
     def drop_sources(self):
         self.kept_sources.clear()
 
-    def run(self, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1, int64_t rows=1, cnp.ndarray index=None,
-            cnp.ndarray lr=None, uint64_t seed=0, int64_t step0=0, int threads=1, int64_t only_record=-1,
-            int64_t first_step=0):
-        """Runs steps [first_step, n_steps); gives (status, step where it stopped). Every 50 ms it looks at signals and halt.
-
-        threads: a team's size; negative: that of a team which is used where it has been faster than one thread lately.
-        dynamic: the arrays behind the plan's Dynamic addresses, already checked. index: int64 (rows), lr: float64 (n_steps).
-        """
-        cdef hf_run run
-        cdef int status, i
+    cdef _begin(self, tuple dynamic, int64_t n_steps, int64_t batch, int64_t rows, cnp.ndarray index,
+                cnp.ndarray scalars, uint64_t seed, int64_t step0, int64_t only_record, int64_t first_step):
+        cdef int i
+        cdef hf_run *run = &self.state
         if self.busy:
             raise RuntimeError("this plan is running already: a trainer can't be used by two threads at once")
-        if threads == 0 or abs(threads) > self.max_threads:
-            raise ValueError(f"threads must be in [1, {self.max_threads}], got {threads}")
         for i in range(self.n_dynamic):
             self.dynamic_target[i][0] = (
                 <int64_t>cnp.PyArray_DATA(<cnp.ndarray>dynamic[self.dynamic_number[i]]) + self.dynamic_offset[i])
         run.n_steps, run.batch, run.rows = n_steps, batch, rows
         run.index = NULL if index is None else <const int64_t *>cnp.PyArray_DATA(index)
-        run.lr = NULL if lr is None else <const double *>cnp.PyArray_DATA(lr)
+        run.scalars, run.scalar_stride = NULL, 0
+        if scalars is not None:
+            if cnp.PyArray_DIM(scalars, 0) != 1 and cnp.PyArray_DIM(scalars, 0) < n_steps:
+                raise ValueError(f"scalars: {cnp.PyArray_DIM(scalars, 0)} rows for {n_steps} steps")
+            run.scalars = <const double *>cnp.PyArray_DATA(scalars)
+            run.scalar_stride = cnp.PyArray_DIM(scalars, 1) if cnp.PyArray_DIM(scalars, 0) > 1 else 0
         run.seed, run.step0 = seed, step0
         run.budget_seconds = 0.05
         run.only_record = only_record
-        run.cursor_step = first_step
+        run.cursor_step = self.last_step = first_step
         run.cursor_record = run.cursor_piece = 0
+        self.kept_run = (dynamic, index, scalars)
         self.busy = 1
-        self.last_step = first_step
+
+    cdef tuple _end(self, int status):
+        """What run and resume return; the plan is free unless it yielded."""
+        self.last_step = self.state.cursor_step
+        self.yielded = self.state.yielded if status == HF_YIELDED else None
+        self.busy = status == HF_YIELDED
+        if not self.busy:
+            self.kept_run = None
+        return status, self.last_step
+
+    cdef tuple _go(self):
+        cdef int status = HF_OK
         try:
             while True:
                 if self.halt is not None and self.halt.is_set():
                     raise KeyboardInterrupt
                 with nogil:
-                    status = run_team(&self.plan, &run, threads)
-                self.last_step = run.cursor_step
+                    status = run_team(&self.plan, &self.state, self.threads)
+                self.last_step = self.state.cursor_step
                 if status != HF_PAUSED:
-                    return status, run.cursor_step
+                    break
                 PyErr_CheckSignals()
-        finally:
-            self.busy = 0
+        except BaseException:
+            self.abandon()
+            raise
+        return self._end(status)
+
+    def run(self, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1, int64_t rows=1, cnp.ndarray index=None,
+            cnp.ndarray scalars=None, uint64_t seed=0, int64_t step0=0, int threads=1, int64_t only_record=-1,
+            int64_t first_step=0):
+        """Runs steps [first_step, n_steps); returns (status, step where it stopped). Every 50 ms it looks at signals and
+        halt. After YIELDED the run waits, with its arguments, for ``resume`` or ``abandon``.
+
+        threads: a team's size; negative: that of a team which is used where it has been faster than one thread lately.
+        dynamic: the arrays behind the plan's Dynamic addresses, already checked. index: int64 (rows).
+        scalars: float64 (n_steps, columns), or (1, columns) where every step has the same.
+        """
+        if threads == 0 or abs(threads) > self.max_threads:
+            raise ValueError(f"threads must be in [1, {self.max_threads}], got {threads}")
+        self._begin(dynamic, n_steps, batch, rows, index, scalars, seed, step0, only_record, first_step)
+        self.threads, self.debug_threads = threads, 0
+        return self._go()
+
+    def resume(self):
+        """Goes on after a yield; returns what run does."""
+        if self.yielded is None:
+            raise RuntimeError("this plan waits at no yield")
+        self.yielded = None
+        if self.debug_threads:
+            return self._end(hf_plan_run_debug(&self.plan, &self.state, self.debug_threads, self.debug_seed))
+        return self._go()
+
+    def abandon(self):
+        """Ends a run that waits at a yield: what its step has done so far stays."""
+        self._end(HF_PAUSED)
+
+    def run_debug(self, int n_threads, uint64_t order, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1,
+                  int64_t rows=1, cnp.ndarray index=None, cnp.ndarray scalars=None, uint64_t seed=0, int64_t step0=0,
+                  int64_t only_record=-1, int64_t first_step=0):
+        """The same by n_threads (1 to 64) virtual threads, one at a time, in an order drawn from ``order``, between the
+        records where threads meet. A missing barrier gives wrong results for some orders, every time."""
+        if not 1 <= n_threads <= HF_MAX_VIRTUAL:
+            raise ValueError(f"n_threads must be in [1, {HF_MAX_VIRTUAL}], got {n_threads}")
+        self._begin(dynamic, n_steps, batch, rows, index, scalars, seed, step0, only_record, first_step)
+        self.debug_threads, self.debug_seed = n_threads, order
+        return self._end(hf_plan_run_debug(&self.plan, &self.state, n_threads, order))
 
 
 include "_calls.pyx"  # one module: a second one would hold the C code, and its threads, again

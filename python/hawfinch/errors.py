@@ -5,9 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+__all__ = [  # the rest is for the rooms of hawfinch
+    "ArgumentError",
+    "BusyError",
+    "DTypeError",
+    "FormatError",
+    "HawfinchError",
+    "HawfinchWarning",
+    "LabelError",
+    "MissingExtraError",
+    "NonFiniteError",
+    "NonFiniteInputError",
+    "NotBuiltError",
+    "ShapeError",
+    "TraceError",
+]
+
 
 class HawfinchError(Exception):
     """Base of all errors raised by hawfinch."""
+
+
+class HawfinchWarning(UserWarning):
+    """What works, and is likely not meant: says what was taken for what, and what to write instead."""
 
 
 class ShapeError(HawfinchError, ValueError):
@@ -20,6 +40,10 @@ class DTypeError(HawfinchError, TypeError):
 
 class ArgumentError(HawfinchError, ValueError):
     """An argument is outside its range or not one of the known names."""
+
+
+class TraceError(HawfinchError, TypeError):
+    """A traced value is used where it has no meaning: outside of its trace, as an array, or where no gradient is."""
 
 
 class LabelError(HawfinchError, ValueError):

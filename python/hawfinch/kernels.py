@@ -20,9 +20,12 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .compiler.autodiff import gradients, pull
 from .errors import ShapeError
 from .function import Function
-from .ir import Array
+from .ir import Array, Graph, as_array, current_graph
+from .ops.elementwise import setting
+from .ops.matmul import check_precision
 
 __all__ = [
     "batch_norm",
@@ -41,7 +44,7 @@ __all__ = [
 
 @functools.lru_cache(maxsize=64)
 def _function(make: Callable[..., Any], *settings: float | str) -> Function:
-    return Function(functools.partial(make, *settings) if settings else make)
+    return Function(functools.partial(make, *settings) if settings else make, nested=False)
 
 
 def _matmul(precision: str, x: Any, w: Any, b: Any = None) -> Any:
@@ -49,7 +52,8 @@ def _matmul(precision: str, x: Any, w: Any, b: Any = None) -> Any:
     return y if b is None else y + b
 
 
-_MATMUL = Function(functools.partial(_matmul, "f32"))  # _function's lookup would take a third of a small call
+# _function's lookup would take a third of a small call
+_MATMUL = Function(functools.partial(_matmul, "f32"), nested=False)
 
 
 def matmul(
@@ -62,8 +66,8 @@ def matmul(
     arrays: tuple[Any, ...] = (x, w) if bias is None else (x, w, bias)
     if precision == "f32":
         return _MATMUL.run(arrays, out, threads)
-    if precision == "bf16":
-        arrays = tuple(np.asarray(a, np.float32) for a in arrays)
+    check_precision(precision)
+    arrays = tuple([as_array(a, "matmul").astype(np.float32, copy=False) for a in arrays])
     return _function(_matmul, precision).run(arrays, out, threads)
 
 
@@ -90,7 +94,9 @@ def batch_norm(
     x: Any, gamma: Any, beta: Any, eps: float = 1e-5, *, threads: int | None = None
 ) -> tuple[Array, Array, Array]:
     """(y, mean (C,), biased variance (C,)) of x (..., C) normalised over all axes but the last."""
-    return _function(_batch_norm, float(eps)).run((x, gamma, beta), None, threads)
+    return _function(_batch_norm, eps if type(eps) is float else setting("eps", eps)).run(
+        (x, gamma, beta), None, threads
+    )
 
 
 def _batch_norm_grad(eps: float, relu: bool, dy: Any, x: Any, gamma: Any, beta: Any) -> Any:
@@ -121,7 +127,9 @@ def batch_norm_grad(
     >>> y.ravel(), dx.ravel(), dgamma, dbeta
     (array([-1.,  1.]), array([0., 0.]), array([1.]), array([3.]))
     """
-    return _function(_batch_norm_grad, float(eps), bool(relu)).run((dy, x, gamma, beta), out, threads)
+    return _function(_batch_norm_grad, eps if type(eps) is float else setting("eps", eps), bool(relu)).run(
+        (dy, x, gamma, beta), out, threads
+    )
 
 
 def _layer_norm_grad(eps: float, dy: Any, x: Any, gamma: Any, beta: Any) -> Any:
@@ -143,7 +151,9 @@ def layer_norm_grad(
 
     Raises ShapeError.
     """
-    return _function(_layer_norm_grad, float(eps)).run((dy, x, gamma, beta), out, threads)
+    return _function(_layer_norm_grad, eps if type(eps) is float else setting("eps", eps)).run(
+        (dy, x, gamma, beta), out, threads
+    )
 
 
 def _layer_norm(eps: float, x: Any, gamma: Any, beta: Any) -> Any:
@@ -154,7 +164,9 @@ def layer_norm(
     x: Any, gamma: Any, beta: Any, eps: float = 1e-5, *, out: Array | None = None, threads: int | None = None
 ) -> Array:
     """x (..., C) normalised over its last axis, * gamma + beta."""
-    return _function(_layer_norm, float(eps)).run((x, gamma, beta), out, threads)
+    return _function(_layer_norm, eps if type(eps) is float else setting("eps", eps)).run(
+        (x, gamma, beta), out, threads
+    )
 
 
 def _cross_entropy(smoothing: float, x: Any, t: Any) -> Any:
@@ -165,37 +177,35 @@ def softmax_cross_entropy(
     logits: Any, target: Any, label_smoothing: float = 0.0, *, out: Array | None = None, threads: int | None = None
 ) -> Array:
     """Loss of each row (rows,): logits (rows, classes), integer labels (rows,) or probabilities. Raises LabelError."""
-    return _function(_cross_entropy, float(label_smoothing)).run((logits, target), out, threads)
+    smoothing = label_smoothing if type(label_smoothing) is float else setting("label_smoothing", label_smoothing)
+    return _function(_cross_entropy, smoothing).run((logits, target), out, threads)
+
+
+def _graph() -> Graph:
+    graph = current_graph()
+    assert graph is not None
+    return graph
 
 
 def _pull(y: Any, dy: Any, by: Sequence[Any]) -> list[Any]:
     """Gradients of sum(y * dy), dy held fixed: what dy is when it reaches ``by``."""
-    from .compiler.autodiff import gradients
-    from .ir import current_graph
-
-    graph = current_graph()
-    assert graph is not None
     if y.shape != dy.shape:
         raise ShapeError(f"dy must have the shape of the result, {y.shape}; got {dy.shape}")
-    return list(gradients(graph, ops.sum(y * dy), list(by)))
+    return list(pull(_graph(), [y], [ops.to_real(dy)], list(by)))
 
 
 def _cross_entropy_grad(smoothing: float, x: Any, t: Any) -> Any:
-    from .compiler.autodiff import gradients
-    from .ir import current_graph
-
-    graph = current_graph()
-    assert graph is not None
     rows = ops.softmax_cross_entropy(x, t, smoothing)
     loss = ops.mean(rows)
-    return loss, gradients(graph, loss, [x])[0]
+    return loss, gradients(_graph(), loss, [x])[0]
 
 
 def softmax_cross_entropy_grad(
     logits: Any, target: Any, label_smoothing: float = 0.0, *, threads: int | None = None
 ) -> tuple[Any, Array]:
     """(mean loss, its gradient by the logits), in one pass over them."""
-    return _function(_cross_entropy_grad, float(label_smoothing)).run((logits, target), None, threads)
+    smoothing = label_smoothing if type(label_smoothing) is float else setting("label_smoothing", label_smoothing)
+    return _function(_cross_entropy_grad, smoothing).run((logits, target), None, threads)
 
 
 def gather(table: Any, index: Any, *, out: Array | None = None, threads: int | None = None) -> Array:

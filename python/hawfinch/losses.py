@@ -43,7 +43,7 @@ class Loss(Value):
     >>> class Cubic(hf.Loss):
     ...     def __call__(self, prediction, target):
     ...         return hf.ops.abs(prediction - target) ** 3
-    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), Cubic())
+    >>> trainer = hf.Trainer(hf.Sequential(hf.ReLU()), Cubic())
     >>> trainer.evaluate([[0.0]], [[2.0]])["loss"]
     8.0
     """

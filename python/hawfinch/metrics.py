@@ -34,7 +34,7 @@ class Metric(Value):
     ...
     ...     def finalise(self, sums):
     ...         return float((sums[0] / sums[1]) ** 0.5)
-    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", metrics=[RMSE()])
+    >>> trainer = hf.Trainer(hf.Sequential(hf.ReLU()), "mse", metrics=[RMSE()])
     >>> trainer.evaluate([[0.0], [0.0]], [[3.0], [3.0]])["RMSE"]
     3.0
     """
@@ -85,7 +85,7 @@ class Accuracy(MeanMetric, name="accuracy"):
     share is over all outputs. Raises ArgumentError beside other losses and for targets that are probabilities.
 
     >>> import hawfinch as hf, numpy as np
-    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(2)), "softmax_cross_entropy", metrics=["accuracy"])
+    >>> trainer = hf.Trainer(hf.Sequential(hf.ReLU()), "softmax_cross_entropy", metrics=["accuracy"])
     >>> trainer.evaluate(np.zeros((4, 3)), [0, 0, 0, 1])["accuracy"]
     0.75
     """
@@ -105,7 +105,7 @@ class MeanSquaredError(MeanMetric, name="mse"):
     """The mean of (prediction - target)**2.
 
     >>> import hawfinch as hf
-    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mae", metrics=["mse"])
+    >>> trainer = hf.Trainer(hf.Sequential(hf.ReLU()), "mae", metrics=["mse"])
     >>> trainer.evaluate([[0.0], [0.0]], [[3.0], [1.0]])["mse"]
     5.0
     """
@@ -118,7 +118,7 @@ class MeanAbsoluteError(MeanMetric, name="mae"):
     """The mean of abs(prediction - target).
 
     >>> import hawfinch as hf
-    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", metrics=["mae"])
+    >>> trainer = hf.Trainer(hf.Sequential(hf.ReLU()), "mse", metrics=["mae"])
     >>> trainer.evaluate([[0.0], [0.0]], [[3.0], [1.0]])["mae"]
     2.0
     """

@@ -13,12 +13,14 @@ Design
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .errors import ArgumentError, near_names
+
+__all__ = ["Value"]  # the rest is for the rooms of hawfinch
 
 # Names that other libraries use for an argument of ours.
 ALIASES = {"learning_rate": "lr", "l_rate": "lr", "units": "out", "out_features": "out", "rate": "p", "epsilon": "eps"}
@@ -170,3 +172,30 @@ class Value(metaclass=_ValueType):
     def __repr__(self) -> str:
         inner = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
         return f"{type(self).__name__}({inner})"
+
+
+def check_whole(value: object, name: str, least: int = 0) -> int:
+    """value as an int: a whole number of Python or NumPy from least to 2**63 - 1, else ArgumentError. No bool."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value < 2**63:
+        return int(value)
+    raise ArgumentError(f"{name} must be a whole number from {least}, not {short(value)}")
+
+
+def check_real(value: object, name: str, wanted: str, fits: Callable[[float], bool]) -> float:
+    """value as a float for which fits holds (``wanted`` says so in words), else ArgumentError. No bool, no text."""
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+        try:
+            if fits(float(value)):
+                return float(value)
+        except OverflowError:
+            pass
+    raise ArgumentError(f"{name} must be a number {wanted}, not {short(value)}")
+
+
+def short(value: object) -> str:
+    """The repr of anything, of one line at most."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 60 else text[:57] + "..."

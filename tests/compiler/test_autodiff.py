@@ -8,7 +8,7 @@ from cases import CASES, IDS, cast, erf, log_softmax, outputs
 
 import hawfinch as hf
 from hawfinch.compiler.autodiff import gradients
-from hawfinch.errors import ArgumentError, DTypeError, ShapeError
+from hawfinch.errors import ArgumentError, DTypeError, ShapeError, TraceError
 from hawfinch.ir import Graph, current_graph, input_tensor, tracing
 
 O = hf.ops
@@ -78,31 +78,156 @@ def test_gradient(case):
     assert checked >= 5
 
 
-TWICE = [(c, i) for c, i in DIFFERENTIABLE if c.twice]
+def few(case):
+    return [(s, a) for s, a in small(case) if sum(math.prod(x) for x in s) <= 30][:12]
 
 
-@pytest.mark.parametrize("case", [c for c, _ in TWICE], ids=[i for _, i in TWICE])
+@pytest.mark.parametrize("case", [c for c, _ in DIFFERENTIABLE], ids=[i for _, i in DIFFERENTIABLE])
 def test_second_derivative(case):
-    """The gradient of (gradient . direction) against differences of the gradient that test_gradient checks."""
-    for shapes, attrs in [(s, a) for s, a in small(case) if sum(math.prod(x) for x in s) <= 30][:12]:
+    """The Hessian times a vector, as ``hvp`` and as a gradient of a gradient, against differences along that vector of
+    the gradient that test_gradient checks."""
+    for shapes, attrs in few(case):
         inputs = cast(at_smooth_points(case, shapes), "float64")
         wrt = [i for i in case.grad if i < len(shapes)]
         projection = rng.normal(size=np.shape(outputs(case.ref(*inputs, **attrs))[0]))
         directions = [rng.normal(size=inputs[i].shape) for i in wrt]
 
-        def slope(*xs, case=case, attrs=attrs, projection=projection, wrt=wrt, directions=directions):
-            y = O.sum(O.square(outputs(case.call(*xs, **attrs))[0]) * projection)  # square: also where the op is linear
-            found = gradients(current_graph(), y, [xs[i] for i in wrt])
-            total = 0.0
-            for g, d in zip(found, directions, strict=True):
-                total = total + (0.0 if g is None else O.sum(g * d))
-            return total + 0.0 * O.sum(xs[wrt[0]])
+        def scalar(*xs, case=case, attrs=attrs, projection=projection, inputs=inputs, wrt=wrt):
+            all_inputs = list(inputs)
+            for i, x in zip(wrt, xs, strict=True):
+                all_inputs[i] = x
+            y = outputs(case.call(*all_inputs, **attrs))[0]
+            return O.sum(O.square(y) * projection)  # square: also where the op is linear
 
-        first = hf.compile(slope)
-        _, second = hf.value_and_grad(slope, wrt)(*inputs)
-        for i, g in zip(wrt, second, strict=True):
-            moved = lambda x, i=i, f=first, xs=inputs: f(*xs[:i], x, *xs[i + 1 :])  # noqa: E731
-            close(g, differences(moved, inputs[i]))
+        numbers = tuple(range(len(wrt)))
+        first = hf.grad(scalar, numbers)
+
+        def slope(*xs, first=first, directions=directions):
+            total = 0.0
+            for g, d in zip(first(*xs), directions, strict=True):
+                total = total + O.sum(g * d)
+            return total
+
+        def moved(by, first=first, wrt=wrt, inputs=inputs, directions=directions):
+            return first(*[inputs[i] + by * d for i, d in zip(wrt, directions, strict=True)])
+
+        points = tuple(inputs[i] for i in wrt)
+        product = hf.hvp(scalar, points, directions)
+        second = hf.grad(slope, numbers)(*points)
+        steps = [moved(s * 1e-3) for s in (-2, -1, 1, 2)]
+        for i, (g, p) in enumerate(zip(second, product if len(wrt) > 1 else (product,), strict=True)):
+            a, b, c, d = (step[i] for step in steps)
+            want = (a - 8 * b + 8 * c - d) / 12e-3
+            close(g, want)
+            close(np.asarray(p), want)
+
+
+@pytest.mark.parametrize("case", [c for c, _ in DIFFERENTIABLE], ids=[i for _, i in DIFFERENTIABLE])
+def test_jvp(case):
+    """All results and their derivatives along a vector, against differences of the NumPy reference."""
+    for shapes, attrs in few(case):
+        inputs = cast(at_smooth_points(case, shapes), "float64")
+        wrt = [i for i in case.grad if i < len(shapes)]
+        directions = [rng.normal(size=inputs[i].shape) for i in wrt]
+
+        def fill(xs, inputs=inputs, wrt=wrt):
+            all_inputs = list(inputs)
+            for i, x in zip(wrt, xs, strict=True):
+                all_inputs[i] = x
+            return all_inputs
+
+        points = [inputs[i] for i in wrt]
+        value, slope = hf.jvp(lambda *xs, c=case, a=attrs, f=fill: c.call(*f(xs), **a), points, directions)
+        steps = [
+            outputs(case.ref(*fill([x + s * 1e-3 * d for x, d in zip(points, directions, strict=True)]), **attrs))
+            for s in (-2, -1, 1, 2)
+        ]
+        for want, y, got, a, b, c, d in zip(
+            outputs(case.ref(*inputs, **attrs)), outputs(value), outputs(slope), *steps, strict=True
+        ):
+            np.testing.assert_allclose(y, want, rtol=1e-11, atol=1e-11)
+            close(np.asarray(got), np.asarray((a - 8 * b + 8 * c - d) / 12e-3))
+
+
+# ---- grad, jvp and hvp ----
+def test_an_inner_gradient_sees_its_own_argument_alone():
+    """d/dy sum(y * x) at y = x is x, though both are one array."""
+    x = np.array([1.0, 2.0, 3.0])
+    inner = lambda x: hf.grad(lambda y: O.sum(y * y * x))(x)  # noqa: E731
+    np.testing.assert_array_equal(hf.compile(inner)(x), 2 * x * x)
+    np.testing.assert_array_equal(hf.grad(lambda x: O.sum(inner(x)))(x), 4 * x)
+    np.testing.assert_array_equal(hf.grad(lambda x: hf.grad(lambda y: O.sum(y**3))(2.0) * O.sum(x))(x), [12, 12, 12])
+    two = hf.compile(lambda a: hf.grad(lambda p, q: p * q, (0, 1))(a, a))
+    np.testing.assert_array_equal(two(np.array(3.0)), [3, 3])
+
+
+def test_gradients_of_gradients_of_gradients():
+    f = lambda x: O.sum(x**5)  # noqa: E731
+    twice = hf.grad(lambda x: O.sum(hf.grad(f)(x)))
+    thrice = hf.grad(lambda x: O.sum(twice(x)))
+    x = np.array([1.0, -2.0])
+    np.testing.assert_allclose(twice(x), 20 * x**3, rtol=1e-14)
+    np.testing.assert_allclose(thrice(x), 60 * x**2, rtol=1e-14)
+
+
+def test_compiled_functions_nest():
+    inner = hf.compile(lambda p: {"y": O.tanh(p["x"]), "z": [p["x"] * 2.0]})
+    x = np.array([0.5, -1.0])
+    outer = hf.value_and_grad(lambda x: O.sum(inner({"x": x})["y"] * inner({"x": x})["z"][0]))
+    value, g = outer(x)
+    np.testing.assert_allclose(value, (np.tanh(x) * 2 * x).sum(), rtol=1e-14)
+    np.testing.assert_allclose(g, 2 * np.tanh(x) + 2 * x * (1 - np.tanh(x) ** 2), rtol=1e-13)
+    with pytest.raises(ArgumentError, match="out="):
+        hf.compile(lambda x: inner(x, out=np.empty(2)))(x)
+    fresh = hf.compile(lambda v: v * 2.0)  # a captured array beside a traced value
+    np.testing.assert_array_equal(hf.compile(lambda x: fresh(np.ones(2)) + x)(x), x + 2)
+
+
+def test_nested_arguments_of_jvp_and_hvp():
+    p, v = {"a": np.array([1.0, 2.0]), "b": [np.array(3.0)]}, {"a": np.array([1.0, 0.0]), "b": [np.array(1.0)]}
+    f = lambda p: O.sum(p["a"] ** 2) * p["b"][0]  # noqa: E731
+    value, slope = hf.jvp(f, (p,), (v,))
+    assert (value, slope) == (15, 11)
+    h = hf.hvp(f, (p,), (v,))
+    np.testing.assert_array_equal(h["a"], [6 + 2, 4])
+    assert h["b"][0] == 2
+    a, b = hf.hvp(lambda a, b: O.sum(a * a * b), (np.ones(2), np.full(2, 3.0)), (np.ones(2), np.zeros(2)))
+    np.testing.assert_array_equal(a, [6, 6])
+    np.testing.assert_array_equal(b, [2, 2])
+
+
+def test_what_jvp_and_hvp_do_not_take():
+    x = np.ones(3)
+    for product in (hf.jvp, hf.hvp):
+        with pytest.raises(ShapeError, match="alike"):
+            product(O.sum, (x,), (np.ones(2),))
+        with pytest.raises(ShapeError, match="alike"):
+            product(O.sum, (x,), (x, x))
+        with pytest.raises(ArgumentError, match="tuple"):
+            product(O.sum, x, x)
+        with pytest.raises(DTypeError, match="integers"):
+            product(O.sum, (np.arange(3),), (x,))
+    with pytest.raises(ShapeError, match="scalar"):
+        hf.hvp(O.exp, (x,), (x,))
+
+
+def test_results_that_do_not_depend_have_derivative_zero():
+    x = np.array([1.0, 5.0, 2.0])
+    value, slope = hf.jvp(lambda x: (O.argmax(x), O.sign(x), x > 2.0, O.mean(x)), (x,), (x,))
+    assert value[0] == 1 and slope[0] == 0
+    np.testing.assert_array_equal(slope[1], np.zeros(3))
+    np.testing.assert_array_equal(slope[2], np.zeros(3))
+    np.testing.assert_allclose(slope[3], x.mean())
+
+
+def test_derivatives_within_a_compiled_function():
+    x, v = rng.normal(size=(2, 4))
+    f = lambda x: O.sum(O.softmax(x) * O.tanh(x))  # noqa: E731
+    once = hf.compile(lambda x, v: (hf.jvp(f, (x,), (v,))[1], hf.hvp(f, (x,), (v,))))(x, v)
+    np.testing.assert_allclose(once[0], hf.jvp(f, (x,), (v,))[1], rtol=1e-13)
+    np.testing.assert_allclose(once[1], hf.hvp(f, (x,), (v,)), rtol=1e-12)
+    rank = hf.grad(lambda x: hf.jvp(f, (x,), (v,))[1])(x)
+    np.testing.assert_allclose(rank, once[1], rtol=1e-12)
 
 
 def test_the_differences_notice_a_wrong_gradient():
@@ -144,6 +269,18 @@ def test_ties_of_a_reduction_share_the_gradient():
             grad_at(lambda x, f=f: f(x, 1), [[3.0, 3, 3, 3], [5, 5, 5, 5]])[0], np.full((2, 4), 0.25)
         )
     np.testing.assert_array_equal(grad_at(O.max, [[1.0, 7.0], [7.0, 0.0]])[0], [[0, 0.5], [0.5, 0]])
+
+
+@pytest.mark.parametrize("axis", [None, (0, 1), (0, 2), (0, 1, 2), (1, 2)])
+def test_ties_over_several_axes_share_evenly(axis):
+    x = np.zeros((3, 2, 4))
+    x[0, 0, :2] = x[2, 0, 0] = x[1, 1, 1] = 5
+    axes = (0, 1, 2) if axis is None else axis
+    for sign, f in ((1, O.max), (-1, O.min)):
+        top = (sign * x * sign).max(axes, keepdims=True)
+        hits = (x == top).astype(float)
+        want = hits / hits.sum(axes, keepdims=True)
+        np.testing.assert_array_equal(grad_at(lambda v, f=f: f(v, axis), sign * x)[0], want)
 
 
 def test_pow_where_its_logarithm_has_none():
@@ -365,21 +502,53 @@ def test_what_has_no_gradient_says_so():
             hf.value_and_grad(lambda a, b: O.sum(a * b), argnums)(x, x)
 
 
-def test_what_cannot_be_differentiated_twice_says_so():
-    x, one, zero = rng.normal(size=(3, 4)), np.ones(4), np.zeros(4)
+def test_what_has_no_gradient_rule_says_so():
+    with pytest.raises(TraceError, match="correct has no gradient"):
+        hf.value_and_grad(lambda v: O.sum(O.correct(v, np.array([0, 1, 2]))))(rng.normal(size=(3, 4)))
 
-    def twice(f):
-        def g(x):
-            d = gradients(current_graph(), O.sum(f(x)), [x])[0]
-            return O.sum(d * d)
 
-        return hf.value_and_grad(g)
+def test_statistics_of_a_batch_norm_have_gradients():
+    x, one, zero = rng.normal(size=(5, 3)) + 2, np.ones(3), np.zeros(3)
+    weights = rng.normal(size=(2, 3))
 
-    for f in (lambda v: O.softmax_cross_entropy(v, np.array([0, 1, 2])), lambda v: O.batch_norm(v, one, zero)[0]):
-        with pytest.raises(TypeError, match="no gradient rule"):
-            twice(f)(x)
-    with pytest.raises(TypeError, match="moments has no gradient rule"):
-        hf.value_and_grad(lambda v: O.sum(O.batch_norm(v, one, zero)[1]))(x)
+    def f(x):
+        y, mean, var = O.batch_norm(x, one, zero)
+        return O.sum(O.square(y) * x) + O.sum(mean * weights[0]) + O.sum(var * mean * weights[1])
+
+    def ref(x):
+        mean, var = x.mean(0), x.var(0)
+        y = (x - mean) / np.sqrt(var + 1e-5)
+        return (y * y * x).sum() + (mean * weights[0]).sum() + (var * mean * weights[1]).sum()
+
+    close(hf.value_and_grad(f)(x)[1], differences(ref, x))
+    only_mean = hf.value_and_grad(lambda x: O.sum(O.batch_norm(x, one, zero)[1] * weights[0]))(x)[1]
+    np.testing.assert_allclose(only_mean, np.broadcast_to(weights[0] / 5, x.shape), rtol=1e-14)
+
+
+def test_a_product_of_two_cross_entropies():
+    """Each loss waits for the other's gradient: the two can't both be one pass."""
+    a, b = rng.normal(size=(2, 4, 3))
+    t = np.array([0, 2, 1, 1])
+
+    def f(a, b):
+        return O.sum(O.softmax_cross_entropy(a, t) * O.softmax_cross_entropy(b, t))
+
+    def ref(a, b):
+        rows = np.arange(4)
+        return (log_softmax(a)[rows, t] * log_softmax(b)[rows, t]).sum()
+
+    value, (da, db) = hf.value_and_grad(f, (0, 1))(a, b)
+    np.testing.assert_allclose(value, ref(a, b), rtol=1e-13)
+    close(da, differences(lambda v: ref(v, b), a))
+    close(db, differences(lambda v: ref(a, v), b))
+
+
+def test_no_gradient_goes_through_stop_gradient():
+    x = rng.normal(size=(3, 4))
+    g = hf.value_and_grad(lambda v: O.sum(O.stop_gradient(v * v) * v))(x)[1]
+    np.testing.assert_array_equal(g, x * x)
+    np.testing.assert_array_equal(O.stop_gradient(x), x)
+    np.testing.assert_array_equal(O.stop_gradient(np.arange(3)), np.arange(3))
 
 
 def test_gradients_of_a_scalar_size_one_array():

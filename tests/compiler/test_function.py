@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 import hawfinch as hf
 from hawfinch import _core, kernels
-from hawfinch.errors import ArgumentError, LabelError, ShapeError
+from hawfinch.errors import ArgumentError, DTypeError, HawfinchError, LabelError, NotBuiltError, ShapeError
 
 O = hf.ops
 rng = np.random.default_rng(5)
@@ -122,6 +122,149 @@ def test_a_wrong_out_is_an_error_first_and_later():
                 both(X, out=wrong)
         np.testing.assert_array_equal(f(X, out=y), X * 2)
         both(X, out=(y, np.empty_like(X)))
+
+
+# ---- models ----
+def net(dtype="float32"):
+    return hf.Sequential(hf.Linear(4), hf.BatchNorm(), hf.Tanh(), hf.Linear(1)).astype(dtype).build((3,))
+
+
+def test_gradients_of_a_model_by_its_input():
+    model = net("float64")
+    x = X.astype(np.float64)
+    value, dx = hf.value_and_grad(lambda x: O.sum(model(x)))(x)
+    np.testing.assert_allclose(value, model.predict(x).sum(), rtol=1e-13)
+    for i, j in ((0, 0), (3, 2)):
+        step = np.zeros_like(x)
+        step[i, j] = 1e-4
+        want = (model.predict(x + step).sum() - model.predict(x - step).sum()) / 2e-4
+        np.testing.assert_allclose(dx[i, j], want, rtol=1e-6)
+    y, slope = hf.jvp(model, (x,), (np.ones_like(x),))
+    np.testing.assert_array_equal(y, model.predict(x))
+    np.testing.assert_allclose(slope[:, 0], dx.sum(1), rtol=1e-12)
+    h = 1e-4
+    want = (hf.grad(lambda x: O.sum(model(x)))(x + h) - hf.grad(lambda x: O.sum(model(x)))(x - h)) / (2 * h)
+    np.testing.assert_allclose(hf.hvp(lambda x: O.sum(model(x)), (x,), (np.ones_like(x),)), want, rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_written_to_a_model_is_seen_by_a_compiled_function():
+    model = net()
+    f = hf.compile(lambda x: model(x) * 2.0)
+    np.testing.assert_array_equal(f(X), model.predict(X) * 2)
+    model.parameters()["3.bias"][:] = 7
+    np.testing.assert_array_equal(f(X), model.predict(X) * 2)
+    hf.Trainer(model, "mse", seed=1).fit(X, np.zeros((5, 1)), epochs=2)
+    np.testing.assert_array_equal(f(X), model.predict(X) * 2)
+    model.astype("float64")
+    got = f(X)
+    assert got.dtype == np.float64
+    np.testing.assert_array_equal(got, model.predict(X) * 2)
+
+
+def test_a_float32_model_makes_a_float32_plan():
+    model = net()
+    got = hf.compile(model)(X.astype(np.float64))
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, model.predict(X))
+    other = net("float64")
+    with pytest.raises(DTypeError, match="float32 and float64"):
+        hf.compile(lambda x: model(x) + other(x))(X)
+
+
+def test_a_model_that_is_not_built_says_so():
+    with pytest.raises(NotBuiltError, match="build"):
+        hf.compile(hf.Sequential(hf.Linear(2)))(X)
+
+
+# ---- arguments that are no plain arrays ----
+def test_lists_are_arrays():
+    rows = [[1.0, -2.0], [3.0, 4.0]]
+    a = np.array(rows)
+    np.testing.assert_array_equal(hf.compile(lambda x: x * 2.0)([1.0, 2.0]), [2, 4])
+    np.testing.assert_array_equal(kernels.relu(rows), np.maximum(a, 0))
+    np.testing.assert_allclose(kernels.matmul(rows, rows, [1.0, 1.0]), a @ a + 1)
+    np.testing.assert_allclose(kernels.softmax_cross_entropy(rows, [0, 1]), -O.log_softmax(a)[[0, 1], [0, 1]])
+    np.testing.assert_array_equal(hf.grad(lambda x: O.sum(x * x))([1.0, 2.0]), [2, 4])
+    assert hf.jvp(O.sum, ([1.0, 2.0],), ([1.0, 1.0],)) == (3, 2)
+    np.testing.assert_array_equal(kernels.gather(rows, [1, 0]), a[[1, 0]])
+    for f, want in (
+        (O.sum, a.sum()),
+        (O.transpose, a.T),
+        (lambda x: O.reshape(x, 4), a.ravel()),
+        (lambda x: O.getitem(x, 1), a[1]),
+        (lambda x: O.matmul(x, [1.0, 2.0]), a @ [1, 2]),
+        (lambda x: O.concat([x, x]), np.concatenate([a, a])),
+        (lambda x: O.pad(x, [(1, 0), (0, 0)]), np.pad(a, [(1, 0), (0, 0)])),
+        (lambda x: O.broadcast_to(x, (2, 2, 2)), np.broadcast_to(a, (2, 2, 2))),
+        (lambda x: O.layer_norm(x, [1.0, 1.0], [0.0, 0.0]), O.layer_norm(a, np.ones(2), np.zeros(2))),
+    ):
+        np.testing.assert_array_equal(f(rows), want)
+        np.testing.assert_array_equal(hf.compile(lambda y, f=f: (f(rows), y)[0])(0.5), np.asarray(want))
+
+
+def unaligned(a):
+    return np.frombuffer(b"\0" + np.ascontiguousarray(a).tobytes(), np.uint8)[1:].view(a.dtype).reshape(a.shape)
+
+
+def test_unaligned_arrays_are_copied():
+    x, w = rng.normal(size=(20, 33)), rng.normal(size=(33, 17))
+    seen = []
+    f = hf.compile(O.matmul)
+    f(x, w)
+    plan = next(iter(f._cache.values())).free[0]
+    core = plan.core
+
+    class Spy:
+        def run(self, arrays, **more):
+            seen.extend(arrays)
+            return core.run(arrays, **more)
+
+    plan.core, f._quick = Spy(), (None, None)
+    got, plan.core = f(unaligned(x), unaligned(w)), core
+    np.testing.assert_array_equal(got, f(x, w))
+    assert all(a.flags.aligned for a in seen) and len(seen) == 3
+    with pytest.raises(ArgumentError, match="aligned"):
+        f(x, w, out=np.zeros(20 * 17 * 8 + 1, np.uint8)[1:].view(np.float64).reshape(20, 17))
+
+
+def test_integers_beyond_int64_are_refused_and_large_ones_exact():
+    big = np.array([2**63, 1], np.uint64)
+    for f in (lambda: O.to_real(big), lambda: hf.compile(lambda x: x + big)(1.0), lambda: O.gather(np.ones(3), big)):
+        with pytest.raises(DTypeError, match=r"2\*\*63"):
+            f()
+    largest = np.array([2**63 - 1], np.uint64)
+    np.testing.assert_array_equal(hf.compile(lambda i: i)(largest), [2**63 - 1])
+
+
+def test_masked_values_are_refused():
+    x = np.ma.array([1.0, 2.0], mask=[False, True])
+    for f in (lambda: O.exp(x), lambda: hf.compile(lambda y: y + x)(1.0), lambda: hf.grad(O.sum)(x)):
+        with pytest.raises(ArgumentError, match="masked"):
+            f()
+    np.testing.assert_array_equal(O.neg(np.ma.array([1.0, 2.0], mask=[False, False])), [-1, -2])
+
+
+def test_a_traced_value_that_got_out_says_so():
+    kept = []
+    hf.compile(lambda x: (kept.append(x * 2.0), x)[1])(X)
+    for f in (
+        lambda: kept[0] + 1.0,
+        lambda: O.sum(kept[0]),
+        lambda: O.reshape(kept[0], -1),
+        lambda: kept[0][0],
+        lambda: np.asarray(kept[0]),
+        lambda: float(kept[0]),
+        lambda: kernels.relu(kept[0]),
+        lambda: hf.compile(lambda x: x + kept[0])(X),
+        lambda: hf.compile(lambda x: kept[0])(X),
+        lambda: hf.compile(lambda x: (x, [kept[0]]))(X),
+        lambda: hf.grad(lambda x: O.sum(kept[0]))(X),
+        lambda: hf.value_and_grad(lambda x: O.sum(kept[0]) * O.sum(x))(X),
+        lambda: hf.jvp(lambda x: kept[0], (X,), (X,)),
+        lambda: net().predict(kept[0]),
+    ):
+        with pytest.raises(HawfinchError):
+            f()
 
 
 # ---- norms ----

@@ -163,9 +163,9 @@ def test_scaler_errors():
         scaler.fit(np.array([[1.0, 2.0], [np.nan, 3.0]]))
     with pytest.raises(ShapeError, match="at least one row"):
         scaler.fit(np.zeros((0, 2)))
-    with pytest.raises(ShapeError, match="not a single number"):
+    with pytest.raises(ShapeError, match=r"a row axis.*got shape \(\)"):
         scaler.fit(1.0)
-    with pytest.raises(DTypeError, match="takes numbers, not dtype <U1"):
+    with pytest.raises(DTypeError, match="dtype <U1 is not supported; expected float, int or bool numbers"):
         scaler.fit(np.array(["a"]))
     with pytest.raises(NonFiniteError, match="overflows float64"):
         scaler.fit(np.array([[1e200], [-1e200]]))
@@ -211,7 +211,7 @@ def test_shift_errors():
         shift_images(np.zeros((2, 64)))
     with pytest.raises(ArgumentError, match="not 8"):
         shift_images(np.zeros((2, 8, 8)), 8)
-    with pytest.raises(DTypeError, match="takes numbers"):
+    with pytest.raises(DTypeError, match="expected float, int or bool numbers"):
         shift_images(np.full((2, 8, 8), "a"))
 
 
@@ -387,7 +387,7 @@ def test_npz_that_is_no_table(tmp_path, write):
         with pytest.raises(FormatError, match=r"t.npz is (empty|damaged)"):
             read_table(write(text, "t.npz"))
     whole = save(tmp_path / "t.npy", np.zeros((4, 4))).read_bytes()
-    with pytest.raises(FormatError, match=r"t.npy is"):
+    with pytest.raises(FormatError, match=r"t.npy: .* cut short or damaged"):
         read_table(write(whole[:-9], "t.npy"))
 
 

@@ -568,14 +568,14 @@ def test_training_drops_no_plans_that_still_fit() -> None:
     trainer = hf.Trainer(model, "mse")
     trainer.fit(X, X[:, :2])
     model.predict(X)
-    plans, predictor = dict(trainer._plans), model._hf.predictor
+    plans, predictor = dict(trainer._plans.cache._values), model._hf.predictor
     pools = dict(predictor.pools._values)
     hf.Sequential(hf.Linear(3)).build((2,))
     model.metadata = {"a": "b"}
     model.parameters()["head.bias"][...] = 1
     trainer.fit(X, X[:, :2])
     model.predict(X)
-    assert plans == trainer._plans and model._hf.predictor is predictor and pools == predictor.pools._values
+    assert plans == trainer._plans.cache._values and model._hf.predictor is predictor and pools == predictor.pools._values
 
 
 @pytest.mark.parametrize("by", ["deepcopy", "pickle"])

@@ -20,6 +20,9 @@
 #include "reduce.c"
 #include "moments.c"
 #include "softmax.c"
+#include "copy.c"
+#include "gather.c"
+#include "data.c"
 #include "optim.c"
 
 #define HF_NO_FAST 0

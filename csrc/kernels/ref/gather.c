@@ -5,13 +5,10 @@ static void ref_gather(const void *args, const hf_ctx *ctx, int64_t lo, int64_t 
   const hf_gather_args *p = args;
   const int64_t *index = p->index, bytes = p->cols * p->itemsize;
   for (int64_t i = lo; i < hi; i++) {
-    char *y = (char *)p->y + i * bytes;
-    if (index[i] < 0 || index[i] >= p->table_rows) {
-      *ctx->status = HF_BAD_INDEX;
-      memset(y, 0, (size_t)bytes);
-    } else {
-      memcpy(y, (const char *)p->table + index[i] * bytes, (size_t)bytes);
-    }
+    const int known = index[i] >= 0 && index[i] < p->table_rows;
+    if (!known) *ctx->status = HF_BAD_INDEX;
+    for (int64_t b = 0; b < bytes; b++)
+      ((char *)p->y)[i * bytes + b] = known ? ((const char *)p->table)[index[i] * bytes + b] : 0;
   }
 }
 
@@ -23,12 +20,11 @@ static void ref_scatter_add(const void *args, const hf_ctx *ctx, int64_t lo, int
   (void)ctx;
   const hf_scatter_add_args *p = args;
   const int64_t *index = p->index, cols = p->cols;
-  real *dtable = p->dtable;
-  for (int64_t e = lo * cols; e < hi * cols; e++) dtable[e] = 0;
-  for (int64_t i = 0; i < p->rows; i++) {
-    if (index[i] < lo || index[i] >= hi) continue;
-    const real *dy = (const real *)p->dy + i * cols;
-    real *to = dtable + index[i] * cols;
-    for (int64_t j = 0; j < cols; j++) to[j] += dy[j];
+  for (int64_t t = lo; t < hi; t++) {
+    for (int64_t j = 0; j < cols; j++) {
+      double sum = 0;
+      for (int64_t i = 0; i < p->rows; i++) sum += index[i] == t ? ((const real *)p->dy)[i * cols + j] : (real)0;
+      ((real *)p->dtable)[t * cols + j] = (real)sum;
+    }
   }
 }

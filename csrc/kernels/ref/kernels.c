@@ -1,8 +1,8 @@
 /* The reference kernels in one translation unit, built once for float and once for double (-DHF_F64).
  *
- * Design: one scalar formula per op, in the order of the definition, sums in double. It is the oracle of the tests
- * (built for double), the fallback where an ISA has no fast kernel, and the only kernel of ops that move data. HF_TABLE
- * comes from the command line. <tgmath.h> picks the float or the double function by the type of its argument.
+ * Design: one scalar formula per op, in the order of the definition, sums in double. It is the oracle of the tests (built
+ * for double) and the fallback where an ISA has no fast kernel. HF_TABLE comes from the command line. <tgmath.h> picks the
+ * float or the double function by the type of its argument.
  */
 #include <float.h>
 #include <stdbool.h>

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import LEAVES, SCALAR, Graph, Node, Step, Tensor
+from ..ir import CONST, PARAM, SCALAR, STATE, Graph, Node, Step, Tensor
+from ..ops.elementwise import ADD
 from ..ops.instructions import MAX_IN, MAX_OUT
-from ..ops.shape import RESHAPE, TRANSPOSE
+from ..ops.shape import TRANSPOSE
 from .program import Program, ewise_fields, ewise_step, operands
 
 MAX_NODES = 24  # in one program
@@ -38,17 +39,17 @@ class _Groups:
 
     def _as_bias(self, n: Node) -> bool:
         """matmul(x, w) + b with b a vector: b starts the accumulators."""
-        if n.op.name != "add":
+        if n.op is not ADD:
             return False
         for y, b in (n.inputs, n.inputs[::-1]):
             m = y.node
             if (
-                m.op.name == "matmul"
+                m.op.hosts_epilogue
                 and m not in self.bias
                 and self.consumers[m] == [n]
                 and y not in self.kept
                 and b.shape == y.shape[1:]
-                and b.node.op.name in ("param", "state", "const")
+                and b.node.op in (PARAM, STATE, CONST)
             ):
                 self.bias[m], self.bias_adds[n] = (n, b), m
                 return True
@@ -100,7 +101,7 @@ def _epilogue_host(groups: _Groups, program: Program, group: list[Node]) -> Tens
         add = None
         if m in groups.bias_adds:
             add, m = m, groups.bias_adds[m]
-        if m.op.name != "matmul" or t.shape != domain or m in groups.hosted:
+        if not m.op.hosts_epilogue or t.shape != domain or m in groups.hosted:
             continue
         readers = groups.consumers[add or m]
         if all(c in inside or c.index > last for c in readers) and m.index < first:
@@ -134,7 +135,7 @@ def fuse(graph: Graph, outputs: Sequence[Tensor]) -> list[Step]:
     steps: list[Step] = []
     for node in graph.nodes:
         steps += placed.get(node, [])
-        if node.op.name in LEAVES or node.op.elementwise or node.op is RESHAPE or node in skip:
+        if node.op.is_leaf or node.op.elementwise or node.op.is_view or node in skip:
             if node in groups.bias_adds and node not in skip:
                 steps.append(_matmul_step(groups, groups.bias_adds[node]))
             continue
@@ -152,7 +153,7 @@ def _only_matmuls(groups: _Groups, node: Node) -> bool:
     return (
         y not in groups.kept
         and y.ndim == 2
-        and all(c.op.name == "matmul" for c in groups.consumers[node])
+        and all(c.op.hosts_epilogue for c in groups.consumers[node])
         and node.inputs[0].node.op is not SCALAR
     )
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from .._core import CONSTANTS
 from ..ir import Array, Step, Tensor, numel, size_at
-from ..ops.shape import RESHAPE
 
 ALIGN = CONSTANTS["HF_ALIGN"]
 
@@ -36,7 +35,7 @@ Bases = tuple[list[Tensor], list[Tensor]]  # whose memory a step reads, and writ
 
 def base_of(t: Tensor) -> Tensor:
     """The tensor whose memory t is a view of."""
-    while t.node.op is RESHAPE:
+    while t.node.op.is_view:
         t = t.node.inputs[0]
     return t
 

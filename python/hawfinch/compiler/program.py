@@ -10,21 +10,6 @@ from ..errors import ShapeError
 from ..ir import SCALAR, Node, Shape, Size, Step, Tensor, numel, times
 from ..ops.instructions import MAX_CODE, MAX_TEMP, OPCODE, OUT0, TEMP0, instruction
 
-SWAPPED = {
-    "add": "add_imm",
-    "mul": "mul_imm",
-    "maximum": "maximum_imm",
-    "minimum": "minimum_imm",
-    "sub": "rsub",
-    "div": "rdiv",
-    "greater": "less_imm",
-    "greater_equal": "less_equal_imm",
-    "less": "greater_imm",
-    "less_equal": "greater_equal_imm",
-    "equal": "equal_imm",
-    "not_equal": "not_equal_imm",
-}
-
 
 def operands(nodes: Sequence[Node]) -> list[Tensor]:
     """Tensors that the group reads from memory, in order of first use."""
@@ -73,7 +58,7 @@ class Program:
         if numbers and name + "_b" in OPCODE:  # of three: c or b may be the immediate
             numbers = [i for i in numbers if i != (2 if 2 in numbers else 1)]
         elif len(numbers) == 1 and (
-            (name + "_imm" in OPCODE and numbers == [1]) or (name in SWAPPED and numbers == [0])
+            (name + "_imm" in OPCODE and numbers == [1]) or (node.op.swapped is not None and numbers == [0])
         ):
             return regs
         for i in numbers:  # no immediate form: a register full of the number
@@ -88,13 +73,11 @@ class Program:
         if len(regs) == 2 and isinstance(regs[1], float):
             name, imm, regs = name + "_imm", regs[1], regs[:1]
         elif len(regs) == 2 and isinstance(regs[0], float):
-            name, imm, regs = SWAPPED[name], regs[0], regs[1:]
+            name, imm, regs = node.op.swapped or name, regs[0], regs[1:]
         elif len(regs) == 3 and isinstance(regs[2], float):
             name, imm, regs = name + "_c", regs[2], regs[:2]
         elif len(regs) == 3 and isinstance(regs[1], float):
             name, imm, regs = name + "_b", regs[1], [regs[0], 0, regs[2]]
-        if name == "dropout":
-            imm = node.attrs["p"]
         self._add(name, dst, *map(int, regs), imm=imm, stream=node.attrs.get("stream", 0))
 
     def _add(self, name: str, dst: int, *regs: int, imm: float = 0.0, stream: int = 0) -> None:

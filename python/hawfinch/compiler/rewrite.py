@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from ..ir import SCALAR, Graph, Node, Tensor, apply, numel, tracing
 from ..ops.elementwise import ADD, COPY, FMA, FMS, FNMA, MUL, RELU_MASK, SQUARE, SUB
-from ..ops.normalization import NORM_GRAD, NORMALIZE, expand_again, expand_normalize, normalize_under_relu
+from ..ops.normalization import NORM_GRAD, normalize_again, normalize_under_relu
 from ..ops.softmax import CROSS_ENTROPY, CROSS_ENTROPY_BOTH, CROSS_ENTROPY_GRAD
 
 
@@ -22,26 +22,29 @@ def live_nodes(graph: Graph, outputs: Iterable[Tensor]) -> list[Node]:
     return [n for n in graph.nodes if n in live]
 
 
-def _depends_on(t: Tensor, target: Node) -> bool:
+def _depends_on(t: Tensor, target: Node, pairs: dict[Node, Node]) -> bool:
+    """Whether t needs target, where each loss of ``pairs`` comes with its gradient and so needs what that needs."""
     stack, seen = [t.node], set()
     while stack:
         node = stack.pop()
         if node is target:
             return True
-        if node.index > target.index and node not in seen:
+        if node not in seen and (pairs or node.index > target.index):
             seen.add(node)
-            stack.extend(x.node for x in node.inputs)
+            stack.extend([x.node for x in node.inputs])
+            if node in pairs:
+                stack.extend([x.node for x in pairs[node].inputs])
     return False
 
 
 def _cross_entropy_pairs(nodes: Sequence[Node]) -> dict[Node, Node]:
     """cross-entropy node -> its gradient node, where both can be one pass."""
     losses = {(*map(id, n.inputs), n.attrs["smoothing"]): n for n in nodes if n.op is CROSS_ENTROPY}
-    pairs = {}
+    pairs: dict[Node, Node] = {}
     for n in nodes:
         if n.op is CROSS_ENTROPY_GRAD:
             loss = losses.get((*map(id, n.inputs[:2]), n.attrs["smoothing"]))
-            if loss is not None and loss not in pairs and not _depends_on(n.inputs[2], loss):
+            if loss is not None and loss not in pairs and not _depends_on(n.inputs[2], loss, pairs):
                 pairs[loss] = n
     return pairs
 
@@ -83,12 +86,6 @@ class _Rewrite:
         self.pairs = _cross_entropy_pairs(nodes)
         self.losses = {grad: loss for loss, grad in self.pairs.items()}
 
-    def _moved(self, node: Node) -> Node:
-        """A node like this one over the new graph's tensors, but not part of it and without outputs."""
-        moved = Node(node.op, tuple([self.to[id(t)] for t in node.inputs]), node.attrs, -1, node.scope, node)
-        moved.outputs = ()
-        return moved
-
     def node(self, node: Node) -> None:
         """The node after all that it needs. Depth first without recursion: nets can be hundreds of layers deep."""
         stack = [node]
@@ -99,6 +96,11 @@ class _Rewrite:
                 stack.extend(waiting)
             elif id(stack.pop().outputs[0]) not in self.to:
                 self._replay(top)
+
+    def _norm(self, node: Node) -> tuple[Tensor, ...]:
+        """x, mean, var, gamma and beta of a normalize node, in the new graph."""
+        (x, gamma, beta), (_, mean, var) = node.inputs, node.outputs
+        return tuple([self.to[id(t)] for t in (x, mean, var, gamma, beta)])
 
     def _replay(self, node: Node) -> None:
         to = self.to
@@ -115,15 +117,17 @@ class _Rewrite:
         elif node in self.losses:
             self.node(self.losses[node])
         elif (norm := normalize_under_relu(node.outputs[0])) is not None:
-            again = expand_again(self._moved(norm))
+            again = normalize_again(*self._norm(norm), eps=norm.attrs["eps"])
             to[id(node.outputs[0])] = apply(RELU_MASK, to[id(node.inputs[0])], again)
-        elif node.op is NORMALIZE:
-            to[id(node.outputs[0])] = expand_normalize(self._moved(node))
+        elif node.op.decompose is not None and node.op.lower is None and not node.op.elementwise:  # no kernel
+            parts = node.op.decompose(*[to[id(t)] for t in node.inputs], **node.attrs)
+            for old, fresh in zip(node.outputs, parts, strict=True):
+                to[id(old)] = fresh
         else:
             inputs = [to[id(t)] for t in node.inputs]
             norm = normalize_under_relu(node.inputs[0]) if node.op is NORM_GRAD else None
             if norm is not None and norm.inputs[0] is node.inputs[1]:
-                _, _, _, gamma, beta = self._moved(norm).inputs
+                _, _, _, gamma, beta = self._norm(norm)
                 inputs = [to[id(node.inputs[0].node.inputs[0])], *inputs[1:], gamma * inputs[3], beta]
             made = self.graph.add(node.op, tuple(inputs), node.attrs, node)
             for old, fresh in zip(node.outputs, made.outputs, strict=True):

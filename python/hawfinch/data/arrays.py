@@ -12,11 +12,8 @@ from ..errors import DTypeError, LabelError, NonFiniteInputError, ShapeError
 from ..ir import Array, Spec, row_shapes
 
 
-def as_data(value: Any, name: str) -> Array:
-    """value as an array of a dtype that the engine reads in place: float32/64, (u)int8..64, bool; any strides.
-
-    float16 and extended floats are converted (a copy), so are byte-swapped arrays. Raises DTypeError, ShapeError.
-    """
+def as_array(value: Any, name: str) -> Array:
+    """value as an array of whatever dtype it has. Raises ShapeError for ragged rows, DTypeError for a masked array."""
     subclass = isinstance(value, np.ndarray) and type(value) is not np.ndarray
     if subclass and isinstance(value, np.ma.MaskedArray):  # numpy.ma takes 10 ms to import
         raise DTypeError(f"{name}: masked arrays are not supported; fill the gaps first, with x.filled(value)")
@@ -24,6 +21,18 @@ def as_data(value: Any, name: str) -> Array:
         array = np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"{name}: rows of different lengths ({error})") from None
+    return array
+
+
+def as_data(value: Any, name: str) -> Array:
+    """value as an array of a dtype that the engine reads in place: float32/64, (u)int8..64, bool; any strides.
+
+    float16 and extended floats are converted (a copy), so are byte-swapped arrays and frames whose columns have
+    several dtypes. Raises DTypeError, ShapeError.
+    """
+    array = as_array(value, name)
+    if array.dtype.kind == "O" and callable(getattr(value, "items", None)) and hasattr(value, "dtypes"):
+        array = _from_frame(value, name)
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind not in "fiub":
         what = "object (a ragged list, or text?)" if kind == "O" else str(array.dtype)
@@ -36,6 +45,20 @@ def as_data(value: Any, name: str) -> Array:
     if array.ndim == 0 or array.ndim > 7:
         raise ShapeError(f"{name}: expected an array with a row axis and at most 6 more, got shape {array.shape}")
     return array
+
+
+def _from_frame(frame: Any, name: str) -> Array:
+    """A frame (pandas) with columns of several dtypes, such as floats and booleans, column by column; missing: NaN."""
+    columns = []
+    for label, column in frame.items():
+        if getattr(column.dtype, "kind", "O") not in "fiub":
+            raise DTypeError(
+                f"{name}: column {label!r} has dtype {column.dtype}; expected numbers: leave it out, or encode it "
+                "(hf.data.TableEncoder, pandas.get_dummies)"
+            )
+        missing = {} if isinstance(column.dtype, np.dtype) else {"dtype": np.float64, "na_value": np.nan}
+        columns.append(column.to_numpy(**missing))
+    return np.column_stack(columns)
 
 
 def as_inputs(x: Any) -> tuple[Array, ...]:

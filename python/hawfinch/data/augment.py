@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ShapeError
+from ..values import check_real, check_whole
+from .arrays import as_data
 
 
 def _moved(images: NDArray[np.float32], by: NDArray[np.float64], axis: int) -> NDArray[np.float32]:
@@ -43,13 +45,11 @@ def shift_images(images: ArrayLike, amount: float = 1.0, *, seed: int = 0) -> ND
     >>> float(shift_images(image, 0.5).sum()), float(shift_images(image, 0.0)[0, 1, 1])
     (8.0, 8.0)
     """
-    a = np.asarray(images)
+    a = as_data(images, "images")
     if a.ndim not in (3, 4):
         raise ShapeError(f"shift_images takes images (N, H, W) or (N, H, W, C), not shape {a.shape}")
-    if a.dtype.kind not in "fiub":
-        raise DTypeError(f"shift_images takes numbers, not dtype {a.dtype}")
-    if not 0 <= amount < min(a.shape[1:3]):
-        raise ArgumentError(f"amount must be from 0 to below the size of the images, not {amount!r}")
-    words = np.random.Philox(seed).random_raw(2 * len(a)).reshape(2, -1)
+    size = min(a.shape[1:3])
+    amount = check_real(amount, "amount", f"from 0 to below {size}, the size of the images", lambda v: 0 <= v < size)
+    words = np.random.Philox(check_whole(seed, "seed")).random_raw(2 * len(a)).reshape(2, -1)
     down, right = ((words >> np.uint64(11)) * 2.0**-52 - 1.0) * amount
     return _moved(_moved(a.astype(np.float32), down, 1), right, 2)

@@ -12,6 +12,7 @@ Design
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,9 +20,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ArgumentError, FormatError, LabelError, NonFiniteInputError, NotBuiltError, ShapeError
+from ..errors import (
+    ArgumentError,
+    FormatError,
+    HawfinchWarning,
+    LabelError,
+    NonFiniteInputError,
+    NotBuiltError,
+    ShapeError,
+)
+from ..values import short
+from .arrays import as_array, as_data
 from .scaling import StandardScaler
-from .table import Table, format_number, listed, parse_number
+from .table import EXACT, Table, format_number, listed, parse_number
 
 Task = Literal["classify", "regress"]
 FORMAT = 1
@@ -36,6 +47,30 @@ class Feature:
     name: str
     position: int
     categories: tuple[str, ...] | None = None
+
+
+def _as_table(table: object) -> Table:
+    if isinstance(table, Table):
+        return table
+    raise ArgumentError(f"table must be a Table, such as hf.data.read_table gives, not {short(table)}")
+
+
+def _columns(table: Table, columns: Any, name: str) -> set[int]:
+    """Positions of the columns listed."""
+    if not isinstance(columns, list | tuple | set | frozenset) and getattr(columns, "ndim", 0) != 1:
+        raise ArgumentError(f"{name} must be a list of columns, by name or number, not {short(columns)}")
+    return {table.find(c) for c in columns}
+
+
+def _row_numbers(table: Table, rows: object) -> NDArray[np.int64] | None:
+    if rows is None:
+        return None
+    numbers = as_array(rows, "rows")
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
+        raise ArgumentError(f"rows must be a list of row numbers, not {short(rows)}")
+    if not 0 <= numbers.min() <= numbers.max() < table.rows:
+        raise ArgumentError(f"rows must be from 0 to {table.rows - 1}, not {numbers.min()} to {numbers.max()}")
+    return numbers.astype(np.int64)
 
 
 class TableEncoder:
@@ -89,13 +124,14 @@ class TableEncoder:
         Raises ``ArgumentError`` for an unknown column, ``LabelError`` for a target that cannot be learnt (constant, or
         not of the task), ``FormatError`` and ``NonFiniteInputError`` for bad cells, naming the place.
         """
-        goal = table.find(target)
-        ignored, categories = {table.find(c) for c in ignore}, {table.find(c) for c in categorical}
+        goal = _as_table(table).find(target)
+        ignored, categories = _columns(table, ignore, "ignore"), _columns(table, categorical, "categorical")
+        rows = _row_numbers(table, rows)
         if goal in ignored or goal in categories or ignored & categories:
             both = goal if goal in ignored | categories else min(ignored & categories)
             raise ArgumentError(f"{table.label(both)} can have one role only: target, ignored or categorical")
-        if task not in (None, "classify", "regress"):
-            raise ArgumentError(f"task must be 'classify', 'regress' or None, not {task!r}")
+        if task is not None and not (isinstance(task, str) and task in ("classify", "regress")):
+            raise ArgumentError(f"task must be 'classify', 'regress' or None, not {short(task)}")
         self.named, self.target, self._target_position = table.named, table.names[goal], goal
         self._total = len(table.names)
         self._fit_target(table, goal, task, rows)
@@ -104,6 +140,8 @@ class TableEncoder:
             if column == goal or column in ignored:
                 continue
             if column in categories or table.is_text(column):
+                if column not in categories:
+                    self._warn_of_numbers(table, column)
                 features.append(Feature(name, column, self._categories(table, column, column in categories)))
             else:
                 features.append(Feature(name, column))
@@ -124,8 +162,16 @@ class TableEncoder:
         self.task = task or ("classify" if text or (whole and len(names) <= FEW) else "regress")
         kind = "texts" if text else "whole numbers" if whole else "distinct numbers, not all whole"
         self.reason = f"it holds {len(names)} {'different ' if text or whole else ''}{kind}"
+        if self.task == "classify" and (np.abs(values) > EXACT).any():
+            row = int((np.abs(values) > EXACT).argmax())
+            raise LabelError(
+                f"{table.place(row, goal)}: {table.columns[goal][row]} is beyond 2**53, where numbers are too "
+                "coarse to be classes; store them as texts (for a regression, say so as the task)"
+            )
         if len(names) == 1:
             raise LabelError(f"{label} is {names[0]!r} in every row: there is nothing to learn")
+        if text and task is None:
+            self._warn_of_numbers(table, goal)
         self.classes = ()
         if self.task == "regress":
             self._target_scaler.fit(values[:, None] if rows is None else values[rows, None])
@@ -140,6 +186,15 @@ class TableEncoder:
                 f"{label} has {len(names)} classes in {table.rows} rows; too few rows of each to learn from"
             )
         self.classes = tuple(names)
+
+    @staticmethod
+    def _warn_of_numbers(table: Table, column: int) -> None:
+        found = table.numbers_in_words(column)
+        if found is not None:
+            text = (
+                f"{found}. Now taken as categories; to keep that without a warning, say so (categorical, or the task)"
+            )
+            warnings.warn(text, HawfinchWarning, stacklevel=3)
 
     @staticmethod
     def _categories(table: Table, column: int, wanted: bool) -> tuple[str, ...]:
@@ -222,6 +277,7 @@ class TableEncoder:
 
     def target_position(self, table: Table) -> int | None:
         """Where ``table`` has the target column, or None where it has none."""
+        _as_table(table)
         if self.named:
             return table.names.index(self.target) if self.target in table.names else None
         return self._target_position if len(table.names) == self._total else None
@@ -229,7 +285,7 @@ class TableEncoder:
     def _positions(self, table: Table) -> list[int]:
         if not self.features:
             raise NotBuiltError("this TableEncoder has not been fitted: call fit first")
-        n = len(table.names)
+        n = len(_as_table(table).names)
         if self.named and table.named:
             at = {name: i for i, name in enumerate(table.names)}
             lost = [f.name for f in self.features if f.name not in at]
@@ -257,7 +313,7 @@ class TableEncoder:
     def decode(self, outputs: ArrayLike) -> NDArray[Any]:
         """What the net's outputs mean: classes (N,) of dtype str from logits (N, classes), or float64 (N,) in the
         target's own units from (N, 1)."""
-        a = np.asarray(outputs)
+        a = as_data(outputs, "outputs")
         expected = len(self.classes) if self.task == "classify" else 1
         if a.ndim != 2 or a.shape[1] != expected:
             raise ShapeError(f"outputs of shape {a.shape}; (N, {expected}) is expected")
@@ -319,8 +375,29 @@ class TableEncoder:
                 for f in state["features"]
             )
             encoder._scaler = StandardScaler.from_dict(state["scaler"])
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
-            if isinstance(e, FormatError):
-                raise
+            encoder._check()
+        except FormatError:
+            raise
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as e:
             raise FormatError(f"the stored table encoder is damaged: {e!r}") from e
         return encoder
+
+    def _check(self) -> None:
+        """Raises ValueError where the parts of a stored state contradict each other."""
+        positions = [self._target_position, *(f.position for f in self.features)]
+        if not all(0 <= p < self._total for p in positions) or len(set(positions)) != len(positions):
+            raise ValueError(f"columns {positions} of {self._total}")
+        names = [f.name for f in self.features]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"features {listed(names)}")
+        lists = [f.categories for f in self.features if f.categories is not None]
+        if any(not c or len(set(c)) != len(c) for c in lists):
+            raise ValueError("categories")
+        numeric = len(names) - len(lists)
+        if self._scaler.mean is None or self._scaler.mean.shape != (numeric,):
+            raise ValueError(f"scales for {numeric} columns")
+        if self.task == "regress":
+            if self._target_scaler.mean is None or self._target_scaler.mean.shape != (1,):
+                raise ValueError("the scale of the target")
+        elif self.task != "classify" or len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+            raise ValueError(f"task {self.task!r} with {len(self.classes)} classes")

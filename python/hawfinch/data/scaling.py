@@ -12,17 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import DTypeError, FormatError, NonFiniteInputError, NotBuiltError, ShapeError
+from ..errors import FormatError, NonFiniteInputError, NotBuiltError, ShapeError
+from .arrays import as_data
 
 Array = NDArray[Any]
 
 
 def _checked(x: ArrayLike) -> Array:
-    a = np.asarray(x)
-    if a.dtype.kind not in "fiub":
-        raise DTypeError(f"StandardScaler takes numbers, not dtype {a.dtype}")
-    if a.ndim == 0:
-        raise ShapeError("StandardScaler takes an array of shape (N, ...), not a single number")
+    a = as_data(x, "x")
     finite = np.isfinite(a)
     if not finite.all():
         first = np.argwhere(~finite)[0].tolist()
@@ -109,8 +106,10 @@ class StandardScaler:
     def from_dict(cls, state: dict[str, Any]) -> StandardScaler:
         """The scaler that ``to_dict`` described. Raises ``FormatError`` when the state is damaged."""
         try:
+            if not isinstance(state["mean"], list | float) or not isinstance(state["scale"], list | float):
+                raise TypeError("mean and scale")
             mean, scale = np.asarray(state["mean"], np.float64), np.asarray(state["scale"], np.float64)
-        except (KeyError, TypeError, ValueError) as e:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as e:
             raise FormatError(f"the state of a StandardScaler is damaged: {e!r}") from e
         if mean.shape != scale.shape or not (
             np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..values import check_whole
+from .arrays import as_array
 
 
 def _test_counts(counts: NDArray[np.int64], n_test: int) -> NDArray[np.int64]:
@@ -31,8 +33,7 @@ def split_rows(
     n: int, *, test_size: float = 0.2, seed: int = 0, stratify: ArrayLike | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The row numbers behind ``train_test_split``: two int64 arrays, disjoint, together 0 .. n - 1, shuffled."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ArgumentError(f"seed must be a whole number from 0, not {seed!r}")
+    n, seed = check_whole(n, "n"), check_whole(seed, "seed")
     if isinstance(test_size, bool) or not isinstance(test_size, int | float | np.integer | np.floating):
         raise ArgumentError(f"test_size must be a number, not {test_size!r}")
     if isinstance(test_size, int | np.integer):
@@ -44,13 +45,16 @@ def split_rows(
         raise ArgumentError(f"a split needs at least 2 rows, not {n}")
     if not valid:
         raise ArgumentError(f"test_size={test_size!r}: give a fraction between 0 and 1, or a count from 1 to {n - 1}")
-    order = np.argsort(np.random.Philox(int(seed)).random_raw(n), kind="stable").astype(np.int64)
+    order = np.argsort(np.random.Philox(seed).random_raw(n), kind="stable").astype(np.int64)
     if stratify is None:
         return order[n_test:], order[:n_test]
-    labels = np.asarray(stratify)
+    labels = as_array(stratify, "stratify")
     if labels.shape != (n,):
         raise ShapeError(f"stratify must have shape ({n},), one class per row, not {labels.shape}")
-    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    try:
+        _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    except TypeError as error:
+        raise DTypeError(f"stratify holds classes that can't be put in order: {error}") from None
     chosen = _test_counts(counts.astype(np.int64), n_test)
     if not chosen.any():
         raise ArgumentError("stratify: each class has only one row, so none can be put aside for the test")
@@ -85,7 +89,7 @@ def train_test_split(
     """
     if not arrays:
         raise ArgumentError("train_test_split needs at least one array")
-    given = [np.asarray(a) for a in arrays]
+    given = [as_array(a, f"argument {i}") for i, a in enumerate(arrays)]
     for i, a in enumerate(given):
         if a.ndim == 0 or len(a) != len(given[0]):
             raise ShapeError(

@@ -13,8 +13,8 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import os
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError, DTypeError, FormatError, NonFiniteInputError, ShapeError
+from ..values import short
+from .npy import MAGIC, read_npy, read_npz
 
 Cells = list[str] | NDArray[Any]  # texts as they stand in the file, or a 1-D array of numbers
 
@@ -32,6 +34,21 @@ MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?",
 DELIMITERS = "\t;|,"  # where several fit, the earlier: a comma is the likeliest to stand inside numbers and texts
 MISTAKES = 0.2  # a column of numbers with at most this share of other cells has mistakes in it, not categories
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+MOST_COLUMNS = 1_000_000  # each is an object of its own
+EXACT = 2**53  # float64 tells whole numbers apart up to here
+
+# Texts that stand for numbers, which a net would learn more from: what they are, and what to write instead.
+NUMBERS_IN_WORDS = (
+    (re.compile(r"[+-]?\d+([.,]\d+)*\s*[%‰]"), "percentages", "the number without its sign"),
+    (re.compile(r"[+-]?0x[0-9a-fA-F]+"), "hexadecimal numbers", "decimal numbers"),
+    (re.compile(r"[+-]?[$€£¥]\s*\d+([.,]\d+)*|[+-]?\d+([.,]\d+)*\s*[$€£¥]"), "amounts of money", "the number alone"),
+    (
+        re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([ T]\d.*)?|\d{1,2}:\d{2}(:\d{2}.*)?"),
+        "dates or times",
+        "numbers, such as days since a first day, or the month and the weekday as columns of their own",
+    ),
+)
 
 
 def parse_number(cell: str) -> float | None:
@@ -47,9 +64,15 @@ def format_number(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Table:
     """Columns of equal length, and where they came from.
+
+    >>> table = Table("t.csv", ("size", "fruit"), (["1", "2"], ["apple", "pear"]), named=True)
+    >>> table
+    Table('t.csv', 2 rows, 2 columns: 'size', 'fruit')
+    >>> table.numbers(table.find("size")), table.texts(-1)
+    (array([1., 2.]), ['apple', 'pear'])
 
     Attributes:
         source: the file's name, for messages.
@@ -73,6 +96,10 @@ class Table:
     def rows(self) -> int:
         return len(self.columns[0]) if self.columns else 0
 
+    def __repr__(self) -> str:
+        names = f": {listed(self.names, 6)}" if self.named and self.names else ""
+        return f"Table({self.source!r}, {self.rows} rows, {len(self.columns)} columns{names})"
+
     def label(self, column: int) -> str:
         """How messages name a column: ``column 'age'`` or ``column 3 (counted from 0)``."""
         return f"column {self.names[column]!r}" if self.named else f"column {column} (counted from 0)"
@@ -88,6 +115,8 @@ class Table:
 
         Raises ``ArgumentError`` with near matches when there is none.
         """
+        if not isinstance(column, str | int | np.integer):
+            raise ArgumentError(f"a column is known by its name or number, not {short(column)}")
         text, n = str(column).strip(), len(self.names)
         if self.named and text in self.names:
             return self.names.index(text)
@@ -118,6 +147,11 @@ class Table:
         if not odd or categories:
             return bool(odd)
         first = f"{self.place(odd[0], column)}: {cells[odd[0]]!r}"
+        if all(THOUSANDS.fullmatch(cells[row]) for row in odd):
+            plain = cells[odd[0]].replace(",", "")
+            raise FormatError(
+                f"{first} has a comma: between thousands, write {plain}; before decimals, write a decimal point"
+            )
         if len(odd) <= MISTAKES * len(filled):
             guess = "a header line" if odd[0] == 0 and not self.named else "a typing error"
             raise FormatError(
@@ -128,6 +162,18 @@ class Table:
             raise FormatError(f"{first} has a decimal comma; write numbers with a decimal point")
         return True
 
+    def numbers_in_words(self, column: int) -> str | None:
+        """What a column of texts stands for, where that is numbers: percentages, dates, ...; with an example."""
+        cells = self.columns[column]
+        filled = [
+            (row, cell) for row, cell in enumerate(cells) if isinstance(cell, str) and cell.lower() not in MISSING
+        ]
+        for pattern, kind, instead in NUMBERS_IN_WORDS:
+            rows = [row for row, cell in filled if pattern.fullmatch(cell)]
+            if len(rows) > len(filled) / 2:
+                return f"{self.place(rows[0], column)}: {cells[rows[0]]!r}: {kind}? Write {instead}"
+        return None
+
     def numbers(self, column: int) -> NDArray[np.float64]:
         """A column as finite float64 (N,).
 
@@ -135,7 +181,8 @@ class Table:
         """
         cells = self.columns[column]
         if isinstance(cells, np.ndarray):
-            values = cells.astype(np.float64)
+            with np.errstate(all="ignore"):  # what is not finite is named below
+                values = cells.astype(np.float64)
         else:
             parsed = [parse_number(cell) for cell in cells]
             for row, value in enumerate(parsed):
@@ -151,6 +198,8 @@ class Table:
         """A column as texts, numbers too. Raises ``FormatError`` for an empty cell."""
         cells = self.columns[column]
         if isinstance(cells, np.ndarray):
+            if cells.dtype.kind in "iu":
+                return [str(value) for value in cells.tolist()]
             return [format_number(value) for value in self.numbers(column).tolist()]
         cells = list(cells)
         for row, cell in enumerate(cells):
@@ -184,11 +233,19 @@ def read_table(path: str | Path, *, delimiter: str | None = None, header: bool |
     Raises ``FormatError`` for a damaged, empty or ragged file (naming the line), ``ShapeError`` or ``DTypeError`` for
     arrays that are no table, ``OSError`` when the file cannot be read.
     """
-    path = Path(path)
+    try:
+        path = Path(path)
+        os.fsencode(path)
+        if "\0" in path.name:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ArgumentError(f"path must be a file's name, not {short(path)}") from None
+    if delimiter is not None and not (isinstance(delimiter, str) and len(delimiter) == 1 and delimiter not in '"\r\n'):
+        raise ArgumentError(f"delimiter must be one character, not {short(delimiter)}")
+    if header is not None and not isinstance(header, bool):
+        raise ArgumentError(f"header must be True, False or None, not {short(header)}")
     if path.suffix.lower() in (".npz", ".npy"):
         return _read_arrays(path)
-    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-        raise ArgumentError(f"delimiter must be one character, not {delimiter!r}")
     data = path.read_bytes()
     if data[:4] in (b"PK\x03\x04", b"\x93NUM", b"\x1f\x8b\x08\x08") or b"\0" in data[:4096]:
         raise FormatError(f"{path.name} is not a text file; tables are read from .csv, .npz and .npy")
@@ -217,7 +274,11 @@ def _records(source: str, text: str, delimiter: str, most: int | None = None) ->
                     break
             line = reader.line_num + 1
     except csv.Error as e:
-        hint = "a quote is not closed" if "unexpected end" in str(e) else str(e)
+        hint = str(e)
+        if "unexpected end" in hint:
+            hint = "a quote is not closed"
+        elif "field limit" in hint:
+            hint = f"a cell of more than {csv.field_size_limit():,} characters: is a quote not closed?"
         raise FormatError(f"{source}, line {line}: {hint}") from e
     return records
 
@@ -291,21 +352,10 @@ def _check_names(source: str, names: Sequence[str]) -> None:
 
 
 def _read_arrays(path: Path) -> Table:
-    source = path.name
-    try:
-        with open(path, "rb") as stream:  # np.load(path) leaves the file open when it is damaged
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return _from_array(source, loaded)
-            arrays = {name: np.asarray(loaded[name]) for name in loaded.files}
-    except (EOFError, zipfile.BadZipFile) as e:
-        raise FormatError(f"{source} is empty, cut short or damaged") from e
-    except (FormatError, ShapeError, DTypeError):
-        raise
-    except ValueError as e:
-        if "allow_pickle" in str(e) and "Object arrays" in str(e):
-            raise DTypeError(f"{source} holds Python objects, which are not loaded; store texts as dtype str") from e
-        raise FormatError(f"{source} is damaged or no NumPy file: {e}") from e
+    source, data = path.name, path.read_bytes()
+    if data.startswith(MAGIC):
+        return _from_array(source, read_npy(source, data))
+    arrays = read_npz(source, data)
     if not arrays:
         raise FormatError(f"{source} is empty")
     folded = {name.lower(): a for name, a in arrays.items()}
@@ -338,6 +388,10 @@ def _from_array(source: str, a: NDArray[Any], name: str = "the array") -> Table:
         return _checked_rows(Table(source, tuple(a.dtype.names), tuple(columns), True))
     if a.ndim != 2:
         raise ShapeError(f"{source}: {name} has shape {a.shape}; (N, columns) is expected: reshape it before saving")
+    if 0 in a.shape:
+        raise FormatError(f"{source} has no {'columns' if len(a) else 'rows'}")
+    if a.shape[1] > MOST_COLUMNS:
+        raise ShapeError(f"{source}: {name} has shape {a.shape}; at most {MOST_COLUMNS:,} columns are read")
     columns = [_column(source, f"{name}[:, {i}]", a[:, i]) for i in range(a.shape[1])]
     return _checked_rows(Table(source, tuple(str(i) for i in range(a.shape[1])), tuple(columns), False))
 
@@ -349,6 +403,12 @@ def _column(source: str, name: str, a: NDArray[Any]) -> Cells:
         )
     if a.dtype.kind == "S":
         a = np.char.decode(a, "utf-8", "replace")
+    if a.dtype.kind == "b" and a.view(np.uint8).max(initial=0) > 1:
+        raise FormatError(f"{source}: {name} holds a byte other than 0 and 1 for a bool: damaged")
+    if a.dtype.kind == "U":
+        codes = np.ascontiguousarray(a).view(np.dtype(np.uint32).newbyteorder(a.dtype.byteorder))
+        if codes.size and (codes.max() > 0x10FFFF or (codes >> 11 == 0xD800 >> 11).any()):
+            raise FormatError(f"{source}: {name} holds a text that is no Unicode: damaged")
     return [str(cell).strip() for cell in a] if a.dtype.kind == "U" else a
 
 

@@ -188,6 +188,3 @@ def _fill(path: Any, model: Module, tensors: dict[str, Array]) -> None:
             )
     for name, target in targets.items():
         target[...] = tensors[name]
-
-
-Module.uses["save"] = save_model

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DTypeError, FormatError
+from ..errors import ArgumentError, DTypeError, FormatError
 
 _DTYPES = {  # in the reference's alignment order, which decides where a tensor is stored
     "BOOL": np.dtype("?"),
@@ -60,6 +60,7 @@ def save_file(
     is removed; only a killed process leaves one behind. Raises DTypeError for any other dtype or type of value,
     FormatError for names or metadata that the format cannot hold, OSError as `open` does.
     """
+    _check_path(path)
     target = os.path.realpath(path)
     blocks = {name: _block(path, name, array) for name, array in tensors.items()}
     entries: dict[str, Any] = {}
@@ -114,6 +115,7 @@ def load_file(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], di
     Raises FormatError, naming the file, the tensor, what was found and what was expected, for anything wrong in the
     file (a bad checksum too), and OSError as `open` does.
     """
+    _check_path(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < 8:
@@ -148,6 +150,15 @@ def load_file(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], di
         if array.dtype == np.bool_ and (top := array.view(np.uint8).max(initial=0)) > 1:
             raise FormatError(f"{path}: tensor {name!r}: a BOOL byte is {top}, expected 0 or 1")
     return tensors, metadata
+
+
+def _check_path(path: object) -> None:
+    try:
+        known = b"\0" not in os.fsencode(path)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise ArgumentError(f"path must be a file's name, not {short(path)}")
 
 
 def _block(path: str | os.PathLike[str], name: str, array: NDArray[Any]) -> tuple[str, memoryview]:

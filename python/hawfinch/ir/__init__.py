@@ -3,9 +3,7 @@
 from .graph import (
     CONST as CONST,
     INPUT as INPUT,
-    LEAVES as LEAVES,
     PARAM as PARAM,
-    REAL_ONLY as REAL_ONLY,
     SCALAR as SCALAR,
     STATE as STATE,
     ById as ById,
@@ -29,13 +27,15 @@ from .sizes import (
     size_at as size_at,
     times as times,
 )
-from .steps import Step as Step, single as single
+from .steps import Step as Step, single as single, yield_step as yield_step
 from .trace import (
-    FOLDED as FOLDED,
     apply as apply,
+    as_array as as_array,
+    as_number as as_number,
     as_tensor as as_tensor,
     collector_paused as collector_paused,
     current_graph as current_graph,
+    operand as operand,
     set_run_now as set_run_now,
     tracing as tracing,
 )

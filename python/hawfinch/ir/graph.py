@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..errors import TraceError
 from .nodes import Node, Op, Tensor
 from .sizes import Shape
 
@@ -40,9 +41,23 @@ class Graph:
         key = (op, inputs, *attrs.items())
         node = self._seen.get(key)
         if node is None:
+            nodes = self.nodes
+            n = len(nodes)
+            for t in inputs:
+                if t.node.index >= n or nodes[t.node.index] is not t.node:
+                    self.check_own(t)
             node = self._seen[key] = Node(op, inputs, attrs, len(self.nodes), self.scope, like)
             self.nodes.append(node)
         return node
+
+    def check_own(self, t: Tensor) -> None:
+        """Raises TraceError for a tensor of another graph."""
+        nodes, index = self.nodes, t.node.index
+        if index >= len(nodes) or nodes[index] is not t.node:
+            raise TraceError(
+                f"{t} is of another trace: a traced value was kept after the function that made it was traced, or "
+                "belongs to a model that is traced elsewhere; pass it as an argument, or give it back as a result"
+            )
 
     def new_stream(self) -> int:
         """A number for a new random mask."""
@@ -67,13 +82,11 @@ class ById:
 
 # Leaves. ``input``: one array per run; ``param`` and ``state``: a view of the model's buffers; ``const``: a captured
 # array; ``scalar``: a number known while tracing.
-INPUT = Op("input", lambda *, name, shape, dtype: [(shape, dtype)])
-PARAM = Op("param", lambda *, ref: [(ref.value.shape, "real")])
-STATE = Op("state", lambda *, ref: [(ref.value.shape, "real")])
-CONST = Op("const", lambda *, ref: [(ref.value.shape, "int" if ref.value.dtype.kind in "iu" else "real")])
-SCALAR = Op("scalar", lambda *, value, sign: [((), "real")])
-REAL_ONLY = frozenset({"matmul", "reduce", "softmax", "moments", "normalize"})  # integers are converted first
-LEAVES = frozenset({"input", "param", "state", "const", "scalar"})
+INPUT = Op("input", lambda *, name, shape, dtype: [(shape, dtype)], is_leaf=True)
+PARAM = Op("param", lambda *, ref: [(ref.value.shape, "real")], is_leaf=True)
+STATE = Op("state", lambda *, ref: [(ref.value.shape, "real")], is_leaf=True)
+CONST = Op("const", lambda *, ref: [(ref.value.shape, "int" if ref.value.dtype.kind in "iu" else "real")], is_leaf=True)
+SCALAR = Op("scalar", lambda *, value, sign: [((), "real")], is_leaf=True)
 
 
 def input_tensor(graph: Graph, name: str, shape: Shape, dtype: str = "real") -> Tensor:

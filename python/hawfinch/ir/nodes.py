@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .sizes import Array, Dim, Shape
+from ..errors import TraceError
+from .sizes import Array, Dim, Shape, Size, numel
 
 OPERATORS: dict[str, Callable[..., Any]] = {}  # operator -> function of ops/
 
@@ -17,19 +18,72 @@ OPERATORS: dict[str, Callable[..., Any]] = {}  # operator -> function of ops/
 class Op:
     """A primitive: the one place that says what it is.
 
-    ``infer(*inputs, **attrs)`` gives (shape, dtype) of each output and raises ShapeError on bad input; ``grad(node,
-    *g)`` gives the gradient of each input (None: not differentiable there); ``lower`` turns a node into steps (see
-    steps.py). Elementwise ops have no ``lower``: compiler/program.py makes programs of them.
+    ``infer(*inputs, **attrs)`` gives (shape, dtype) of each output and raises ShapeError on bad input.
+    ``grad(node, *g)`` gives the gradient of each input (None: there is none) from those of the outputs (None: nothing
+        came).
+    ``decompose(*inputs, **attrs)`` gives the outputs, as a tuple, made of smaller ops. It is the gradient rule of an op
+        that has no ``grad``, what an op without a kernel runs as, and the reference that a kernel is held against.
+    ``lower(node)`` gives its steps (see steps.py). An elementwise op has none: it becomes an instruction of a program,
+        named as the op is; ``swapped`` names the instruction whose first operand is a number.
+    ``fold(*numbers)`` gives its result on numbers that are known while tracing.
+    ``flops(node)`` counts its arithmetic, by default an operation per element of its first output.
+    ``scratch``: bytes of workspace that its kernel asks of a thread.
+    ``real_inputs``: integers are converted to real numbers first. ``is_leaf``: it has no inputs, its value is given.
+    ``is_view``: the output is the input's memory. ``hosts_epilogue``: its kernel can run an elementwise program on what
+        it has just computed.
     """
 
-    __slots__ = ("elementwise", "grad", "infer", "lower", "name")
+    __slots__ = (
+        "_flops",
+        "decompose",
+        "elementwise",
+        "fold",
+        "grad",
+        "hosts_epilogue",
+        "infer",
+        "is_leaf",
+        "is_view",
+        "lower",
+        "name",
+        "real_inputs",
+        "scratch",
+        "swapped",
+    )
 
     def __init__(
-        self, name: str, infer: Callable[..., list[tuple[Shape, str]]],
-        grad: Callable[..., Sequence[Tensor | None]] | None = None, lower: Callable[..., Any] | None = None,
+        self,
+        name: str,
+        infer: Callable[..., list[tuple[Shape, str]]],
+        grad: Callable[..., Sequence[Tensor | None]] | None = None,
+        lower: Callable[..., Any] | None = None,
+        *,
+        decompose: Callable[..., tuple[Any, ...]] | None = None,
         elementwise: bool = False,
-    ):  # fmt: skip
-        self.name, self.infer, self.grad, self.lower, self.elementwise = name, infer, grad, lower, elementwise
+        swapped: str | None = None,
+        fold: Callable[..., float] | None = None,
+        flops: Callable[[Node], Size] | None = None,
+        scratch: int = 0,
+        real_inputs: bool = False,
+        is_leaf: bool = False,
+        is_view: bool = False,
+        hosts_epilogue: bool = False,
+    ):
+        self.name, self.infer, self.grad, self.lower, self.decompose = name, infer, grad, lower, decompose
+        self.elementwise, self.swapped, self.fold, self._flops, self.scratch = (
+            elementwise,
+            swapped,
+            fold,
+            flops,
+            scratch,
+        )
+        self.real_inputs, self.is_leaf, self.is_view = real_inputs or elementwise, is_leaf, is_view
+        self.hosts_epilogue = hosts_epilogue
+
+    def flops(self, node: Node) -> Size:
+        return numel(node.outputs[0].shape) if self._flops is None else self._flops(node)
+
+    def __repr__(self) -> str:
+        return f"Op({self.name})"
 
 
 class Tensor:
@@ -54,14 +108,19 @@ class Tensor:
         return f"Tensor({self.node.op.name}, shape={self.shape}, dtype={self.dtype})"
 
     def __bool__(self) -> bool:
-        raise TypeError("a traced value has no truth value: forward() is traced once per shape; use hf.ops.where")
+        raise TraceError("a traced value has no truth value: forward() is traced once per shape; use hf.ops.where")
 
     def __array__(self, *_: object, **__: object) -> Array:
-        raise TypeError("a traced value is not an array: use hf.ops functions instead of numpy's inside forward()")
+        raise TraceError("a traced value is not an array: use hf.ops functions instead of numpy's inside forward()")
+
+    def __float__(self) -> float:
+        raise TraceError("a traced value is no number yet: its function is traced once, then run on arrays")
+
+    __int__: Any = __float__
 
     def __len__(self) -> int:
         if not self.shape or isinstance(self.shape[0], Dim):
-            raise TypeError("the batch size is not known while tracing")
+            raise TraceError("the batch size is not known while tracing")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:

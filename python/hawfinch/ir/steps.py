@@ -16,7 +16,7 @@ class Step:
     affine in the batch. ``units`` is the amount of work that threads share (see ops.def); ``local`` are the tensors
     of which unit i touches slice i alone, so that the next step with the same units needs no barrier; ``in_place`` are
     pairs (output, input) that may share memory; ``code`` are the instruction names of an elementwise program;
-    ``scratch`` is the workspace in bytes that the kernel asks of a thread.
+    ``scratch`` is the workspace in bytes that the kernel asks of a thread; ``yields``: see ``yield_step``.
     """
 
     __slots__ = (
@@ -34,6 +34,7 @@ class Step:
         "units",
         "update",
         "writes",
+        "yields",
     )
 
     def __init__(
@@ -53,11 +54,19 @@ class Step:
         in_place: tuple[tuple[Tensor, Tensor], ...] = (),
         code: tuple[str, ...] = (),
         scratch: int = 0,
+        yields: bool = False,
     ):
         self.op, self.fields, self.writes, self.reads, self.units, self.local = op, fields, writes, reads, units, local
         self.grain, self.single, self.update, self.scope, self.flops = grain, single, update, scope, flops
-        self.in_place, self.code, self.scratch = in_place, code, scratch
+        self.in_place, self.code, self.scratch, self.yields = in_place, code, scratch, yields
 
 
 def single(op: str, fields: dict[str, Any], writes: Iterable[Tensor], reads: Iterable[Tensor], **more: Any) -> Step:
     return Step(op, fields, tuple(writes), tuple(reads), single=True, **more)
+
+
+def yield_step(tag: int, tensors: Iterable[Tensor], *, update: bool = False, scope: str = "") -> Step:
+    """A step at which ``_core.Plan.run`` returns YIELDED and ``Plan.yielded`` is ``tag``; the caller may read and write
+    ``tensors`` before it resumes. ``update``: as of the steps around it."""
+    held = tuple(tensors)
+    return single("yield", {"tag": tag}, held, held, update=update, scope=scope, yields=True)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import gc
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError
-from .graph import CONST, REAL_ONLY, SCALAR, Graph, leaf, scalar
+from ..errors import ArgumentError, DTypeError, HawfinchError, ShapeError, TraceError
+from .graph import CONST, SCALAR, Graph, leaf, scalar
 from .nodes import OPERATORS, Op, Tensor
+from .sizes import Array
+
+MOST_INT = 2**63 - 1
 
 _current: contextvars.ContextVar[Graph | None] = contextvars.ContextVar("hawfinch_graph", default=None)
 
@@ -52,35 +54,64 @@ def current_graph() -> Graph | None:
     return _current.get()
 
 
-# arithmetic on numbers known while tracing, as gradient rules do it
-FOLDED: dict[str, Callable[..., float]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: (
-        a / b if b else math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1, b)
-    ),
-    "neg": lambda a: -a,
-    "square": lambda a: a * a,
-}
+def as_array(value: Any, name: str) -> Array:
+    """value as an array of numbers of at most 8 bytes; name: how to call it in an error.
+
+    Raises ShapeError for ragged lists, DTypeError for what is no real number, ArgumentError for masked values,
+    TraceError for traced ones.
+    """
+    if isinstance(value, Tensor):
+        raise TraceError(f"{name}: a traced value is used outside of the function that was traced; return it instead")
+    try:
+        array = np.asarray(value)
+    except HawfinchError:
+        raise
+    except ValueError as error:
+        raise ShapeError(f"{name}: not a regular array of numbers ({error})") from None
+    except Exception as error:
+        raise DTypeError(f"{name}: {type(value).__name__} can't be made an array ({error})") from error
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        given = "" if isinstance(value, np.ndarray) else f" of {type(value).__name__}"
+        raise DTypeError(
+            f"{name}: dtype {array.dtype}{given} is not supported; expected real numbers (float, int or bool)"
+        )
+    if isinstance(value, np.ndarray) and np.any(getattr(value, "mask", False)):
+        raise ArgumentError(f"{name}: has masked values, which have no number; give them one with .filled(...)")
+    if array.dtype == np.uint64 and array.size and array.max() > MOST_INT:
+        raise DTypeError(f"{name}: holds integers beyond 2**63 - 1, which int64 can't; pass floats")
+    return array
+
+
+def as_number(value: Any) -> float:
+    """A Python or NumPy number as a float."""
+    try:
+        return float(value)
+    except OverflowError:
+        raise ArgumentError(f"an integer of {len(str(abs(value)))} digits is too large for a float") from None
+
+
+def operand(value: Any) -> Any:
+    """What an op takes, as something that has a shape: a tensor in a trace, an array outside of one."""
+    if isinstance(value, Tensor):
+        return value
+    graph = _current.get()
+    return as_array(value, "hf.ops") if graph is None else as_tensor(graph, value)
 
 
 def as_tensor(graph: Graph, value: Any) -> Tensor:
+    """value as a tensor of the graph: a number known while tracing, or a constant (one tensor for one object)."""
     if isinstance(value, Tensor):
         return value
     if isinstance(value, int | float | np.floating | np.integer | np.bool_):
-        return scalar(graph, float(value))
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise DTypeError(
-            f"hf.ops takes numbers and arrays of numbers, got {type(value).__name__} of dtype {array.dtype}"
-        )
-    if array.ndim == 0:
-        return scalar(graph, float(array))
-    if id(value) not in graph.captured:
-        kept = array.astype(np.int64) if array.dtype.kind in "iu" else array.astype(np.float64)
-        graph.captured[id(value)] = (value, leaf(graph, CONST, kept))
-    return graph.captured[id(value)][1]
+        return scalar(graph, as_number(value))
+    known = graph.captured.get(id(value))
+    if known is None:
+        array = as_array(value, "hf.ops")
+        if array.ndim == 0 and array.dtype.kind not in "iu":  # an index or a label stays an integer
+            return scalar(graph, float(array))
+        kept = array.astype(np.int64 if array.dtype.kind in "iu" else np.float64)
+        known = graph.captured[id(value)] = (value, leaf(graph, CONST, kept))
+    return known[1]
 
 
 def apply(op: Op, *inputs: Any, **attrs: Any) -> Any:
@@ -92,9 +123,9 @@ def apply(op: Op, *inputs: Any, **attrs: Any) -> Any:
     if graph is None:
         return _run_now[0](op, inputs, attrs)
     tensors = tuple([as_tensor(graph, v) for v in inputs])
-    if op.elementwise or op.name in REAL_ONLY:
+    if op.real_inputs:
         tensors = tuple([OPERATORS["to_real"](t) if t.dtype == "int" else t for t in tensors])
-    if op.name in FOLDED and all(t.node.op is SCALAR for t in tensors):
-        return scalar(graph, FOLDED[op.name](*[t.node.attrs["value"] for t in tensors]))
+    if op.fold is not None and all([t.node.op is SCALAR for t in tensors]):
+        return scalar(graph, op.fold(*[t.node.attrs["value"] for t in tensors]))
     node = graph.add(op, tensors, attrs)
     return node.outputs[0] if len(node.outputs) == 1 else node.outputs

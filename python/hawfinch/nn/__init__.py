@@ -18,4 +18,3 @@ from .layer_norm import LayerNorm as LayerNorm
 from .linear import Linear as Linear
 from .module import Module as Module
 from .sequential import Flatten as Flatten, Sequential as Sequential
-from .summary import summary as summary

@@ -4,9 +4,9 @@ Design
 (a) Sizes are inferred: a layer asks for its arrays in ``forward``, where it sees the shape of its input. They exist
     after ``build`` (which ``fit`` and ``predict`` call). Rejected: input sizes in every constructor, the commonest
     shape error of hand-written nets.
-(b) A module is definition and tracing. Memory is store.py's; what runs a model is found through ``uses``, a table that
-    the rooms above (predict, files) fill when they are imported. Rejected: imports inside methods, a circle hidden from
-    every tool; and functions ``predict(model, x)`` alone, as the method is the user's handle.
+(b) A module is definition and tracing. Memory is store.py's; what runs a model is found through ``uses``, a table
+    that ``hawfinch/__init__`` fills with functions of the rooms above (predict, files). Rejected: imports inside
+    methods, a circle hidden from every tool; and functions ``predict(model, x)`` alone: a method is at hand.
 (c) Modules that belong together share a counter of changes (``_core.Changes``): setting an attribute of one raises it,
     and whatever was made of the model asks its ``Watch``. Rejected: a counter for the whole process, by which a layer
     made anywhere slows every model down.
@@ -450,6 +450,12 @@ class Module(metaclass=CheckedCall):
         if inside.alone and inside.store is not None and inside.watch is not None and inside.watch.unchanged():
             return inside.store
         return self._look(alone=True)
+
+    def watch(self) -> _core.Watch:
+        """Tells whether memory, layers and options are still as they are now."""
+        self.home()
+        assert self._hf.watch is not None
+        return self._hf.watch
 
     def _look(self, alone: bool) -> Store:
         """The store, after something has changed."""

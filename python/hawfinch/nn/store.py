@@ -48,6 +48,11 @@ class Parameter:
         """Where it lives."""
         return None if self._store is None else self._store()
 
+    @property
+    def room(self) -> int:
+        """Elements that it takes in a buffer, up to the next array."""
+        return -(-math.prod(self.shape) // LINE) * LINE
+
     def like(self) -> Parameter:
         """One of the same kind without values."""
         return Parameter(self.name, self.shape, self.init, self.fan, self.trainable, self.layer)
@@ -95,7 +100,7 @@ class Store:
         self, group: dict[str, Parameter], draws: dict[str, Draw], homes: list[tuple[Parameter, Array, int]]
     ) -> Array:
         """One buffer with the values of the group; appends (array, its view of the buffer, offset) to homes."""
-        sizes = [-(-math.prod(p.shape) // LINE) * LINE for p in group.values()]
+        sizes = [p.room for p in group.values()]
         flat = aligned_zeros(sum(sizes) * np.dtype(self.dtype).itemsize).view(self.dtype)
         at = 0
         for (k, p), size in zip(group.items(), sizes, strict=True):

@@ -47,6 +47,3 @@ def summary(model: Module) -> str:
         return "  ".join(v.ljust(w) if i < 2 else v.rjust(w) for i, (v, w) in enumerate(zip(r, widths, strict=True)))
 
     return "\n".join([line(head), rule, *map(line, rows), rule, line(foot)])
-
-
-Module.uses["summary"] = summary

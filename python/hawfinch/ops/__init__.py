@@ -35,6 +35,7 @@ from .elementwise import (
     softplus as softplus,
     sqrt as sqrt,
     square as square,
+    stop_gradient as stop_gradient,
     sub as sub,
     tanh as tanh,
     where as where,

@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ArgumentError, ShapeError
-from ..ir import SCALAR, Op, Shape, Size, Tensor, apply, as_tensor, current_graph, scalar_value
+import numpy as np
+
+from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
+from ..ir import SCALAR, Op, Shape, Size, Tensor, apply, as_number, as_tensor, current_graph, scalar_value
 
 Grad = Callable[..., tuple[Any, ...]]
 
@@ -30,88 +32,162 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     return tuple(reversed(out))
 
 
-def _define(name: str, grad: Grad | None, dtype: str = "real") -> Op:
-    """``grad(g, y, *inputs)`` gives each input's gradient in the output's shape; it is summed back to the input's."""
+def sum_to(g: Tensor, shape: Shape) -> Tensor:
+    """g summed over the axes along which ``shape`` was broadcast: the gradient of broadcasting."""
+    if g.shape == shape:
+        return g
+    lead = len(g.shape) - len(shape)
+    axes = [i for i in range(len(g.shape)) if i < lead or (shape[i - lead] == 1 and g.shape[i] != 1)]
+    y = g.sum(tuple(axes)) if axes else g
+    return y if y.shape == shape else y.reshape(shape)
+
+
+def _define(
+    name: str,
+    grad: Grad | None,
+    decompose: Callable[..., Any] | None = None,
+    *,
+    dtype: str = "real",
+    fold: Callable[..., float] | None = None,
+    swapped: str | None = None,
+) -> Op:
+    """``grad(g, y, *inputs)`` gives each input's gradient in the output's shape; it is summed back to the input's.
+
+    ``decompose(*inputs)`` gives the output in smaller ops. fold, swapped: see ``Op``.
+    """
 
     def infer(*inputs: Tensor, **_: Any) -> list[tuple[Shape, str]]:
         for t in inputs:
             if t.dtype == "int":
-                raise TypeError(f"{name}: integer tensors have no arithmetic; use hf.ops.to_real(x) first")
+                raise DTypeError(f"{name}: integer tensors have no arithmetic; use hf.ops.to_real(x) first")
         return [(broadcast_shapes(*[t.shape for t in inputs]), dtype)]
 
     def rule(node: Any, g: Tensor) -> list[Tensor | None]:
         assert grad is not None
         parts = grad(g, node.outputs[0], *node.inputs, **node.attrs)
         return [
-            None if p is None or x.node.op is SCALAR else p if p.shape == x.shape else _sum_to(p, x.shape)
+            None if p is None or x.node.op is SCALAR else p if p.shape == x.shape else sum_to(p, x.shape)
             for p, x in zip(parts, node.inputs, strict=True)
         ]
 
-    return Op(name, infer, rule if grad else None, elementwise=True)
+    def parts(*inputs: Tensor, **attrs: Any) -> tuple[Any, ...]:
+        assert decompose is not None
+        return (decompose(*inputs, **attrs),)
+
+    return Op(
+        name,
+        infer,
+        rule if grad else None,
+        decompose=parts if decompose else None,
+        elementwise=True,
+        fold=fold,
+        swapped=swapped,
+    )
+
+
+def _divide(a: float, b: float) -> float:
+    """a / b as IEEE has it."""
+    if b:
+        return a / b
+    return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1, b)
 
 
 def _zero_where(mask: Any, g: Any) -> Tensor:
     return where(mask, g, 0.0)
 
 
-NEG: Op = _define("neg", lambda g, y, x: (-g,))
+NEG: Op = _define("neg", lambda g, y, x: (-g,), fold=lambda a: -a)
 ABS: Op = _define("abs", lambda g, y, x: (g * apply(SIGN, x),))
 SIGN: Op = _define("sign", lambda g, y, x: (None,))
 SQRT: Op = _define("sqrt", lambda g, y, x: (g * 0.5 / y,))
-SQUARE: Op = _define("square", lambda g, y, x: (g * (x * 2.0),))
-RECIPROCAL: Op = _define("reciprocal", lambda g, y, x: (-(g * apply(SQUARE, y)),))
+SQUARE: Op = _define("square", lambda g, y, x: (g * (x * 2.0),), lambda x: apply(MUL, x, x), fold=lambda a: a * a)
+RECIPROCAL: Op = _define("reciprocal", lambda g, y, x: (-(g * apply(SQUARE, y)),), lambda x: 1.0 / x)
 EXP: Op = _define("exp", lambda g, y, x: (g * y,))
 EXPM1 = _define("expm1", lambda g, y, x: (g * (y + 1.0),))
 LOG: Op = _define("log", lambda g, y, x: (g / x,))
 LOG1P = _define("log1p", lambda g, y, x: (g / (x + 1.0),))
 TANH: Op = _define("tanh", lambda g, y, x: (g * (1.0 - apply(SQUARE, y)),))
-SIGMOID: Op = _define("sigmoid", lambda g, y, x: (g * (y * (1.0 - y)),))
+SIGMOID: Op = _define("sigmoid", lambda g, y, x: (g * (y * (1.0 - y)),), lambda x: _sigmoid_parts(x))
 ERF: Op = _define("erf", lambda g, y, x: (g * (apply(EXP, -apply(SQUARE, x)) * (2.0 / math.sqrt(math.pi))),))
-SOFTPLUS: Op = _define("softplus", lambda g, y, x: (g * apply(SIGMOID, x),))
-GELU: Op = _define("gelu", lambda g, y, x: (g * apply(GELU_SLOPE, x),))
-GELU_SLOPE: Op = _define("gelu_slope", lambda g, y, x: (g * (_bell(x) * (2.0 - apply(SQUARE, x))),))
-RELU: Op = _define("relu", lambda g, y, x: (apply(RELU_MASK, g, y),))
-RELU_MASK: Op = _define("relu_mask", lambda g, y, a, b: (apply(RELU_MASK, g, b), None))
-LEAKY_RELU: Op = _define("leaky_relu", lambda g, y, x, imm: (where(x < 0.0, g * imm, g),))
-ELU: Op = _define("elu", lambda g, y, x, imm: (where(x < 0.0, g * (y + imm), g),))
-ADD: Op = _define("add", lambda g, y, a, b: (g, g))
-SUB: Op = _define("sub", lambda g, y, a, b: (g, -g))
-MUL: Op = _define("mul", lambda g, y, a, b: (g * b, g * a))
-DIV: Op = _define("div", lambda g, y, a, b: (g / b, -(g * y / b)))
+SOFTPLUS: Op = _define("softplus", lambda g, y, x: (g * apply(SIGMOID, x),), lambda x: _softplus_parts(x))
+GELU: Op = _define("gelu", lambda g, y, x: (g * apply(GELU_SLOPE, x),), lambda x: x * _normal_cdf(x))
+GELU_SLOPE: Op = _define("gelu_slope", None, lambda x: _normal_cdf(x) + x * _bell(x))
+RELU: Op = _define("relu", lambda g, y, x: (apply(RELU_MASK, g, y),), lambda x: where(x < 0.0, 0.0, x))
+RELU_MASK: Op = _define(
+    "relu_mask", lambda g, y, a, b: (apply(RELU_MASK, g, b), None), lambda a, b: where(b > 0.0, a, 0.0)
+)
+LEAKY_RELU: Op = _define(
+    "leaky_relu", lambda g, y, x, imm: (where(x < 0.0, g * imm, g),), lambda x, imm: where(x < 0.0, x * imm, x)
+)
+ELU: Op = _define("elu", lambda g, y, x, imm: (where(x < 0.0, g * (y + imm), g),), lambda x, imm: _elu_parts(x, imm))
+ADD: Op = _define("add", lambda g, y, a, b: (g, g), fold=lambda a, b: a + b, swapped="add_imm")
+SUB: Op = _define("sub", lambda g, y, a, b: (g, -g), fold=lambda a, b: a - b, swapped="rsub")
+MUL: Op = _define("mul", lambda g, y, a, b: (g * b, g * a), fold=lambda a, b: a * b, swapped="mul_imm")
+DIV: Op = _define("div", lambda g, y, a, b: (g / b, -(g * y / b)), fold=_divide, swapped="rdiv")
 POW: Op = _define("pow", lambda g, y, a, b: (g * _pow_by_base(a, b), g * (y * _log_of_base(a))))
-MAXIMUM: Op = _define("maximum", lambda g, y, a, b: _split(g, a, b, y))
-MINIMUM: Op = _define("minimum", lambda g, y, a, b: _split(g, a, b, y))
-GREATER: Op = _define("greater", None, "mask")
-GREATER_EQUAL: Op = _define("greater_equal", None, "mask")
-LESS: Op = _define("less", None, "mask")
-LESS_EQUAL: Op = _define("less_equal", None, "mask")
-EQUAL: Op = _define("equal", None, "mask")
-NOT_EQUAL: Op = _define("not_equal", None, "mask")
+MAXIMUM: Op = _define("maximum", lambda g, y, a, b: _split(g, a, b, y), swapped="maximum_imm")
+MINIMUM: Op = _define("minimum", lambda g, y, a, b: _split(g, a, b, y), swapped="minimum_imm")
+GREATER: Op = _define("greater", None, dtype="mask", swapped="less_imm")
+GREATER_EQUAL: Op = _define("greater_equal", None, dtype="mask", swapped="less_equal_imm")
+LESS: Op = _define("less", None, dtype="mask", swapped="greater_imm")
+LESS_EQUAL: Op = _define("less_equal", None, dtype="mask", swapped="greater_equal_imm")
+EQUAL: Op = _define("equal", None, dtype="mask", swapped="equal_imm")
+NOT_EQUAL: Op = _define("not_equal", None, dtype="mask", swapped="not_equal_imm")
 WHERE: Op = _define("where", lambda g, y, c, a, b: (None, _zero_where(c, g), where(c, 0.0, g)))
 # products with a sum, rounded once: made by compiler/rewrite.py
-FMA: Op = _define("fma", None)  # a * b + c
-FMS: Op = _define("fms", None)  # a * b - c
-FNMA: Op = _define("fnma", None)  # c - a * b
+FMA: Op = _define("fma", None, lambda a, b, c: a * b + c)
+FMS: Op = _define("fms", None, lambda a, b, c: a * b - c)
+FNMA: Op = _define("fnma", None, lambda a, b, c: c - a * b)
 COPY: Op = Op(
-    "copy", lambda x, *, shape: [(shape, x.dtype)], lambda node, g: [_sum_to(g, node.inputs[0].shape)], elementwise=True
+    "copy", lambda x, *, shape: [(shape, x.dtype)], lambda node, g: [sum_to(g, node.inputs[0].shape)], elementwise=True
 )
 DROPOUT: Op = Op(
     "dropout",
-    lambda x, *, p, stream: [(x.shape, "real")],
+    lambda x, *, imm, stream: [(x.shape, "real")],
     lambda node, g: [apply(DROPOUT, g, **node.attrs)],
     elementwise=True,
 )
-
-
-def _sum_to(g: Tensor, shape: Shape) -> Tensor:
-    from .shape import sum_to
-
-    return sum_to(g, shape)
+# x, where no gradient goes through; and x as a tensor of its own, the one that a nested function is differentiated by
+STOP_GRADIENT: Op = Op(
+    "stop_gradient",
+    lambda x: [(x.shape, x.dtype)],
+    lambda node, g: [None],
+    decompose=lambda x: (x,),
+    is_view=True,
+    flops=lambda node: 0,
+)
+ARGUMENT: Op = Op(
+    "argument",
+    lambda x, *, number: [(x.shape, x.dtype)],
+    lambda node, g: [g],
+    decompose=lambda x, number: (x,),
+    is_view=True,
+    flops=lambda node: 0,
+)
 
 
 def _bell(x: Tensor) -> Tensor:
     """The normal density."""
     return apply(EXP, apply(SQUARE, x) * -0.5) * (1 / math.sqrt(2 * math.pi))
+
+
+def _normal_cdf(x: Tensor) -> Tensor:
+    return apply(ERF, x * math.sqrt(0.5)) * 0.5 + 0.5
+
+
+def _sigmoid_parts(x: Tensor) -> Tensor:
+    """1 / (1 + e**-x) without overflow."""
+    e = exp(-abs(x))
+    return where(x < 0.0, e, 1.0) / (e + 1.0)
+
+
+def _softplus_parts(x: Tensor) -> Tensor:
+    """max(x, 0) + log(1 + e**-|x|)."""
+    return maximum(x, 0.0) + log1p(exp(-abs(x)))
+
+
+def _elu_parts(x: Tensor, alpha: float) -> Tensor:
+    return where(x < 0.0, expm1(minimum(x, 0.0)) * alpha, x)
 
 
 def _log_of_base(a: Tensor) -> Tensor:
@@ -136,7 +212,7 @@ def _repeated(x: Any, other: Any) -> Any:
     if not isinstance(x, Tensor) or not isinstance(other, Tensor):
         return x
     t = x
-    while t.node.op is COPY or t.node.op.name == "reshape":
+    while t.node.op is COPY or (t.node.op.is_view and t.node.op is not ARGUMENT):
         t = t.node.inputs[0]
     if t is x or t.node.op is not SCALAR or broadcast_shapes(x.shape, other.shape) != other.shape:
         return x
@@ -221,6 +297,13 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     return apply(WHERE, condition, a, b)
 
 
+def setting(name: str, value: Any) -> float:
+    """An option of an op as a number; raises DTypeError where it is none (a traced value, an array, a string)."""
+    if isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool):
+        return as_number(value)
+    raise DTypeError(f"{name} must be a number that is known while tracing, got {type(value).__name__}")
+
+
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """x limited to [low, high]; gradient 1 inside, 0 outside, half at a bound."""
     if low is not None:
@@ -230,12 +313,12 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """x where x >= 0, else negative_slope * x."""
-    return apply(LEAKY_RELU, x, imm=float(negative_slope))
+    return apply(LEAKY_RELU, x, imm=setting("negative_slope", negative_slope))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """x where x >= 0, else alpha * (e**x - 1). Clevert, Unterthiner, Hochreiter, ICLR 2016."""
-    return apply(ELU, x, imm=float(alpha))
+    return apply(ELU, x, imm=setting("alpha", alpha))
 
 
 def gelu(x: Any) -> Tensor:
@@ -248,6 +331,11 @@ def silu(x: Any) -> Tensor:
     return mul(x, sigmoid(x))
 
 
+def stop_gradient(x: Any) -> Tensor:
+    """x itself, as a constant to every gradient: dx = 0."""
+    return apply(STOP_GRADIENT, x)
+
+
 def dropout(x: Any, p: float = 0.5) -> Tensor:
     """Sets each element to 0 with probability p and divides the rest by 1 - p. Only inside a trace.
 
@@ -256,7 +344,8 @@ def dropout(x: Any, p: float = 0.5) -> Tensor:
     """
     graph = current_graph()
     if graph is None:
-        raise TypeError("dropout needs a trace: call it inside a model's forward")
+        raise TraceError("dropout needs a trace: call it inside a model's forward")
+    p = setting("p", p)
     if not 0 <= p <= 1:
         raise ArgumentError(f"dropout: p must be in [0, 1], got {p}")
-    return apply(DROPOUT, x, p=float(p), stream=graph.new_stream())
+    return apply(DROPOUT, x, imm=p, stream=graph.new_stream())

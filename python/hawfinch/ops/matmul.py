@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core
 from ..errors import ArgumentError, ShapeError
-from ..ir import Dim, Op, Shape, Size, Step, Tensor, apply, numel, size_at, times
+from ..ir import Dim, Op, Shape, Size, Step, Tensor, apply, numel, operand, size_at, times
 from .elementwise import mul
 from .reduction import sum as sum_
 from .shape import TRANSPOSE, reshape, transpose
@@ -25,7 +25,7 @@ PRECISIONS = ("f32", "bf16")
 
 def check_precision(precision: str) -> str:
     """precision itself; raises ArgumentError unless it is known and this processor has its instructions."""
-    if precision not in PRECISIONS:
+    if not isinstance(precision, str) or precision not in PRECISIONS:
         raise ArgumentError(f"precision {precision!r} is not known: choose 'f32' or 'bf16'")
     if precision == "bf16" and not (_core.has_fast_kernel("matmul_bf16") or _core.kernel_isa() == "ref"):
         raise ArgumentError(
@@ -46,7 +46,7 @@ def _grad(node: Any, g: Tensor) -> list[Tensor]:
     return [apply(MATMUL, g, transpose(w), **node.attrs), apply(MATMUL, transpose(x), g, **node.attrs)]
 
 
-def operand(t: Tensor) -> tuple[Tensor, Size, Size]:
+def _strided(t: Tensor) -> tuple[Tensor, Size, Size]:
     """(tensor to read, row stride, column stride): a transpose is read through its strides."""
     if t.node.op is TRANSPOSE:
         base = t.node.inputs[0]
@@ -56,7 +56,7 @@ def operand(t: Tensor) -> tuple[Tensor, Size, Size]:
 
 def _lower(node: Any) -> list[Step]:
     y = node.outputs[0]
-    (x, x_row, x_col), (w, w_row, w_col) = operand(node.inputs[0]), operand(node.inputs[1])
+    (x, x_row, x_col), (w, w_row, w_col) = _strided(node.inputs[0]), _strided(node.inputs[1])
     (m, k), n = node.inputs[0].shape, y.shape[1]
     work = size_at(m, TYPICAL_BATCH) * size_at(k, TYPICAL_BATCH) * size_at(n, TYPICAL_BATCH)
     w_bound = (w_col != 1 or size_at(m, TYPICAL_BATCH) <= FEW_ROWS) and isinstance(k, int)
@@ -78,14 +78,20 @@ def _lower(node: Any) -> list[Step]:
     }
     blocks = -(-n // COL_BLOCK) if isinstance(n, int) else 1
     local = () if by_cols else (x, y) if x_col == 1 and x is not w else (y,)
-    varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)
-    flops = times(varying, 2 * math.prod(s for s in (m, k, n) if isinstance(s, int)))
     op = "matmul_bf16" if node.attrs["precision"] == "bf16" else "matmul"
     units = blocks if by_cols else m
-    return [Step(op, fields, (y,), (x, w), units=units, local=local, flops=flops, scratch=SCRATCH)]
+    return [
+        Step(op, fields, (y,), (x, w), units=units, local=local, flops=node.op.flops(node), scratch=node.op.scratch)
+    ]
 
 
-MATMUL: Op = Op("matmul", _infer, _grad, _lower)
+def _flops(node: Any) -> Size:
+    (m, k), (_, n) = node.inputs[0].shape, node.outputs[0].shape
+    varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)
+    return times(varying, 2 * math.prod(s for s in (m, k, n) if isinstance(s, int)))
+
+
+MATMUL: Op = Op("matmul", _infer, _grad, _lower, flops=_flops, scratch=SCRATCH, real_inputs=True, hosts_epilogue=True)
 
 
 def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:
@@ -98,6 +104,8 @@ def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:
     float32 (subnormals count as 0); float64 arrays go through the slow reference kernel. Raises ShapeError, and
     ArgumentError where the processor lacks AVX512-BF16.
     """
+    x = x if isinstance(x, Tensor) else operand(x)
+    w = w if isinstance(w, Tensor) else operand(w)
     if len(x.shape) == 0 or len(w.shape) == 0 or len(w.shape) > 2:
         raise ShapeError(f"matmul: expected (..., k) and (k, n) or (k,), got {tuple(x.shape)} and {tuple(w.shape)}")
     if x.shape[-1] != w.shape[0]:

@@ -12,11 +12,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ShapeError
-from ..ir import LEAVES, SCALAR, Op, Shape, Step, Tensor, apply, numel
-from .elementwise import RELU, RELU_MASK, reciprocal, sqrt
+from ..ir import SCALAR, Op, Shape, Step, Tensor, apply, numel, operand
+from .elementwise import RELU, RELU_MASK, reciprocal, setting, sqrt, square
+from .reduction import mean as mean_, sum as sum_
 from .shape import reshape, size
 
 COL_GRAIN = 16  # columns per unit of sharing: one cache line of float32
+
+
+def _column(v: Tensor) -> Tensor:
+    """A number per row, shaped to broadcast against (rows, C)."""
+    return reshape(v, (v.shape[0], 1))
 
 
 def _moments_infer(x: Tensor, *, per_row: bool) -> list[tuple[Shape, str]]:
@@ -29,13 +35,39 @@ def _moments_lower(node: Any) -> list[Step]:
     mean, var = node.outputs
     rows, cols = x.shape
     per_row = node.attrs["per_row"]
-    fields = {"mean": mean, "var": var, "x": x, "rows": rows, "cols": cols, "per_row": int(per_row)}
+    outer, red, inner = (rows, cols, 1) if per_row else (1, rows, cols)
+    fields = {
+        "mean": mean,
+        "var": var,
+        "x": x,
+        "outer": outer,
+        "red": red,
+        "inner": inner,
+        "by_inner": int(not per_row),
+    }
     units, grain = (rows, 1) if per_row else (cols, COL_GRAIN)
     local = (x, mean, var) if per_row else (mean, var)
-    return [Step("moments", fields, (mean, var), (x,), units=units, grain=grain, local=local, flops=numel(x.shape) * 4)]
+    return [
+        Step("moments", fields, (mean, var), (x,), units=units, grain=grain, local=local, flops=node.op.flops(node))
+    ]
 
 
-MOMENTS: Op = Op("moments", _moments_infer, None, _moments_lower)
+def _moments_parts(x: Tensor, *, per_row: bool) -> tuple[Tensor, Tensor]:
+    """The variance from the distances to the mean: x * x would lose it where the mean is large."""
+    axis = 1 if per_row else 0
+    mean = mean_(x, axis)
+    return mean, mean_(square(x - (_column(mean) if per_row else mean)), axis)
+
+
+MOMENTS: Op = Op(
+    "moments",
+    _moments_infer,
+    None,
+    _moments_lower,
+    decompose=_moments_parts,
+    flops=lambda node: numel(node.inputs[0].shape) * 4,
+    real_inputs=True,
+)
 
 
 def _norm_grad_lower(node: Any) -> list[Step]:
@@ -49,9 +81,11 @@ def _norm_grad_lower(node: Any) -> list[Step]:
         "x": x,
         "mean": mean,
         "rstd": rstd,
-        "rows": rows,
-        "cols": cols,
-        "per_row": int(node.attrs["per_row"]),
+        "outer": 1,
+        "red": rows,
+        "inner": cols,
+        "by_red": int(node.attrs["per_row"]),
+        "by_inner": 1,
         "scale": None,
         "shift": None,
     }
@@ -66,13 +100,27 @@ def _norm_grad_lower(node: Any) -> list[Step]:
             units=cols,
             grain=COL_GRAIN,
             local=(dgamma, dbeta) if node.attrs["per_row"] else (dgamma, dbeta, mean, rstd, *relu),
-            flops=numel(x.shape) * 4,
+            flops=node.op.flops(node),
         )
     ]
 
 
+def _norm_grad_parts(dy: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, *relu: Tensor, per_row: bool) -> Any:
+    if per_row:
+        mean, rstd = _column(mean), _column(rstd)
+    if relu:
+        scale, shift = relu
+        dy = apply(RELU_MASK, dy, (x - mean) * scale + shift)
+    return sum_(dy * ((x - mean) * rstd), 0), sum_(dy, 0)
+
+
 NORM_GRAD: Op = Op(
-    "norm_grad", lambda dy, x, mean, rstd, *relu, per_row: [((x.shape[1],), "real")] * 2, None, _norm_grad_lower
+    "norm_grad",
+    lambda dy, x, mean, rstd, *relu, per_row: [((x.shape[1],), "real")] * 2,
+    None,
+    _norm_grad_lower,
+    decompose=_norm_grad_parts,
+    flops=lambda node: numel(node.inputs[1].shape) * 4,
 )
 
 
@@ -98,69 +146,90 @@ def _norm_row_grad_lower(node: Any) -> list[Step]:
             node.inputs,
             units=rows,
             local=(dx, dy, x, mean, rstd),
-            flops=numel(x.shape) * 8,
+            flops=node.op.flops(node),
             in_place=((dx, dy), (dx, x)),
         )
     ]
 
 
-NORM_ROW_GRAD: Op = Op("norm_row_grad", lambda dy, x, *_: [(x.shape, "real")], None, _norm_row_grad_lower)
+def _norm_row_grad_parts(dy: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, *gamma: Tensor) -> tuple[Tensor]:
+    """dx = rstd * (h - mean_row(h) - xhat * mean_row(h * xhat)), h = dy * gamma."""
+    h = dy * gamma[0] if gamma else dy
+    xhat = (x - _column(mean)) * _column(rstd)
+    return (_column(rstd) * (h - mean_(h, 1, True) - xhat * mean_(h * xhat, 1, True)),)
 
 
-# normalize(x, mean, var, gamma, beta): mean and var are functions of x (their gradient is part of this rule). It is not
-# lowered: expand() rewrites it to elementwise ops before fusing.
-def _normalize_infer(x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor, **_: Any) -> Any:
+NORM_ROW_GRAD: Op = Op(
+    "norm_row_grad",
+    lambda dy, x, *_: [(x.shape, "real")],
+    None,
+    _norm_row_grad_lower,
+    decompose=_norm_row_grad_parts,
+    flops=lambda node: numel(node.inputs[1].shape) * 8,
+)
+
+
+# normalize(x, gamma, beta) -> (y, mean, var) of x (rows, C), by column or, with per_row, by row. It has no kernel: its
+# parts are the statistics and elementwise ops.
+def _normalize_infer(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float, per_row: bool) -> Any:
     for name, t in (("gamma", gamma), ("beta", beta)):
         if t.shape != x.shape[1:] and t.node.op is not SCALAR:
             raise ShapeError(
                 f"normalisation of (rows, C) = {x.shape}: {name} must be a number or {x.shape[1:]}, got {t.shape}"
             )
-    return [(x.shape, "real")]
+    statistics = ((x.shape[:1] if per_row else x.shape[1:]), "real")
+    return [(x.shape, "real"), statistics, statistics]
 
 
-def _statistics(node: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """mean and rstd shaped to broadcast against x, and rstd as a vector."""
-    _, mean, var, _, _ = node.inputs
-    rstd = reciprocal(sqrt(var + node.attrs["eps"]))
-    if node.attrs["per_row"]:
-        return reshape(mean, (mean.shape[0], 1)), reshape(rstd, (rstd.shape[0], 1)), rstd
-    return mean, rstd, rstd
+def _rstd(var: Tensor, eps: float) -> Tensor:
+    return reciprocal(sqrt(var + eps))
 
 
-def _normalize_grad(node: Any, g: Tensor) -> list[Tensor | None]:
+def _normalize_parts(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float, per_row: bool) -> tuple[Tensor, ...]:
+    mean, var = apply(MOMENTS, x, per_row=per_row)
+    rstd = _rstd(var, eps)
+    if per_row:
+        return (x - _column(mean)) * _column(rstd) * gamma + beta, mean, var
+    return (x - mean) * (gamma * rstd) + beta, mean, var
+
+
+def _normalize_grad(node: Any, g: Tensor | None, g_mean: Tensor | None, g_var: Tensor | None) -> list[Tensor | None]:
     # mean - x, not x - mean: equal nodes are one node, and the forward pass would have to store that difference
-    x, mean_vector, _, gamma, _ = node.inputs
-    mean, rstd, rstd_vector = _statistics(node)
-    dgamma, dbeta = apply(NORM_GRAD, g, x, mean_vector, rstd_vector, per_row=node.attrs["per_row"])
-    if node.attrs["per_row"]:  # dx = rstd * (h - mean_row(h) - xhat * mean_row(h * xhat)), h = g * gamma
-        if gamma.shape == x.shape[1:]:
-            dx = apply(NORM_ROW_GRAD, g, x, mean_vector, rstd_vector, gamma)
+    x, gamma, _ = node.inputs
+    _, mean, var = node.outputs
+    per_row = node.attrs["per_row"]
+    n = size(x.shape[1 if per_row else 0])
+    dx = dgamma = dbeta = None
+    if g is not None:
+        rstd = _rstd(var, node.attrs["eps"])
+        dgamma, dbeta = apply(NORM_GRAD, g, x, mean, rstd, per_row=per_row)
+        if not per_row:  # dx = a * g + (mean - x) * rstd * a * dgamma / rows - a * dbeta / rows, a = gamma * rstd
+            a = gamma * rstd
+            a_mean = a / n
+            dx = g * a + ((mean - x) * (a_mean * (rstd * dgamma)) - a_mean * dbeta)
+        elif gamma.shape == x.shape[1:]:
+            dx = apply(NORM_ROW_GRAD, g, x, mean, rstd, gamma)
         else:
-            dx = apply(NORM_ROW_GRAD, g * gamma, x, mean_vector, rstd_vector)
-    else:  # dx = a * g + (mean - x) * rstd * a * dgamma / rows - a * dbeta / rows, a = gamma * rstd
-        a = gamma * rstd
-        a_mean = a / size(x.shape[0])
-        dx = g * a + ((mean - x) * (a_mean * (rstd * dgamma)) - a_mean * dbeta)
-    return [dx, None, None, dgamma, dbeta]
+            dx = apply(NORM_ROW_GRAD, g * gamma, x, mean, rstd)
+        if gamma.shape == ():
+            dgamma, dbeta = sum_(dgamma), sum_(dbeta)
+    if g_mean is not None:  # dmean / dx = 1 / n
+        part = g_mean / n
+        part = _column(part) if per_row else part
+        dx = part + x * 0.0 if dx is None else dx + part
+    if g_var is not None:  # dvar / dx = 2 (x - mean) / n; how the mean depends on x cancels
+        part = g_var * (-2.0 / n)
+        part = (_column(mean) - x) * _column(part) if per_row else (mean - x) * part
+        dx = part if dx is None else dx + part
+    return [dx, dgamma, dbeta]
 
 
-NORMALIZE: Op = Op("normalize", _normalize_infer, _normalize_grad, None)
+NORMALIZE: Op = Op("normalize", _normalize_infer, _normalize_grad, decompose=_normalize_parts, real_inputs=True)
 
 
-def expand_normalize(node: Any) -> Tensor:
-    """The elementwise ops that a normalize node stands for."""
-    x, _, _, gamma, beta = node.inputs
-    mean, rstd, _ = _statistics(node)
-    if node.attrs["per_row"]:
-        return (x - mean) * rstd * gamma + beta
-    return (x - mean) * (gamma * rstd) + beta
-
-
-def expand_again(node: Any) -> Tensor:
-    """The same numbers of a batch norm once more, bit for bit, from mean - x, which the backward pass has at hand."""
-    x, _, _, gamma, beta = node.inputs
-    mean, rstd, _ = _statistics(node)
-    return beta - (mean - x) * (gamma * rstd)
+def normalize_again(x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor, *, eps: float) -> Tensor:
+    """The result of a batch norm once more, bit for bit, from mean - x, which the backward pass has at hand."""
+    return beta - (mean - x) * (gamma * _rstd(var, eps))
 
 
 def normalize_under_relu(g: Tensor) -> Any:
@@ -172,13 +241,13 @@ def normalize_under_relu(g: Tensor) -> Any:
     if g.node.op is not RELU_MASK:
         return None
     dy, y = g.node.inputs
-    if y.node.op is not RELU or dy.node.op.name not in LEAVES or dy.shape != y.shape:
+    if y.node.op is not RELU or not dy.node.op.is_leaf or dy.shape != y.shape:
         return None
     node = y.node.inputs[0].node
     if (
         node.op is not NORMALIZE
         or node.attrs["per_row"]
-        or not node.inputs[3].shape == node.inputs[4].shape == y.shape[1:]
+        or not node.inputs[1].shape == node.inputs[2].shape == y.shape[1:]
     ):
         return None
     return node
@@ -196,9 +265,8 @@ def batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> tuple[Tensor
 
     y = (x - mean) / sqrt(var + eps) * gamma + beta. Ioffe, Szegedy, ICML 2015.
     """
-    x2 = _rows(x)
-    mean, var = apply(MOMENTS, x2, per_row=False)
-    y = apply(NORMALIZE, x2, mean, var, gamma, beta, eps=float(eps), per_row=False)
+    x = x if isinstance(x, Tensor) else operand(x)
+    y, mean, var = apply(NORMALIZE, _rows(x), gamma, beta, eps=setting("eps", eps), per_row=False)
     return reshape(y, tuple(x.shape)), mean, var
 
 
@@ -207,7 +275,6 @@ def layer_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Tensor:
 
     Ba, Kiros, Hinton, 2016.
     """
-    x2 = _rows(x)
-    mean, var = apply(MOMENTS, x2, per_row=True)
-    y = apply(NORMALIZE, x2, mean, var, gamma, beta, eps=float(eps), per_row=True)
+    x = x if isinstance(x, Tensor) else operand(x)
+    y, _, _ = apply(NORMALIZE, _rows(x), gamma, beta, eps=setting("eps", eps), per_row=True)
     return reshape(y, tuple(x.shape))

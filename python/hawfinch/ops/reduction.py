@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from .._core import REDUCE_KINDS
-from ..errors import ShapeError
-from ..ir import Op, Shape, Step, Tensor, apply, numel
+from ..errors import DTypeError, ShapeError
+from ..ir import Op, Shape, Step, Tensor, apply, numel, operand
 from .elementwise import div, equal, where
-from .shape import broadcast_to, reshape, size, transpose
+from .shape import broadcast_to, is_whole, reshape, size, transpose
 
 WIDE_INNER = 64  # a reduction down columns is shared between threads by columns from here on
 
 
 def _infer(x: Tensor, *, kind: str, first: int, last: int) -> list[tuple[Shape, str]]:
     if x.dtype == "int":
-        raise TypeError(f"{kind}: integer tensors have no reductions; use hf.ops.to_real(x) first")
+        raise DTypeError(f"{kind}: integer tensors have no reductions; use hf.ops.to_real(x) first")
     if kind in ("max", "min", "argmax") and numel(x.shape[first:last]) == 0:
         raise ShapeError(f"{kind} over no elements: shape {x.shape}, axes {first} to {last - 1}")
     return [(x.shape[:first] + x.shape[last:], "int" if kind == "argmax" else "real")]
@@ -50,7 +50,7 @@ def _lower(node: Any) -> list[Step]:
             local=local,
             grain=16 if by_inner else 1,
             single=small,
-            flops=numel(x.shape),
+            flops=node.op.flops(node),
         )
     ]
 
@@ -70,35 +70,75 @@ def _grad(node: Any, g: Tensor) -> list[Tensor | None]:
     return [broadcast_to(g, x.shape)]
 
 
-REDUCE: Op = Op("reduce", _infer, _grad, _lower)
+REDUCE: Op = Op("reduce", _infer, _grad, _lower, real_inputs=True, flops=lambda node: numel(node.inputs[0].shape))
+
+
+# the largest or least of several axes that are reduced one after the other: the ties among all of them share a gradient
+def _extreme_grad(node: Any, g: Tensor) -> list[Tensor]:
+    x, y, axes = node.inputs[0], node.outputs[0], node.attrs["axes"]
+    kept = tuple(1 if i in axes else s for i, s in enumerate(x.shape))
+    hit = where(equal(x, reshape(y, kept)), 1.0, 0.0)
+    return [hit * (reshape(g, kept) / sum(hit, axes, True))]
+
+
+EXTREME: Op = Op(
+    "extreme",
+    lambda x, *, kind, axes: [(tuple(s for i, s in enumerate(x.shape) if i not in axes), "real")],
+    _extreme_grad,
+    decompose=lambda x, *, kind, axes: (_one_after_the_other(kind, x, axes),),
+    real_inputs=True,
+    flops=lambda node: numel(node.inputs[0].shape),
+)
+
+
+def _chosen_axes(kind: str, x: Any, axis: Any) -> list[int]:
+    """The axes to reduce over, ascending."""
+    n = len(x.shape)
+    axes = range(n) if axis is None else [axis] if is_whole(axis) else axis
+    if not isinstance(axes, Sequence | np.ndarray) or isinstance(axes, str) or not all([is_whole(a) for a in axes]):
+        raise ShapeError(f"{kind}: an axis is a whole number, got {axis!r}")
+    if kind == "argmax" and axis is not None and len(axes) != 1:
+        raise ShapeError(f"argmax: expected one axis or None, got {axis}")
+    if any([not -n <= a < n for a in axes]):
+        raise ShapeError(f"{kind}: axis {axis} is out of bounds for shape {tuple(x.shape)}")
+    return sorted({int(a) % n for a in axes})
+
+
+def _next_run(kind: str, axes: Sequence[int]) -> int:
+    """Adjacent axes reduce together, the last ones first; the leading axis alone, so that rows stay with threads.
+
+    Returns the first of the last run of axes.
+    """
+    first = axes[-1]
+    while first - 1 in axes and (first - 1 != 0 or kind in ("mean", "argmax")):
+        first -= 1
+    return first
+
+
+def _one_after_the_other(kind: str, x: Any, axes: Sequence[int]) -> Any:
+    while axes:
+        first = _next_run(kind, axes)
+        x = apply(REDUCE, x, kind=kind, first=first, last=axes[-1] + 1)
+        axes = [a for a in axes if a < first]
+    return x
 
 
 def _reduce(kind: str, x: Any, axis: int | Sequence[int] | None, keepdims: bool) -> Tensor:
+    x = x if isinstance(x, Tensor) else operand(x)
     n = len(x.shape)
-    axes = range(n) if axis is None else [axis] if isinstance(axis, int | np.integer) else axis
-    if kind == "argmax" and axis is not None and len(axes) != 1:
-        raise ShapeError(f"argmax: expected one axis or None, got {axis}")
-    if any(not -n <= a < n for a in axes):
-        raise ShapeError(f"{kind}: axis {axis} is out of bounds for shape {tuple(x.shape)}")
-    chosen = sorted({a % n for a in axes})
-    kept = tuple(1 if i in chosen else s for i, s in enumerate(x.shape))
-    out = tuple(s for i, s in enumerate(x.shape) if i not in chosen)
+    chosen = _chosen_axes(kind, x, axis)
+    kept = tuple([1 if i in chosen else s for i, s in enumerate(x.shape)])
+    out = tuple([s for i, s in enumerate(x.shape) if i not in chosen])
     if kind == "argmax" and axis is None:
-        x, chosen = reshape(x, (-1,)), [0]
+        x, chosen = reshape(x, (-1,) if 0 not in x.shape else (0,)), [0]
     elif kind in ("mean", "argmax") and len(chosen) > 1 and chosen[-1] - chosen[0] != len(chosen) - 1:
         rest = [i for i in range(n) if i not in chosen]
         x = transpose(x, rest + chosen)
         chosen = list(range(len(rest), n))
-    y = x
-    while (
-        chosen
-    ):  # adjacent axes reduce together, last ones first; the leading axis alone, so that rows stay with threads
-        last = chosen[-1] + 1
-        first = chosen[-1]
-        while first - 1 in chosen and (first - 1 != 0 or kind in ("mean", "argmax")):
-            first -= 1
-        y = apply(REDUCE, y, kind=kind, first=first, last=last)
-        chosen = [a for a in chosen if a < first]
+    if kind in ("max", "min") and chosen and _next_run(kind, chosen) != chosen[0]:
+        y = apply(EXTREME, x, kind=kind, axes=tuple(chosen))
+    else:
+        y = _one_after_the_other(kind, x, chosen)
     wanted = kept if keepdims else out
     return y if tuple(y.shape) == wanted else reshape(y, wanted)
 

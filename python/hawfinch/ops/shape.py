@@ -6,14 +6,30 @@ transpose in front of a matmul is absorbed into its strides (compiler/group.py).
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
-from ..ir import Dim, Op, Shape, Size, Step, Tensor, apply, as_tensor, current_graph, numel, single, times
-from .elementwise import COPY, broadcast_shapes, mul
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..ir import (
+    Dim,
+    Op,
+    Shape,
+    Size,
+    Step,
+    Tensor,
+    apply,
+    as_array,
+    as_tensor,
+    current_graph,
+    numel,
+    operand,
+    single,
+    times,
+)
+from .elementwise import COPY, broadcast_shapes, mul, setting
 from .instructions import fill_step
 
 MAX_DIMS = 6
@@ -53,6 +69,11 @@ def _copy_step(
     return Step("copy", fields, (y,), (x,), units=dims[0] if dims else 1, scope=scope)
 
 
+def is_whole(value: object) -> bool:
+    """Whether value is an int, of Python or NumPy; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 # ---- reshape ----
 def _reshape_infer(x: Tensor, *, shape: Shape) -> list[tuple[Shape, str]]:
     if numel(shape) != numel(x.shape):
@@ -60,21 +81,30 @@ def _reshape_infer(x: Tensor, *, shape: Shape) -> list[tuple[Shape, str]]:
     return [(shape, x.dtype)]
 
 
-RESHAPE: Op = Op("reshape", _reshape_infer, lambda node, g: [apply(RESHAPE, g, shape=node.inputs[0].shape)])
+RESHAPE: Op = Op(
+    "reshape",
+    _reshape_infer,
+    lambda node, g: [apply(RESHAPE, g, shape=node.inputs[0].shape)],
+    is_view=True,
+    flops=lambda node: 0,
+)
 
 
 def reshape(x: Any, *shape: Any) -> Tensor:
     """x with another shape, same elements in the same order; one size may be -1. Never copies inside a plan."""
+    x = x if isinstance(x, Tensor) else operand(x)
     sizes: list[Any] = list(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else list(shape)
     x_shape: Shape = tuple(x.shape)
     fixed = [s for s in sizes if not isinstance(s, Dim)]
-    if fixed.count(-1) > 1 or any(not isinstance(s, int | np.integer) or s < -1 for s in fixed):
+    if fixed.count(-1) > 1 or any(not is_whole(s) or s < -1 for s in fixed):
         raise ShapeError(f"can't reshape {x_shape} to {tuple(sizes)}: sizes are whole numbers, at most one of them -1")
     if -1 in sizes:
         at = sizes.index(-1)
         rest = numel([s for i, s in enumerate(sizes) if i != at])
         total = numel(x_shape)
         if isinstance(rest, Dim):
+            if total == 0:  # a size 0 beside the batch axis
+                total = Dim(0)
             if not isinstance(total, Dim) or rest.fixed or total.fixed or total.per_row % rest.per_row:
                 raise ShapeError(f"can't reshape {x_shape} to {tuple(sizes)}")
             sizes[at] = total.per_row // rest.per_row
@@ -86,7 +116,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
             sizes[at] = total // rest
     if isinstance(x, Tensor) and tuple(sizes) == x.shape:
         return x
-    return apply(RESHAPE, x, shape=tuple(sizes))
+    return apply(RESHAPE, x, shape=tuple([s if isinstance(s, Dim) else int(s) for s in sizes]))
 
 
 # ---- transpose ----
@@ -109,9 +139,11 @@ TRANSPOSE: Op = Op(
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """x with its axes permuted; default: reversed."""
+    x = x if isinstance(x, Tensor) else operand(x)
     n = len(x.shape)
-    order = tuple(range(n))[::-1] if axes is None else tuple(a + n if a < 0 else a for a in axes)
-    if sorted(order) != list(range(n)):
+    given = range(n)[::-1] if axes is None else axes if isinstance(axes, Sequence | np.ndarray) else ()
+    order = tuple([int(a) + n if a < 0 else int(a) for a in given if is_whole(a)])
+    if len(given) != n or sorted(order) != list(range(n)):
         raise ShapeError(f"axes {axes} are not a permutation of the {n} axes of shape {tuple(x.shape)}")
     if isinstance(x, Tensor) and x.node.op is TRANSPOSE:  # a transpose of a transpose is one
         inner = x.node.attrs["axes"]
@@ -152,7 +184,7 @@ def _pad_lower(node: Any) -> list[Step]:
 
 def _pad_infer(x: Tensor, *, full: Shape, bounds: Any, value: float) -> list[tuple[Shape, str]]:
     if x.dtype == "int":
-        raise TypeError("pad: integer tensors are not supported; use hf.ops.to_real(x) first")
+        raise DTypeError("pad: integer tensors are not supported; use hf.ops.to_real(x) first")
     return [(full, x.dtype)]
 
 
@@ -167,6 +199,7 @@ PAD: Op = Op("pad", _pad_infer, lambda node, g: [apply(SLICE, g, bounds=node.att
 
 def getitem(x: Any, key: Any) -> Tensor:
     """x[key] for integers, slices, None and Ellipsis; the batch axis takes only ``:``."""
+    x = x if isinstance(x, Tensor) else operand(x)
     keys = list(key) if isinstance(key, tuple) else [key]
     n_real = sum(k is not None and k is not Ellipsis for k in keys)
     at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
@@ -189,18 +222,21 @@ def getitem(x: Any, key: Any) -> Tensor:
                 bounds.append((0, 1, size))
                 out.append(size)
                 continue
-            start, stop, step = k.indices(size)
+            try:
+                start, stop, step = k.indices(size)
+            except (TypeError, ValueError) as error:
+                raise ArgumentError(f"{k} can't be used as an index: {error}") from None
             count = len(range(start, stop, step))
             bounds.append((start, step, count))
             out.append(count)
-        elif isinstance(k, int | np.integer):
+        elif is_whole(k):
             if isinstance(size, Dim):
                 raise ShapeError("the batch axis can't be indexed inside a trace")
             if not -size <= k < size:
                 raise ShapeError(f"index {k} is out of bounds for axis of size {size} in shape {x.shape}")
             bounds.append((int(k) % size, 1, 1))
         else:
-            raise TypeError(f"an index must be an int, slice, None or ..., got {type(k).__name__}; see hf.ops.gather")
+            raise DTypeError(f"an index must be an int, slice, None or ..., got {type(k).__name__}; see hf.ops.gather")
     whole = all(b == (0, 1, s) for b, s in zip(bounds, x.shape, strict=True))
     y = x if whole else apply(SLICE, x, bounds=tuple(bounds))
     return y if tuple(y.shape) == tuple(out) else reshape(y, tuple(out))
@@ -208,13 +244,18 @@ def getitem(x: Any, key: Any) -> Tensor:
 
 def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
     """x with ``widths[axis] = (before, after)`` elements of ``value`` around it."""
-    if len(widths) != len(x.shape):
-        raise ShapeError(f"pad needs one (before, after) per axis of {tuple(x.shape)}, got {list(widths)}")
-    if any(w < 0 for pair in widths for w in pair):
-        raise ShapeError(f"pad widths must not be negative, got {list(widths)}")
-    full = tuple(s + (a + b) for s, (a, b) in zip(x.shape, widths, strict=True))
-    bounds = tuple((a, 1, s) for s, (a, _) in zip(x.shape, widths, strict=True))
-    return apply(PAD, x, full=full, bounds=bounds, value=float(value))
+    x = x if isinstance(x, Tensor) else operand(x)
+    try:
+        pairs = [(operator.index(a), operator.index(b)) for a, b in widths]
+    except (TypeError, ValueError):
+        raise ShapeError(f"pad widths must be pairs of whole numbers, one per axis; got {widths!r}") from None
+    if len(pairs) != len(x.shape):
+        raise ShapeError(f"pad needs one (before, after) per axis of {tuple(x.shape)}, got {pairs}")
+    if any(w < 0 for pair in pairs for w in pair):
+        raise ShapeError(f"pad widths must not be negative, got {pairs}")
+    full = tuple(s + (a + b) for s, (a, b) in zip(x.shape, pairs, strict=True))
+    bounds = tuple((a, 1, s) for s, (a, _) in zip(x.shape, pairs, strict=True))
+    return apply(PAD, x, full=full, bounds=bounds, value=setting("value", value))
 
 
 # ---- concat ----
@@ -261,18 +302,21 @@ CONCAT: Op = Op("concat", _concat_infer, _concat_grad, _concat_lower)
 
 def concat(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays of xs one after the other along an existing axis."""
-    if not xs:
+    if isinstance(xs, Tensor) or not isinstance(xs, Sequence | np.ndarray):
+        raise ArgumentError(f"concat takes a list of arrays, got {type(xs).__name__}")
+    parts = [x if isinstance(x, Tensor) else operand(x) for x in xs]
+    if not parts:
         raise ShapeError("concat needs at least one array")
-    n = len(xs[0].shape)
-    if not -n <= axis < n:
-        raise ShapeError(f"concat: axis {axis} is out of bounds for shape {tuple(xs[0].shape)}")
-    return apply(CONCAT, *xs, axis=axis % n)
+    n = len(parts[0].shape)
+    if not is_whole(axis) or not -n <= axis < n:
+        raise ShapeError(f"concat: axis {axis!r} is out of bounds for shape {tuple(parts[0].shape)}")
+    return apply(CONCAT, *parts, axis=int(axis) % n)
 
 
 # ---- gather ----
 def _gather_infer(table: Tensor, index: Tensor) -> list[tuple[Shape, str]]:
     if index.dtype != "int":
-        raise TypeError("gather needs integer indices")
+        raise DTypeError(f"gather needs integer indices, got {index.dtype} numbers; convert them with .astype(int)")
     if table.ndim < 1 or isinstance(table.shape[0], Dim):
         raise ShapeError(f"gather takes rows of a table with a fixed number of rows, got shape {table.shape}")
     return [((*index.shape, *table.shape[1:]), table.dtype)]
@@ -323,28 +367,19 @@ SCATTER_ADD: Op = Op(
 
 def gather(table: Any, index: Any) -> Tensor:
     """Rows of a table: y[i] = table[index[i]]. index: integers in [0, rows); checked when the plan is run."""
-    return apply(GATHER, table, index)
+    return apply(GATHER, table, np.asarray(index) if is_whole(index) else index)
 
 
 # ---- broadcasting ----
 def broadcast_to(x: Any, shape: Sequence[Size]) -> Tensor:
     """x repeated to a shape by NumPy's rule."""
-    shape = tuple(shape)
-    if any(isinstance(s, int) and s < 0 for s in shape) or broadcast_shapes(tuple(x.shape), shape) != shape:
+    x = x if isinstance(x, Tensor) else operand(x)
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(not isinstance(s, Dim) and (not is_whole(s) or s < 0) for s in shape):
+        raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape}: sizes are whole numbers >= 0")
+    if broadcast_shapes(tuple(x.shape), shape) != shape:
         raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape}")
     return x if tuple(x.shape) == shape and isinstance(x, Tensor) else apply(COPY, x, shape=shape)
-
-
-def sum_to(g: Tensor, shape: Shape) -> Tensor:
-    """g summed over the axes along which ``shape`` was broadcast: the gradient of broadcasting."""
-    from .reduction import sum as sum_
-
-    if g.shape == shape:
-        return g
-    lead = len(g.shape) - len(shape)
-    axes = [i for i in range(len(g.shape)) if i < lead or (shape[i - lead] == 1 and g.shape[i] != 1)]
-    y = sum_(g, tuple(axes)) if axes else g
-    return y if y.shape == shape else reshape(y, shape)
 
 
 # ---- sizes and integers ----
@@ -380,6 +415,8 @@ def to_real(x: Any) -> Tensor:
             return x
         if x.dtype == "mask":
             return mul(x, 1.0)
-    elif np.asarray(x).dtype.kind not in "iu":
-        return mul(x, 1.0)
+    else:
+        x = as_array(x, "to_real")
+        if x.dtype.kind not in "iu":
+            return mul(x, 1.0)
     return apply(TO_REAL, x)

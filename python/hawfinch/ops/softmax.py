@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import numpy as np
+
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..ir import Op, Shape, Step, Tensor, apply, numel
-from .elementwise import exp
-from .reduction import sum as sum_
-from .shape import reshape
+from ..ir import Array, Op, Shape, Size, Step, Tensor, apply, numel, operand
+from .elementwise import equal, exp, log as log_, setting, stop_gradient, where
+from .reduction import max as max_, sum as sum_
+from .shape import is_whole, reshape, to_real
 
 
 def _softmax_lower(node: Any) -> list[Step]:
     x, y = node.inputs[0], node.outputs[0]
     rows = numel(x.shape[:-1])
     fields = {"y": y, "x": x, "rows": rows, "cols": x.shape[-1], "log": int(node.attrs["log"])}
-    return [Step("softmax", fields, (y,), (x,), units=rows, local=(y, x), flops=numel(x.shape) * 20)]
+    return [Step("softmax", fields, (y,), (x,), units=rows, local=(y, x), flops=node.op.flops(node))]
 
 
 def _softmax_grad(node: Any, g: Tensor) -> list[Tensor]:
@@ -31,7 +34,24 @@ def _softmax_infer(x: Tensor, *, log: bool) -> list[tuple[Shape, str]]:
     return [(x.shape, "real")]
 
 
-SOFTMAX: Op = Op("softmax", _softmax_infer, _softmax_grad, _softmax_lower)
+def _softmax_parts(x: Tensor, *, log: bool) -> tuple[Tensor]:
+    """Whatever is subtracted from a row, the result is the same: so the maximum has no part in the gradient."""
+    below = x - stop_gradient(max_(x, -1, True))
+    if log:
+        return (below - log_(sum_(exp(below), -1, True)),)
+    e = exp(below)
+    return (e / sum_(e, -1, True),)
+
+
+SOFTMAX: Op = Op(
+    "softmax",
+    _softmax_infer,
+    _softmax_grad,
+    _softmax_lower,
+    decompose=_softmax_parts,
+    flops=lambda node: numel(node.inputs[0].shape) * 20,
+    real_inputs=True,
+)
 
 
 def softmax(x: Any) -> Tensor:
@@ -55,6 +75,10 @@ def _xent_infer(x: Tensor, t: Tensor, *, smoothing: float) -> list[tuple[Shape, 
         kind = "integer labels (rows,)" if t.dtype == "int" else "probabilities (rows, classes)"
         raise ShapeError(f"softmax_cross_entropy: logits {x.shape} need {kind}, got {t.shape}")
     return [(x.shape[:1], "real")]
+
+
+def _xent_flops(x: Tensor) -> Size:
+    return numel(x.shape) * 25
 
 
 def _xent_step(
@@ -84,7 +108,7 @@ def _xent_step(
         reads,
         units=x.shape[0],
         local=local,
-        flops=numel(x.shape) * 25,
+        flops=_xent_flops(x),
         in_place=((dx, x),) if dx is not None else (),
     )
 
@@ -105,14 +129,61 @@ def _xent_grad(node: Any, g: Tensor) -> list[Tensor | None]:
     return [dx, log_softmax(x) * (reshape(g, (x.shape[0], 1)) * (node.attrs["smoothing"] - 1.0))]
 
 
+@functools.lru_cache(maxsize=16)
+def _class_numbers(classes: int) -> Array:
+    return np.arange(classes)
+
+
+def _classes(x: Tensor) -> int:
+    classes = x.shape[1]
+    assert isinstance(classes, int)
+    return classes
+
+
+def _hot(labels: Tensor, classes: int) -> Tensor:
+    """1 at each row's label, else 0: (rows, classes), a mask."""
+    return equal(reshape(to_real(labels), (labels.shape[0], 1)), to_real(_class_numbers(classes)))
+
+
+def _xent_parts(x: Tensor, t: Tensor, *, smoothing: float) -> tuple[Tensor]:
+    log_p = log_softmax(x)
+    if t.dtype == "int":  # where, not a product: the logarithm of another class's probability may be -inf
+        loss = sum_(where(_hot(t, _classes(x)), log_p, 0.0), 1)
+    else:
+        loss = sum_(t * log_p, 1)
+    if smoothing:
+        loss = loss * (1.0 - smoothing) + sum_(log_p, 1) * (smoothing / _classes(x))
+    return (-loss,)
+
+
+def _xent_grad_parts(x: Tensor, t: Tensor, dloss: Tensor, *, smoothing: float) -> tuple[Tensor]:
+    """dx = (softmax(x) * sum(t) - t) * dloss, t smoothed."""
+    target = where(_hot(t, _classes(x)), 1.0, 0.0) if t.dtype == "int" else t
+    if smoothing:
+        target = target * (1.0 - smoothing) + smoothing / _classes(x)
+    p = softmax(x) if t.dtype == "int" else softmax(x) * sum_(target, 1, True)
+    return ((p - target) * (dloss if dloss.shape == () else reshape(dloss, (numel(dloss.shape), 1))),)
+
+
+def _xent_both_parts(x: Tensor, t: Tensor, dloss: Tensor, *, smoothing: float) -> tuple[Tensor, Tensor]:
+    return *_xent_parts(x, t, smoothing=smoothing), *_xent_grad_parts(x, t, dloss, smoothing=smoothing)
+
+
 CROSS_ENTROPY: Op = Op(
-    "softmax_cross_entropy", _xent_infer, _xent_grad, lambda node: _lower_one(node, node.outputs[0], None, None)
+    "softmax_cross_entropy",
+    _xent_infer,
+    _xent_grad,
+    lambda node: _lower_one(node, node.outputs[0], None, None),
+    decompose=_xent_parts,
+    flops=lambda node: _xent_flops(node.inputs[0]),
 )
 CROSS_ENTROPY_GRAD: Op = Op(
     "softmax_cross_entropy_grad",
     lambda x, t, dloss, *, smoothing: [(x.shape, "real")],
     None,
     lambda node: _lower_one(node, None, node.outputs[0], node.inputs[2]),
+    decompose=_xent_grad_parts,
+    flops=lambda node: _xent_flops(node.inputs[0]),
 )
 # forward and gradient in one pass over the logits: made by compiler/rewrite.py, never by a trace
 CROSS_ENTROPY_BOTH: Op = Op(
@@ -120,6 +191,8 @@ CROSS_ENTROPY_BOTH: Op = Op(
     lambda x, t, dloss, *, smoothing: [(x.shape[:1], "real"), (x.shape, "real")],
     None,
     _lower_pair,
+    decompose=_xent_both_parts,
+    flops=lambda node: _xent_flops(node.inputs[0]),
 )
 
 
@@ -129,15 +202,18 @@ def softmax_cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0
     loss_i = -sum_j t_ij * log_softmax(logits)_ij, t smoothed to (1 - s) * t + s / classes. Logits of any leading
     shape are taken as rows.
     """
+    label_smoothing = setting("label_smoothing", label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"softmax_cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    logits = logits if isinstance(logits, Tensor) else operand(logits)
+    target = target if isinstance(target, Tensor) else operand(np.asarray(target) if is_whole(target) else target)
     if len(logits.shape) == 0:
         raise ShapeError("softmax_cross_entropy: logits must be (rows, classes), got a number")
     lead = tuple(logits.shape[:-1])
     if len(lead) != 1:
         target = reshape(target, (numel(lead), *target.shape[len(lead) :]))
         logits = reshape(logits, (numel(lead), logits.shape[-1]))
-    loss = apply(CROSS_ENTROPY, logits, target, smoothing=float(label_smoothing))
+    loss = apply(CROSS_ENTROPY, logits, target, smoothing=label_smoothing)
     return loss if len(lead) == 1 else reshape(loss, lead)
 
 

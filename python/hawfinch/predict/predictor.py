@@ -20,11 +20,10 @@ from ..nn.module import Module
 from ..nn.store import Store
 from ..runtime.cache import PlanCache
 from ..runtime.plan import Plan
-from .plan import prediction_plan
+from .plan import MOST_THREADS, prediction_plan
 
 CHUNK_BYTES = 1 << 18  # activations of one thread's chunk stay in L2
 SMALL = 64  # rows: calls up to this size share one small plan
-SCRATCH_THREADS = 16  # most threads that a plan can be asked to use
 
 
 class Pool:
@@ -32,7 +31,7 @@ class Pool:
 
     def __init__(self, model: Module, inputs: tuple[Spec, ...], capacity: int):
         self.inputs, self.capacity = inputs, capacity
-        plan, self.outputs = prediction_plan(model, inputs, capacity, SCRATCH_THREADS)
+        plan, self.outputs = prediction_plan(model, inputs, capacity, MOST_THREADS)
         self.free: list[Plan] = [plan]
         self.row_bytes = plan.arena.nbytes // capacity
 
@@ -44,7 +43,7 @@ class Pool:
         try:
             return self.free.pop()
         except IndexError:
-            return prediction_plan(model, self.inputs, self.capacity, SCRATCH_THREADS)[0]
+            return prediction_plan(model, self.inputs, self.capacity, MOST_THREADS)[0]
 
 
 class Predictor:
@@ -132,6 +131,3 @@ def _results(pool: Pool, store: Store, rows: int, out: Array | None, arrays: tup
         check_out(out, shapes[0], dtypes[0], list(arrays))
         return [out]
     return [np.empty(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
-
-
-Module.uses["predict"] = predict

@@ -3,7 +3,10 @@
 A callback is an object with any of ``on_fit_begin(trainer)``, ``on_epoch_end(trainer, epoch, logs)``,
 ``on_step_end(trainer, step, loss)``, ``on_fit_end(trainer)``; or a function, taken as ``on_epoch_end``. One that has
 ``on_step_end`` makes the trainer come back to Python after every step. Setting ``trainer.stop = True`` ends the fit
-after the epoch.
+after the epoch. A callback with ``get_state()``, plain values that JSON can hold, and ``set_state(values)`` goes on
+where it was when a fit is resumed.
+
+Design: events are looked up once per fit. Rejected: a base class of empty methods, which would be called at every step.
 """
 
 from __future__ import annotations
@@ -17,7 +20,12 @@ EVENTS = ("on_fit_begin", "on_epoch_end", "on_step_end", "on_fit_end")
 
 
 class Progress:
-    """A tqdm bar over epochs (``pip install hawfinch[progress]``)."""
+    """A tqdm bar over epochs (``pip install hawfinch[progress]``).
+
+    >>> import hawfinch as hf
+    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")
+    >>> history = trainer.fit([[0.0]], [[1.0]], epochs=2, callbacks=[hf.Progress()])
+    """
 
     def __init__(self) -> None:
         self._tqdm = import_extra("tqdm.auto", "progress").tqdm
@@ -34,12 +42,19 @@ class Progress:
         self._bar.close()
 
 
+NONE: dict[str, list[Callable[..., Any]]] = {e: [] for e in EVENTS}
+
+
 def collect(callbacks: Iterable[Any]) -> dict[str, list[Callable[..., Any]]]:
     """Event -> functions to call."""
-    if not isinstance(callbacks, Iterable):
+    if callbacks == ():
+        return NONE
+    if isinstance(callbacks, str) or not isinstance(callbacks, Iterable):
         raise ArgumentError(f"callbacks: expected a list of them, got {type(callbacks).__name__}")
     found: dict[str, list[Callable[..., Any]]] = {e: [] for e in EVENTS}
     for c in callbacks:
+        if isinstance(c, type):
+            raise ArgumentError(f"callbacks: {c.__name__} is a class; pass an object of it, {c.__name__}(...)")
         methods = [e for e in EVENTS if callable(getattr(c, e, None))]
         if methods:
             for e in methods:
@@ -51,3 +66,23 @@ def collect(callbacks: Iterable[Any]) -> dict[str, list[Callable[..., Any]]]:
                 f"a callback needs one of {', '.join(EVENTS)} or to be a function, got {type(c).__name__}"
             )
     return found
+
+
+def state_of(callbacks: Iterable[Any]) -> dict[str, Any]:
+    """What the callbacks keep, by place and class."""
+    return {name: c.get_state() for name, c in _named(callbacks) if callable(getattr(c, "get_state", None))}
+
+
+def restore(callbacks: Iterable[Any], kept: dict[str, Any]) -> None:
+    """Gives the callbacks what ``state_of`` gave. Raises ArgumentError where they are not the same."""
+    found = {name: c for name, c in _named(callbacks) if callable(getattr(c, "set_state", None))}
+    if found.keys() != kept.keys():
+        raise ArgumentError(
+            f"resume: the state was saved with callbacks {sorted(kept)}, this call has {sorted(found)}; give the same"
+        )
+    for name, c in found.items():
+        c.set_state(kept[name])
+
+
+def _named(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
+    return [(f"{i} {type(c).__name__}", c) for i, c in enumerate(callbacks)]

@@ -18,6 +18,21 @@ class History:
         self._values: dict[str, list[float]] = {}
         self.epochs = 0
 
+    @classmethod
+    def from_dict(cls, values: dict[str, list[float]], epochs: int) -> History:
+        """The inverse of ``to_dict``. Raises ValueError for what is none."""
+        history = cls()
+        history.epochs = epochs
+        for name, column in values.items():
+            history._values[str(name)] = [float(v) for v in column]
+            if len(column) > epochs:
+                raise ValueError(f"{len(column)} values of {name!r} in {epochs} epochs")
+        return history
+
+    def take(self, other: History) -> None:
+        """Becomes a copy of another history."""
+        self._values, self.epochs, self.error = other.to_dict(), other.epochs, other.error
+
     def add(self, logs: dict[str, float]) -> None:
         self.epochs += 1
         for k, v in logs.items():

@@ -1,7 +1,7 @@
 """fit_many: independent nets, one per core, on shared plans.
 
 Design: each net goes down ``Trainer.fit``'s own road on one thread; what is shared is the plan. Nets whose batches have
-the same trace (``BatchGraph.signature``), whatever code it came from, take turns on one plan and one arena per worker,
+the same trace (``BatchTrace.signature``), whatever code it came from, take turns on one plan and one arena per worker,
 so a net costs a trace and its own arrays, not a compilation. Nets of one architecture are trained one after the other,
 so that a worker needs one plan at a time, and dearest first, so that no core waits long at the end.
 Rejected: one batched plan for nets of equal shape (a step of a small net already runs at the speed of one core, and
@@ -18,12 +18,18 @@ from typing import Any, NamedTuple
 from .. import _core
 from ..data.arrays import as_data, as_inputs
 from ..errors import ArgumentError, HawfinchError, NonFiniteError, import_extra, unknown_name
+from ..ir import Array
 from ..losses import ClassWeight
 from ..nn.module import Module
 from ..runtime.plan import check_threads
-from .engine import PlanPool
+from .batch_plan import BatchPlan
+from .batch_trace import BatchTrace, StepKey
 from .history import History
-from .trainer import Trainer, _Fit
+from .inputs import Arrays
+from .loop import FitCall
+from .plans import Plans
+from .trainer import Trainer
+from .update import Update
 
 POLL = 0.05  # seconds between looks at the progress
 
@@ -46,7 +52,7 @@ OF_TRAINER, OF_FIT = _options(Trainer.__init__), _options(Trainer.fit)
 class _Job(NamedTuple):
     number: int
     trainer: Trainer
-    fit: _Fit
+    call: FitCall
     signature: Any
     cost: int
 
@@ -166,26 +172,105 @@ class _Preparation:
         if structure in self.twins:
             model.build_like(self.twins[structure], seed=trainer.seed)
         mine = {k: v for k, v in options.items() if k in OF_FIT}
-        fit = trainer._prepare(self.x, self.y, threads=1, known=self.data, **{**self.common, **mine})
+        call = trainer._prepare(self.x, self.y, threads=1, checked=self.data, **{**self.common, **mine})
         if structure is not None:
             self.twins.setdefault(structure, model)
-        metrics = options.get("metrics", ())
-        if not isinstance(metrics, str) and not all(isinstance(m, str) for m in metrics):
-            structure = None  # two functions may share a name
-        cost = trainer.model.store().params.size * len(fit.data.y) * fit.epochs
-        return _Job(self.nets, trainer, fit, trainer._sign(fit, self.signatures, structure), cost)
+        assert isinstance(call.source, Arrays)
+        data = call.source.data
+        batch = min(call.batch or data.rows, data.rows)
+        plans = SharedPlans()
+        trainer._plans = plans
+        signature = plans.sign(model, trainer._key(data, True), batch, structure, self.signatures)
+        cost = model.store().params.size * data.rows * call.epochs
+        return _Job(self.nets, trainer, call, signature, cost)
+
+
+class PlanPool:
+    """Plans of one worker, for nets that take turns. ``stop``, an Event, ends their runs when it is set."""
+
+    def __init__(self, stop: threading.Event):
+        self.stop = stop
+        self.free: dict[Any, BatchPlan] = {}
+
+
+class SharedPlans(Plans):
+    """A trainer's plans while it is one of many: those of the worker's pool, by what was traced.
+
+    A trace is made once per key and batch; ``sign`` makes it beforehand, or takes it from a net of equal structure.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool: PlanPool | None = None
+        self.signed: tuple[Any, ...] = ()  # model's buffers, key, batch; signature
+        self.held: dict[Any, BatchPlan] = {}  # from the pool
+
+    def sign(
+        self, model: Module, key: StepKey, batch: int, structure: Any, signatures: dict[Any, Any]
+    ) -> tuple[Any, ...]:
+        """The signature of the plan for this key; one object for all nets with the same ``signatures``.
+
+        structure: the model's, before it was built; None if it must be traced.
+        """
+        settings = (structure, key, batch)
+        if structure is None or settings not in signatures:
+            signature = self._signature(model, key, batch)
+            signatures[settings] = signatures.setdefault(signature, signature)
+        self.signed = (model.store(), key, batch, signatures[settings])
+        return self.signed[3]
+
+    def _signature(self, model: Module, key: StepKey, batch: int) -> Any:
+        """All that a plan is made for: other nets' plans of the same signature do for this one."""
+        if self.signed[:3] != (model.store(), key, batch):
+            trace = BatchTrace(model, key).signature()
+            self.signed = (model.store(), key, batch, (trace, batch, key.precision, key.update))
+        return self.signed[3]
+
+    def compile(
+        self, model: Module, key: StepKey, batch: int, update: Update | None, buffers: tuple[Array, ...]
+    ) -> BatchPlan:
+        assert self.pool is not None
+        signature = self._signature(model, key, batch)
+        plan = self.pool.free.pop(signature, None)
+        if plan is None:
+            plan = super().compile(model, key, batch, update, buffers)
+            plan.core.halt = self.pool.stop
+        self.held[signature] = plan
+        return plan
+
+    def give_back(self) -> None:
+        """For the nets after this one."""
+        assert self.pool is not None
+        for plan in self.held.values():
+            plan.buffers = ()
+        self.pool.free |= self.held
+
+
+def _train(job: _Job, pool: PlanPool) -> None:
+    """The net's training, with plans from the pool; after it the trainer has plans of its own."""
+    trainer = job.trainer
+    plans = trainer._plans
+    assert isinstance(plans, SharedPlans)
+    with trainer._alone():
+        plans.pool = pool
+        try:
+            trainer._run(job.call)
+        finally:
+            plans.give_back()
+            trainer._plans = Plans()
+            trainer._forget()
 
 
 def _run(jobs: deque[_Job], workers: int, bar: Any = None) -> None:
     """Trains the nets on this many threads; this one waits, so that it sees Ctrl-C at once."""
-    halt = threading.Event()
+    stop = threading.Event()
     ended = [threading.Event() for _ in range(workers)]
     failed: list[BaseException] = []
-    done: list[int] = []
+    finished: list[int] = []
 
     def work(over: threading.Event) -> None:
-        pool, last = PlanPool(halt), None
-        while not halt.is_set():
+        pool, last = PlanPool(stop), None
+        while not stop.is_set():
             try:
                 job = jobs.popleft()
             except IndexError:
@@ -194,14 +279,14 @@ def _run(jobs: deque[_Job], workers: int, bar: Any = None) -> None:
                 pool.free.clear()
                 last = job.signature
             try:
-                job.trainer._train_on(pool, job.fit)
+                _train(job, pool)
             except NonFiniteError as error:
                 job.trainer.history.error = error.with_traceback(None)  # which holds the trainer and its arrays
-            except BaseException as error:  # a callback's, or what halt makes of the others
+            except BaseException as error:  # a callback's, or what stop makes of the others
                 error.add_note(f"in the training of net {job.number}")
                 failed.append(error)
-                halt.set()
-            done.append(job.number)
+                stop.set()
+            finished.append(job.number)
             del job
         over.set()
 
@@ -212,11 +297,11 @@ def _run(jobs: deque[_Job], workers: int, bar: Any = None) -> None:
         for over in ended:  # not Thread.join, which an exception in it leaves broken
             while not over.wait(POLL):
                 if bar is not None:
-                    bar.update(len(done) - bar.n)
+                    bar.update(len(finished) - bar.n)
         if bar is not None:
-            bar.update(len(done) - bar.n)
+            bar.update(len(finished) - bar.n)
     finally:
-        halt.set()
+        stop.set()
         for thread, over in zip(team, ended, strict=True):
             if thread.ident is not None:
                 over.wait()

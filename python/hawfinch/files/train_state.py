@@ -1,0 +1,64 @@
+"""A TrainState in a file: safetensors for the arrays, JSON in its metadata for the rest. Nothing in it is executed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..errors import FormatError
+from ..train.history import History
+from ..train.state import FitProgress, TrainState
+from .safetensors import load_file, save_file
+
+KEY, VERSION = "hawfinch.train_state", 1
+NUMBERS = ("seed", "step", "epoch", "position")
+
+
+def save_state(state: TrainState, path: Any) -> None:
+    """Writes a state (a copy: ``Trainer.get_state``) to a file, atomically.
+
+    Raises FormatError where a callback's state is not made of plain values, OSError as ``open`` does.
+    """
+    rest = {
+        "version": VERSION,
+        **{name: getattr(state, name) for name in NUMBERS},
+        "rule": state.rule,
+        "fit": None if state.fit is None else list(state.fit),
+        "history": {"epochs": state.history.epochs, "values": state.history.to_dict()},
+        "settings": state.settings,
+        "callbacks": state.callbacks,
+    }
+    try:
+        text = json.dumps(rest)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{path}: the state of a callback is not made of plain values: {error}") from None
+    save_file(path, state.arrays(), {KEY: text})
+
+
+def load_state(path: Any) -> TrainState:
+    """The state in a file that ``save_state`` wrote. Raises FormatError for anything else, OSError as ``open`` does."""
+    arrays, metadata = load_file(path)
+    if KEY not in metadata:
+        raise FormatError(f"{path}: no saved training in it; expected a file of Trainer.save_state")
+    try:
+        rest = json.loads(metadata[KEY])
+        if rest["version"] != VERSION:
+            raise FormatError(f"{path}: version {rest['version']!r} of the format, expected {VERSION}")
+        state = TrainState()
+        for name in NUMBERS:
+            setattr(state, name, _whole(rest[name]))
+        state.rule, state.settings, state.callbacks = str(rest["rule"]), dict(rest["settings"]), dict(rest["callbacks"])
+        state.fit = None if rest["fit"] is None else FitProgress(*map(_whole, rest["fit"]))
+        state.history = History.from_dict(rest["history"]["values"], _whole(rest["history"]["epochs"]))
+        state.set_arrays(arrays)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{path}: damaged: {type(error).__name__}: {error}") from None
+    return state
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"expected a whole number, got {value!r}")
+    return value

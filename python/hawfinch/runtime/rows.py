@@ -1,0 +1,55 @@
+"""What plans over rows of data share: where a model's arrays live, and the steps that load and store rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..compiler.memory import Dynamic, Place, Source
+from ..ir import BATCH, Array, Graph, Step, Tensor, numel
+
+
+def model_places(graph: Graph, params: Array, state: Array, numbers: tuple[int, int] | None = None) -> dict[int, Place]:
+    """Where parameters, state and captured constants live: in these buffers.
+
+    numbers: of the two buffers among those that are given at each run; None: their addresses are part of the plan.
+    """
+    places: dict[int, Place] = {}
+    for node in graph.nodes:
+        t = node.outputs[0]
+        if node.op.name in ("param", "state"):
+            which = 0 if node.op.name == "param" else 1
+            offset = node.attrs["ref"].value.offset * params.itemsize
+            places[id(t)] = ((params, state)[which], offset) if numbers is None else Dynamic(numbers[which], offset)
+        elif node.op.name == "const":
+            value = node.attrs["ref"].value
+            kind = value.dtype if value.dtype == np.int64 else params.dtype
+            places[id(t)] = (np.ascontiguousarray(value, dtype=kind), 0)
+        elif node.op.name == "scalar":
+            places[id(t)] = (np.full(1, node.attrs["value"], params.dtype), 0)
+    return places
+
+
+def load_step(t: Tensor, number: int) -> Step:
+    """Fills t with the batch's rows of source array ``number``."""
+    fields = {
+        "dst": t,
+        "source": Source(number),
+        "rows": t.shape[0],
+        "elems": numel(t.shape[1:]),
+        "to_int": int(t.dtype == "int"),
+    }
+    return Step("load_batch", fields, (t,), (), units=t.shape[0], local=(t,), scope="batch")
+
+
+def load_steps(tensors: Sequence[Tensor | None]) -> list[Step]:
+    """Loads source i into tensor i; None: nothing reads it."""
+    return [load_step(t, i) for i, t in enumerate(tensors) if t is not None]
+
+
+def store_step(y: Tensor, number: int, itemsize: int) -> Step:
+    """Writes the batch's rows to the array ``number`` of the run."""
+    row_bytes = numel((*y.shape[1:], 8 if y.dtype == "int" else itemsize))
+    fields = {"dst": Dynamic(number), "src": y, "rows": BATCH, "row_bytes": row_bytes}
+    return Step("store_batch", fields, (), (y,), units=BATCH, local=(y,), scope="result")

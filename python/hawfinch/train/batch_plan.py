@@ -1,0 +1,169 @@
+"""The plan over batches: evaluation, and the training step.
+
+Design: both go down the same road and differ only in what is wanted of the graph. A training step's records are load
+the batch, forward, loss, backward, the update (update/), state. Rejected: separate forward and backward
+plans, which would keep every activation.
+
+A plan for batches does not know whose parameters it works on: it is told at each run, so nets of the same architecture
+take turns on one plan and one arena (``fit_many``). Rejected: copying parameters in and out of a plan's own buffers,
+which callbacks could then not see or change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..compiler.autodiff import gradients
+from ..compiler.group import fuse
+from ..compiler.memory import Dynamic, base_of
+from ..compiler.precision import in_precision
+from ..compiler.rewrite import rewrite
+from ..function import fresh
+from ..ir import BATCH, PARAM as PARAM_OP, Array, Step, Tensor, apply, leaf, single, tracing
+from ..ops.elementwise import COPY
+from ..runtime.plan import Plan
+from ..runtime.rows import load_steps, model_places
+from .batch_trace import BatchTrace
+from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, state_step, take_products
+
+LINE = 16  # elements that fill a cache line of float32
+MOST_THREADS = 16  # that a plan can be asked to use
+
+
+class BatchPlan:
+    """A plan over batches of (x.., y.., weights..): evaluation, or with an update the training step.
+
+    ``sums`` holds, for each number of the trace's columns, its sum and that of the weights, in float64. ``bind`` says
+    which arrays it works on: parameters, state, and for training the gradient and the optimiser's slots. Plans of equal
+    traces, capacities, updates and precisions differ in nothing else.
+    """
+
+    def __init__(
+        self,
+        trace: BatchTrace,
+        capacity: int,
+        update: Update | None,
+        buffers: tuple[Array, ...],
+        precision: str = "f32",
+    ):
+        graph, store = trace.graph, trace.store
+        self.capacity, self.buffers, self.columns = capacity, buffers, trace.columns
+        self._param_names = trace.param_names
+        totals = [t for column in trace.columns for t in column.numbers]
+        weights = [column.weight for column in trace.columns for _ in column.numbers]
+        training = update is not None
+        trainable = store.trainable if training else {}
+        grads: list[Tensor] = []
+        if training:
+            found = gradients(graph, trace.loss, [leaf(graph, PARAM_OP, p) for p in trainable.values()])
+            with tracing(graph):
+                grads = [_zeros(p.shape) if g is None else g for p, g in zip(trainable.values(), found, strict=True)]
+        updates = graph.updates if training else []
+        kept_weights = list({id(w): w for w in weights if w is not None}.values())
+        kept = [trace.loss, *totals, *kept_weights]
+        wanted = fresh(graph, [*kept, *grads, *(value for _, value in updates)])
+        new, to = rewrite(graph, [*wanted, *(target for target, _ in updates)])
+        rest = iter([to[id(t)] for t in wanted])
+        values = [next(rest) for _ in kept]
+        gradient_of = {name: next(rest) for name in trainable}
+        new_state = [(to[id(target)], next(rest)) for target, _ in updates]
+
+        places = model_places(new, store.params, store.buffers, (PARAMS, STATE))
+        itemsize = store.params.itemsize
+        self.value = np.zeros(len(values) * LINE, store.dtype)  # the loss first; a cache line each
+        self.sums = np.zeros((len(totals), 2))
+        for i, t in enumerate(values):
+            places[id(base_of(t))] = (self.value, LINE * i * itemsize)
+        for name, t in gradient_of.items():
+            places[id(base_of(t))] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
+        self._gradient_names = {id(base_of(t)): name for name, t in gradient_of.items()}
+
+        memory = Buffers(new, places)
+        steps = load_steps([to.get(id(t)) for t in trace.sources])
+        steps += in_precision(fuse(new, [to[id(t)] for t in wanted]), precision, store.dtype)
+        self.products: list[Product] = []
+        if update is not None and update.takes_products:
+            steps, self.products = take_products(steps, memory, store, gradient_of, capacity)
+        self.n_compute = len(steps)
+        if update is not None:
+            steps += update.steps(memory, store, values[0], self.products)
+            steps += [state_step(target, value) for target, value in new_state]
+        weight_of = {id(w): t for w, t in zip(kept_weights, values[1 + len(totals) :], strict=True)}
+        sums = memory.of(self.sums)
+        for i, (t, w) in enumerate(zip(values[1 : 1 + len(totals)], weights, strict=True)):
+            steps.append(_sum_step(sums, 2 * i * 8 // itemsize, t, None if w is None else weight_of[id(w)]))
+        kinds = {"parameters": buffers[:GRADIENT], "gradients": buffers[GRADIENT:SLOTS], "optimizer": buffers[SLOTS:]}
+        self.plan = Plan(
+            steps,
+            [to[id(t)] for t in wanted],
+            places,
+            dtype=store.dtype,
+            capacity=capacity,
+            buffers=kinds,
+            max_threads=MOST_THREADS,
+        )
+        self.core = self.plan.core
+
+    @property
+    def nbytes(self) -> int:
+        """What the plan itself holds."""
+        return self.plan.arena.nbytes
+
+    def run(self, *args: Any, **more: Any) -> tuple[int, int]:
+        """``_core.Plan.run`` on the buffers."""
+        return self.core.run(self.buffers, *args, **more)
+
+    def set_data(self, arrays: Sequence[Array]) -> None:
+        """The sources of the next run; ``core.drop_sources`` lets go of them."""
+        for i, a in enumerate(arrays):
+            self.core.set_source(i, a)
+
+    def results(self) -> dict[str, float]:
+        """The loss, the losses of the outputs and the metrics since the sums were last cleared."""
+        at, found, loss = 0, {}, 0.0
+        for column in self.columns:
+            value = found[column.name] = column.value(self.sums[at : at + len(column.numbers)])
+            at += len(column.numbers)
+            if column.share is not None:
+                loss += value if column.share == 1.0 else column.share * value
+        return {"loss": loss, **found}
+
+    def first_nonfinite(self, run: dict[str, Any], step: int) -> str | None:
+        """Runs the step's records one by one and names the first tensor with a NaN or infinity."""
+        plan = self.plan
+        batch = min(run["batch"], run["rows"] - step * run["batch"])
+        run = {**run, "n_steps": step + 1, "first_step": step, "threads": 1}
+        for i, record in enumerate(plan.steps[: self.n_compute]):
+            self.run(**run, only_record=i)
+            for t in (*record.reads, *record.writes):
+                array = plan.view(t, batch, self.buffers)
+                if array is not None and not np.isfinite(array).all():
+                    return self._tensor_name(t, record)
+        for i, product in enumerate(self.products, self.n_compute):
+            if self.run(**run, only_record=i)[0] != _core.OK:
+                return f"gradient of parameter {product.name!r}"
+        return None
+
+    def _tensor_name(self, t: Tensor, record: Step) -> str:
+        base = base_of(t)
+        if base.node.op.name in ("param", "state"):
+            return f"parameter {self._param_names[id(base.node.attrs['ref'].value)]!r}"
+        if id(base) in self._gradient_names:
+            return f"gradient of parameter {self._gradient_names[id(base)]!r}"
+        where = f"layer {record.scope!r}" if record.scope else "the loss"
+        return f"output of {record.op} in {where}"
+
+
+def _sum_step(sums: Tensor, offset: int, value: Tensor, weight: Tensor | None) -> Step:
+    """sums[offset] += value, and the element after it += the weight, or the rows."""
+    fields = {"sums": (sums, offset), "value": value, "weight": weight, "rows": BATCH}
+    reads = (value,) if weight is None else (value, weight)
+    return single("accumulate", fields, (sums,), reads, update=True, scope="epoch sums")
+
+
+def _zeros(shape: tuple[int, ...]) -> Tensor:
+    return apply(COPY, 0.0, shape=shape)

@@ -1,0 +1,173 @@
+"""The trace of a batch: forward pass, losses and metrics, as one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import ops
+from ..errors import DTypeError, HawfinchError, ShapeError
+from ..ir import BATCH, Array, ById, Graph, Spec, Tensor, input_tensor, tracing
+from ..losses import per_row
+from ..metrics import MeanMetric, Metric
+from ..nn.module import Module
+from ..ops.shape import size
+from .objective import Head, Objective
+
+
+class StepKey(NamedTuple):
+    """All that plans for one model's parameters differ in."""
+
+    targets: tuple[Spec, ...]
+    weighted: tuple[bool, ...]  # for each loss
+    objective: Objective
+    training: bool
+    precision: str
+    update: Hashable  # what the update is made of; None for evaluation
+    version: int  # of the model: its layers, their options, what is frozen
+
+
+class Column(NamedTuple):
+    """What the epoch sums keep for a loss or a metric: its numbers in a batch, and how they become one."""
+
+    name: str
+    numbers: list[Tensor]
+    weight: Tensor | None  # of the batch; None: its rows
+    metric: Metric | None  # None: the mean
+    share: float | None  # of a loss in the whole one
+
+    def value(self, sums: Array) -> float:
+        """sums: (numbers, 2), the sum of each and of the weights."""
+        if self.metric is not None:
+            return float(self.metric.finalise(sums[:, 0]))
+        return float(sums[0, 0] / sums[0, 1]) if sums[0, 1] else float("nan")
+
+
+class BatchTrace:
+    """Inputs (x.., y.., weights..), forward pass, losses and metrics.
+
+    ``loss``: the number that is minimised. ``columns``: what is summed over an epoch. ``sources``: the inputs.
+    """
+
+    def __init__(self, model: Module, key: StepKey):
+        self.store = model.store()
+        self.param_names = {id(p): k for k, p in {**self.store.parameters, **self.store.state}.items()}
+        assert model.inputs is not None
+        if key.training:
+            self.graph, xs, outputs = model.training_trace()
+        else:
+            self.graph = Graph()
+            xs, outputs = model.trace(self.graph, model.inputs)
+        with tracing(self.graph):
+            ys = [input_tensor(self.graph, f"y{i}", *spec) for i, spec in enumerate(key.targets)]
+            ws = [
+                input_tensor(self.graph, f"weight{i}", (BATCH,)) if given else None
+                for i, given in enumerate(key.weighted)
+            ]
+            self.columns: list[Column] = []
+            if key.objective.is_single:
+                together = [(_one_or_all(outputs), _one_or_all(ys))]
+            else:
+                together = list(zip(outputs, ys, strict=True))
+            losses = [
+                self._head(head, prediction, y, w)
+                for head, (prediction, y), w in zip(key.objective.heads, together, ws, strict=True)
+            ]
+            self.loss = losses[0]
+            for term in losses[1:]:
+                self.loss = self.loss + term
+        self.sources = [*xs, *ys, *[w for w in ws if w is not None]]
+
+    def _head(self, head: Head, prediction: Any, y: Any, w: Tensor | None) -> Tensor:
+        """Its part of the loss; appends its columns."""
+        prefix, what = (f"{head.name}_", f" of output {head.name!r}") if head.name else ("", "")
+        weight = ops.sum(w) if w is not None else None
+        rows = _rows_of(lambda: head.loss(prediction, y), f"the loss{what}")
+        mean, total = _totals(rows, w, weight)
+        self.columns.append(Column(f"{prefix}loss", [total], weight, None, head.weight))
+        for name, metric in head.metrics:
+            self.columns.append(_metric_column(f"{prefix}{name}", metric, prediction, y, w, weight))
+        return mean if head.weight == 1.0 else mean * head.weight
+
+    def signature(self) -> tuple[Any, ...]:
+        """Equal for two graphs exactly if a plan for one serves the other: all that later stages read, with arrays
+        and parameters by value and name."""
+
+        def place(t: Tensor | None) -> tuple[int, int] | None:
+            return None if t is None else (t.node.index, t.index)
+
+        def value(v: Any) -> Any:
+            if not isinstance(v, ById):
+                return v
+            if isinstance(v.value, np.ndarray):
+                return v.value.dtype.char, v.value.shape, v.value.tobytes()
+            return self.param_names.get(id(v.value), v)
+
+        nodes = tuple(
+            (n.op, n.scope, *map(place, n.inputs), *((k, value(v)) for k, v in n.attrs.items()))
+            for n in self.graph.nodes
+        )
+        store = self.store
+        layout = tuple((k, p.shape, p.offset, p.frozen) for k, p in (*store.parameters.items(), *store.state.items()))
+        updates = tuple((place(a), place(b)) for a, b in self.graph.updates)
+        columns = tuple((c.name, c.metric, c.share, place(c.weight), *map(place, c.numbers)) for c in self.columns)
+        wanted = (place(self.loss), columns, tuple(map(place, self.sources)))
+        return (self.graph.training, store.dtype, nodes, layout, len(store.parameters), updates, wanted)
+
+
+def _one_or_all(values: list[Tensor]) -> Any:
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _rows_of(function: Callable[[], Any], what: str) -> Tensor:
+    """What the user's function gives: one value per row, or one number."""
+    values = _called(function, what)
+    if not isinstance(values, Tensor):
+        raise DTypeError(f"{what} gave {type(values).__name__}, expected a traced value (made with hf.ops)")
+    if values.shape == ():
+        return values
+    if values.shape[:1] != (BATCH,):
+        raise ShapeError(f"{what} must give one value per row, (rows, ...); got shape {values.shape}")
+    return per_row(values)
+
+
+def _called(function: Callable[[], Any], what: str) -> Any:
+    """The user's function on traced values; what NumPy and Python say of these is not what is wrong."""
+    try:
+        return function()
+    except HawfinchError:
+        raise
+    except (TypeError, AttributeError) as error:
+        raise DTypeError(
+            f"{what} failed on traced values ({type(error).__name__}: {error}). It is called once with symbols, not "
+            "with arrays: use operators and hf.ops instead of numpy's functions"
+        ) from error
+
+
+def _metric_column(
+    name: str, metric: Metric, prediction: Any, y: Any, w: Tensor | None, weight: Tensor | None
+) -> Column:
+    what = f"metric {name!r}"
+    if isinstance(metric, MeanMetric):
+        rows = _rows_of(lambda: metric.rows(prediction, y), what)
+        return Column(name, [_totals(rows, w, weight)[1]], weight, None, None)
+    given = _called(lambda: metric.sums(prediction, y, w), what)
+    numbers: list[Tensor] = []
+    for t in given if isinstance(given, list | tuple) else [given]:
+        if not isinstance(t, Tensor) or t.ndim > 1 or not all(isinstance(n, int) for n in t.shape):
+            raise ShapeError(f"{what}: sums must give numbers and vectors, summed over the rows; got {t!r}")
+        numbers += [t] if t.ndim == 0 else [t[i] for i in range(len(t))]
+    return Column(name, numbers, weight, metric, None)
+
+
+def _totals(values: Tensor, w: Tensor | None, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(mean, sum) of one value per row, weighted; rows that all weigh 0 have the mean 0, not NaN."""
+    rows: Any = size(BATCH) if weight is None else weight
+    if values.shape == () and w is not None:
+        raise ShapeError("a loss or metric that gives one number can't be weighted: it must give one value per row")
+    if values.shape == ():  # a loss function that gave the mean itself
+        return values, values * rows
+    total = ops.sum(values if w is None else values * w)
+    return total / (rows if weight is None else ops.where(ops.equal(weight, 0.0), 1.0, weight)), total

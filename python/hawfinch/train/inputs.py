@@ -1,0 +1,259 @@
+"""What a user gives to ``fit``, ``step`` and ``evaluate``, checked before anything is changed.
+
+Design: data reach a plan as ``Data``, arrays that C reads in place, one C call each. A ``Source`` gives one or more of
+them per epoch; arrays are a source of one. Rejected: a loader that makes batches, which would come back to Python, and
+copy, at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..data.arrays import as_data, as_inputs, check_features, check_finite
+from ..errors import ArgumentError, HawfinchError, ShapeError
+from ..ir import BATCH, Array, Shape, Spec
+from ..losses import ClassWeight, FunctionLoss, weights_of_labels
+from ..nn.module import Module
+from .objective import Head, Objective
+
+MOST_ARRAYS = 8  # inputs, targets and weights of a plan
+
+
+class Data(NamedTuple):
+    """Checked arrays, as a plan reads them: inputs, targets, and for each loss its weights or None."""
+
+    x: tuple[Array, ...]
+    y: tuple[Array, ...]
+    weight: tuple[Array | None, ...]
+
+    @property
+    def rows(self) -> int:
+        return len(self.x[0])
+
+    @property
+    def arrays(self) -> list[Array]:
+        """In the order of a plan's sources."""
+        return [*self.x, *self.y, *[w for w in self.weight if w is not None]]
+
+
+class Source(Protocol):
+    """Gives an epoch's data, a chunk after the other."""
+
+    def chunks(self) -> Iterator[Data]: ...
+
+
+class Arrays:
+    """One chunk: all rows."""
+
+    def __init__(self, data: Data):
+        self.data = data
+
+    def chunks(self) -> Iterator[Data]:
+        return iter((self.data,))
+
+
+class Chunks:
+    """Chunks that an iterable gives, or a function that gives an iterable: (x, y) or (x, y, sample_weight) each."""
+
+    def __init__(self, given: Any, check: Callable[..., Data]):
+        self.given, self.check = given, check
+
+    def chunks(self) -> Iterator[Data]:
+        for i, chunk in enumerate(self.given() if callable(self.given) else self.given):
+            yield self.check(*split_pair(chunk, f"chunk {i}"), name=f"chunk {i}")
+
+
+def is_chunks(x: Any) -> bool:
+    """Whether x is no array or what can be one, but gives them one after the other."""
+    if isinstance(x, tuple | list | str | bytes | Mapping) or hasattr(x, "__array__") or hasattr(x, "__dlpack__"):
+        return False
+    return callable(x) or (isinstance(x, Iterable) and not hasattr(x, "__getitem__")) or isinstance(x, Iterator)
+
+
+def split_pair(given: Any, name: str) -> tuple[Any, Any, Any]:
+    """(x, y, sample_weight or None) of a tuple of two or three."""
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise ArgumentError(f"{name}: expected (x, y) or (x, y, sample_weight), got {type(given).__name__}")
+    return given[0], given[1], given[2] if len(given) == 3 else None
+
+
+def check_data(
+    model: Module,
+    objective: Objective,
+    seed: int,
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    class_weight: ClassWeight = None,
+    *,
+    name: str = "",
+    checked: dict[Any, Any] | None = None,
+) -> Data:
+    """Everything that is checked of a user's arrays before anything is changed. The model is built if it isn't.
+
+    name: what the arrays are part of, for messages. checked: what calls before this one have checked.
+    """
+    try:
+        return _check_data(model, objective, seed, x, y, sample_weight, class_weight, checked)
+    except HawfinchError as error:
+        if name:
+            error.args = (f"{name}: {error}", *error.args[1:])
+        raise
+
+
+def _check_data(
+    model: Module,
+    objective: Objective,
+    seed: int,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: ClassWeight,
+    checked: dict[Any, Any] | None,
+) -> Data:
+    arrays = inputs_of(model, x, seed)
+    given = (*arrays, y, sample_weight, class_weight)
+    key = (*map(id, given), objective, output_shapes(model))
+    if checked is not None and key in checked:
+        data: Data = checked[key][0]
+        return data
+    if len(arrays[0]) == 0:
+        raise ShapeError("x has no rows: there is nothing to fit or evaluate")
+    targets = targets_of(objective, y, output_shapes(model))
+    for i, target in enumerate(targets):
+        if len(target) != len(arrays[0]):
+            raise ShapeError(f"x has {len(arrays[0])} rows, {_part('y', i, targets)} has {len(target)}")
+    targets = _checked_targets(objective, targets, output_shapes(model))
+    weight = weights_of(objective, targets, output_shapes(model), sample_weight, class_weight)
+    for i, a in enumerate(arrays):
+        check_finite(a, _part("x", i, arrays))
+    for i, target in enumerate(targets):
+        check_finite(target, _part("y", i, targets))
+    data = Data(arrays, targets, weight)
+    if len(data.arrays) > MOST_ARRAYS:
+        raise ArgumentError(f"{len(data.arrays)} inputs, targets and weights; a plan reads at most {MOST_ARRAYS}")
+    if checked is not None:
+        checked[key] = data, given  # held, so that their ids stay theirs
+    return data
+
+
+def _part(name: str, i: int, of: Sequence[Any]) -> str:
+    return name if len(of) == 1 else f"{name}[{i}]"
+
+
+def inputs_of(model: Module, x: Any, seed: int) -> tuple[Array, ...]:
+    """The inputs as arrays; the model is built for them, or must have been."""
+    arrays = as_inputs(x)
+    if model.inputs is None:
+        model.build(*[a.shape[1:] for a in arrays], seed=seed)
+    else:
+        model.store()
+    assert model.inputs is not None
+    check_features(arrays, model.inputs)
+    return arrays
+
+
+def output_shapes(model: Module) -> tuple[Shape, ...]:
+    return tuple([spec.shape for spec in model.outputs])
+
+
+def targets_of(objective: Objective, y: Any, outputs: Sequence[Shape]) -> tuple[Array, ...]:
+    """The targets as arrays, in the order of the losses."""
+    if objective.is_single:
+        if isinstance(objective.heads[0].loss, FunctionLoss):
+            if isinstance(y, Mapping):
+                return tuple([as_data(v, f"y[{k!r}]") for k, v in y.items()])
+            if isinstance(y, tuple) and len(y) > 1 and all(getattr(v, "ndim", 0) for v in y):
+                return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
+        elif len(outputs) > 1:
+            raise ArgumentError(
+                f"the model has {len(outputs)} outputs: give a loss for each, loss=(..., ...), or a function of all"
+            )
+        return (as_data(y, "y"),)
+    names = [head.name for head in objective.heads]
+    if len(outputs) != len(names):
+        raise ArgumentError(f"{len(names)} losses for {len(outputs)} output(s): each output needs one")
+    if isinstance(y, Mapping):
+        if set(y) != set(names):
+            raise ArgumentError(f"y: expected targets for {names}, got {list(y)}")
+        y = [y[name] for name in names]
+    if not isinstance(y, tuple | list) or len(y) != len(names):
+        raise ArgumentError(f"y: expected {len(names)} arrays, one for each loss, as a tuple or a dict")
+    return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
+
+
+def _checked_targets(objective: Objective, targets: tuple[Array, ...], outputs: Sequence[Shape]) -> tuple[Array, ...]:
+    if objective.is_single:
+        if len(targets) > 1:
+            return targets  # the function's own business
+        return (objective.heads[0].loss.check(targets[0], outputs[0]),)
+    return tuple([_named(h, h.loss.check, y, o) for h, y, o in zip(objective.heads, targets, outputs, strict=True)])
+
+
+def _named(head: Head, check: Callable[..., Any], y: Array, output: Shape) -> Any:
+    try:
+        return check(y, output)
+    except HawfinchError as error:
+        error.args = (f"output {head.name!r}: {error}", *error.args[1:])
+        raise
+
+
+def weights_of(
+    objective: Objective, targets: tuple[Array, ...], outputs: Sequence[Shape], sample_weight: Any, class_weight: Any
+) -> tuple[Array | None, ...]:
+    """For each loss the weights of its rows, float64, or None."""
+    if class_weight is not None and not objective.is_single:
+        raise ArgumentError("class_weight is for models with one loss; give it to the losses themselves")
+    given = None if sample_weight is None else _sample_weight(sample_weight, len(targets[0]))
+    found: list[Array | None] = []
+    for i, head in enumerate(objective.heads):
+        y, output = targets[i], outputs[i]
+        weights = head.loss.row_weights(y, output)
+        if class_weight is not None:
+            if y.ndim != 1 or y.dtype.kind not in "iu":
+                raise ArgumentError("class_weight needs integer labels")
+            weights = weights_of_labels(class_weight, y, int(output[-1]) if isinstance(output[-1], int) else 0)
+        if given is not None:
+            weights = given if weights is None else _scaled(weights) * given
+        found.append(None if weights is None else np.ascontiguousarray(_scaled(weights), dtype=np.float64))
+    return tuple(found)
+
+
+def _sample_weight(value: Any, rows: int) -> Array:
+    given = as_data(value, "sample_weight")
+    if given.shape != (rows,):
+        raise ShapeError(f"sample_weight: expected one number per row ({rows},), got shape {given.shape}")
+    given = given.astype(np.float64)
+    check_finite(given, "sample_weight")
+    if (given < 0).any():
+        raise ArgumentError("sample_weight must not be negative")
+    return _scaled(given)
+
+
+def _scaled(weights: Array) -> Array:
+    """Only the ratios of weights matter: those that float32 sums would lose are scaled by a power of two, exactly."""
+    top = weights.max(initial=0.0)
+    if top == 0 or 2.0**-40 < top < 2.0**40:
+        return weights
+    scaled: Array = np.ldexp(weights, -int(np.frexp(top)[1]))
+    return scaled
+
+
+def target_specs(targets: Sequence[Array], outputs: Sequence[Shape]) -> tuple[Spec, ...]:
+    """Shape and dtype of the targets in a trace: labels are integers, other whole numbers are numbers.
+
+    Labels are one per row, or one per position of an output (rows, ..., classes).
+    """
+    return tuple(
+        [
+            Spec((BATCH, *y.shape[1:]), "int" if _are_labels(y, outputs[min(i, len(outputs) - 1)]) else "real")
+            for i, y in enumerate(targets)
+        ]
+    )
+
+
+def _are_labels(y: Array, output: Shape) -> bool:
+    return y.dtype == np.int64 and output[1:] != () and (y.ndim == 1 or y.shape[1:] == output[1:-1])

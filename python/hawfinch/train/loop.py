@@ -1,0 +1,169 @@
+"""The loop of training: one for ``fit``, ``fit_many`` and ``step``.
+
+Design: ``run_steps`` is a function of (plan, data, state), one call into C; what is around it decides which plan, which
+rows and when to come back to Python. An epoch is one call per chunk of data, or one per step where a callback wants
+that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import _core
+from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError
+from ..ir import Array
+from .batch_plan import BatchPlan
+from .inputs import Arrays, Data, Source
+from .state import FitProgress, TrainState
+from .update import Clock
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+class FitCall(NamedTuple):
+    """A call of ``fit``, checked."""
+
+    source: Source
+    validation: Data | None
+    epochs: int
+    batch: int | None  # None: all rows
+    shuffle: bool
+    events: dict[str, list[Callable[..., Any]]]
+    threads: int | None
+    callbacks: tuple[Any, ...]
+
+
+class Steps(NamedTuple):
+    """Steps over the rows of some data."""
+
+    data: Data
+    batch: int
+    order: Array | None  # int64 (rows,): which row comes when; None: as they lie
+    scalars: Array  # float64 (steps, k) or (1, k): the numbers of the update
+
+
+def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop: int, team: int) -> None:
+    """Steps [first, stop), in one call into C; the state is that after the last whole step, whatever happens.
+
+    Raises NonFiniteError, LabelError; BusyError where another thread is in this plan.
+    """
+    if plan.core.busy:
+        raise BusyError("this trainer is at work in another thread")
+    data = steps.data
+    plan.set_data(data.arrays)
+    step0 = state.step - first
+    reached = first
+    try:
+        try:
+            status, reached = plan.run(
+                stop, steps.batch, data.rows, steps.order, steps.scalars, state.seed, step0, team, -1, first
+            )
+        except BaseException:  # Ctrl-C, or what another signal's handler raised
+            reached = plan.core.last_step
+            raise
+        finally:
+            state.step = step0 + reached
+        if status != _core.OK:
+            _fail(plan, status, steps, state, step0, reached)
+    finally:
+        plan.core.drop_sources()
+
+
+def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: int, step: int) -> None:
+    if status == _core.BAD_INDEX:
+        raise LabelError(f"epoch {state.epoch}, step {step}: an index or label is out of range")
+    run = dict(batch=steps.batch, rows=steps.data.rows, index=steps.order, scalars=steps.scalars, seed=state.seed)
+    run["step0"] = step0
+    value = float(plan.value[0])
+    culprit = plan.first_nonfinite(run, step)
+    what = f"the loss is {value}" if not np.isfinite(value) else "the gradient overflowed or came near to it"
+    raise NonFiniteError(
+        f"epoch {state.epoch}, step {step}: {what}; first non-finite: {culprit or 'the norm of the gradient'}. "
+        "The parameters are those before this step. A smaller learning rate or clip_norm often helps.",
+        tensor=culprit,
+        epoch=state.epoch,
+        step=step,
+    )
+
+
+def _total_steps(call: FitCall) -> int | None:
+    """Of a whole fit; None for chunks, whose rows are not known before."""
+    if type(call.source) is not Arrays:
+        return None
+    rows = call.source.data.rows
+    return call.epochs * -(-rows // min(call.batch or rows, rows))
+
+
+def run_fit(trainer: Trainer, call: FitCall, state: TrainState, resumed: bool) -> None:
+    """The epochs of a call of ``fit`` that are still to be done."""
+    if not resumed or state.fit is None:
+        state.fit, state.position, state.sums = FitProgress(state.epoch, call.epochs, state.step), 0, None
+    last = state.fit.first_epoch + state.fit.epochs
+    trainer.stop, trainer.epochs_planned = False, call.epochs
+    trainer._update.columns.check_length(_total_steps(call))
+    plan: BatchPlan | None = None
+    if state.epoch < last and type(call.source) is Arrays:  # what can't be compiled is told before any callback runs
+        data = call.source.data
+        plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
+    for notify in call.events["on_fit_begin"]:
+        notify(trainer)
+    try:
+        while state.epoch < last and not trainer.stop:
+            logs = _epoch(trainer, call, state, plan)
+            if call.validation is not None:
+                validation = trainer._evaluate(call.validation, call.batch or call.validation.rows, call.threads)
+                logs |= {f"val_{k}": v for k, v in validation.items()}
+            state.epoch += 1
+            state.position, state.sums = 0, None
+            state.history.add(logs)
+            for notify in call.events["on_epoch_end"]:
+                notify(trainer, state.epoch - 1, logs)
+            if any(call.events.values()):  # a callback may have moved the parameters or set another loss
+                trainer._model.store()
+                plan = None
+    finally:
+        for notify in call.events["on_fit_end"]:
+            notify(trainer)
+
+
+def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan | None) -> dict[str, float]:
+    """The rest of the epoch under way; returns its loss and metrics. plan: the one to use, if it is known."""
+    begin = state.position  # steps that are done already, when a fit is gone on with
+    before = 0  # steps of the chunks before this one
+    on_step_end = call.events["on_step_end"]
+    used: BatchPlan | None = None
+    for chunk, data in enumerate(call.source.chunks()):
+        rows = data.rows
+        batch = min(call.batch or rows, rows)
+        n_steps = -(-rows // batch)
+        first = min(max(begin - before, 0), n_steps)
+        before += n_steps
+        used = plan or trainer._plan(data, batch, True)
+        used.sums[...] = 0 if state.sums is None else state.sums
+        if first == n_steps:
+            continue
+        order = _core.permutation(rows, state.seed, state.epoch + (chunk << 32)) if call.shuffle else None
+        assert state.fit is not None
+        clock = Clock(state.step - first, n_steps, state.fit.first_step, _total_steps(call))
+        steps = Steps(data, batch, order, trainer._update.columns.fill(clock))
+        team = used.plan.team(call.threads, batch, n_steps)
+        while first < n_steps:
+            stop = first + 1 if on_step_end else n_steps
+            step0 = state.step
+            try:
+                run_steps(used, steps, state, first, stop, team)
+            finally:
+                state.position += state.step - step0
+                state.sums = used.sums.copy()
+            first = stop
+            for notify in on_step_end:
+                notify(trainer, state.step - 1, float(used.value[0]))
+            if on_step_end:  # which may have used the plan for a step of its own
+                used.sums[...] = state.sums
+    if used is None:
+        raise ArgumentError("there are no chunks to train on: an iterable that is used up?")
+    return used.results()

@@ -1,0 +1,255 @@
+/* Kernels that move data, every ISA against the reference, bit for bit, whole and in pieces: load_batch from every element
+ * type, layout and row order; copy, gather, scatter_add, store_batch, int_to_real, correct, accumulate.
+ * `test_data [seed [cases]]`. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "args.h"
+#include "isa.h"
+
+enum { BYTES = 1 << 16, ROWS = 40 };
+
+static uint64_t state = 1;
+static uint32_t draw(void) {
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  return (uint32_t)(state >> 33);
+}
+static int64_t below(int64_t n) { return draw() % n; }
+static int chance(int one_in) { return below(one_in) == 0; }
+
+static _Alignas(64) char source[BYTES], table[BYTES], want[BYTES], got[BYTES];
+static int64_t index_of[ROWS], order[2 * ROWS];
+
+typedef struct test_case {
+  int op;
+  union {
+    hf_load_batch_args load;
+    hf_store_batch_args store;
+    hf_copy_args copy;
+    hf_gather_args gather;
+    hf_scatter_add_args scatter;
+    hf_int_to_real_args real;
+    hf_correct_args correct;
+    hf_accumulate_args sums;
+    hf_dim_value_args dim;
+  } args;
+  void **out; /* the field of args that gets the result */
+  int64_t units;
+  hf_ctx ctx;
+} test_case;
+
+static hf_array array;
+
+/* Reals that end up in [-4, 4], with a few that no int64 holds. */
+static double number(void) {
+  static const double odd[] = {1e30, -1e30, INFINITY, -INFINITY, 9.3e18, 0x1p63, -0x1p63, 0.0, -0.0};
+  return chance(9) ? odd[below(9)] : (double)(int32_t)draw() / 0x1p29;
+}
+
+static void fill_reals(char *to, int wide) {
+  for (int64_t i = 0; i < BYTES / (wide ? 8 : 4); i++) {
+    const double v = number();
+    const float f = (float)v;
+    memcpy(to + i * (wide ? 8 : 4), wide ? (const void *)&v : (const void *)&f, wide ? 8 : 4);
+  }
+}
+
+/* A view of source: rows of up to three dimensions, some of them reversed, spread, transposed or broadcast. */
+static void make_load(test_case *c) {
+  static const int64_t sizes[] = {4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 1};
+  hf_load_batch_args *p = &c->args.load;
+  array = (hf_array){.dtype = below(11), .ndim = below(4)};
+  const int64_t size = sizes[array.dtype];
+  for (int64_t i = 0; i < BYTES; i++) source[i] = (char)draw();
+  if (array.dtype <= HF_SRC_F64) fill_reals(source, array.dtype == HF_SRC_F64);
+  if (array.dtype == HF_SRC_BOOL)
+    for (int64_t i = 0; i < BYTES; i++) source[i] &= 1;
+  int64_t step = size, order_of[4] = {0, 1, 2, 3}; /* of the axes, 0: rows; the last one is densest */
+  for (int64_t d = array.ndim; d > 0 && chance(2); d--) {
+    const int64_t e = below(d + 1), t = order_of[d];
+    order_of[d] = order_of[e];
+    order_of[e] = t;
+  }
+  const int64_t rows = 2 * ROWS;
+  char *start = source;
+  for (int64_t d = array.ndim; d >= 0; d--) {
+    const int64_t axis = order_of[d], n = axis ? (chance(8) ? 0 : 1 + below(5)) : rows;
+    int64_t stride = chance(9) ? 0 : chance(4) ? 2 * step : step;
+    if (axis) {
+      array.shape[axis - 1] = n;
+      step = stride && n ? stride * n : step;
+      if (chance(4) && n) {
+        start += (n - 1) * stride;
+        stride = -stride;
+      }
+      array.stride[axis - 1] = stride;
+    } else {
+      array.row_stride = stride;
+      step = stride ? stride * n : step;
+    }
+  }
+  if (step > BYTES) { /* one row for all */
+    array.row_stride = 0;
+    for (int d = 0; d < 3; d++) array.stride[d] = size;
+    start = source;
+  }
+  array.data = start;
+  array.rows = rows;
+  p->source = &array;
+  p->rows = c->units = 1 + below(ROWS);
+  p->elems = 1;
+  for (int64_t d = 0; d < array.ndim; d++) p->elems *= array.shape[d];
+  p->to_int = chance(2);
+  c->out = &p->dst;
+  c->ctx.first = below(ROWS);
+  for (int64_t i = 0; i < 2 * ROWS; i++) order[i] = below(rows);
+  c->ctx.index = chance(2) ? order : NULL;
+}
+
+static void make_copy(test_case *c) {
+  hf_copy_args *p = &c->args.copy;
+  int64_t to = 1, from = 1;
+  p->itemsize = chance(2) ? 4 : 8;
+  for (int64_t d = 5; d >= 0; d--) {
+    p->dim[d] = 1 + below(d == 5 ? 9 : 3);
+    p->y_stride[d] = to;
+    to *= p->dim[d];
+    p->x_stride[d] = chance(5) ? 0 : from;
+    from *= p->dim[d] + chance(4);
+  }
+  int64_t back = 0;
+  for (int d = 0; d < 6; d++)
+    if (chance(4)) {
+      back += p->x_stride[d] * (p->dim[d] - 1);
+      p->x_stride[d] = -p->x_stride[d];
+    }
+  p->x = source + back * p->itemsize;
+  c->out = &p->y;
+  c->units = p->dim[0];
+}
+
+static void make_gather(test_case *c) {
+  hf_gather_args *p = &c->args.gather;
+  const int wrong = chance(6);
+  p->rows = c->units = 1 + below(ROWS);
+  p->cols = below(20);
+  p->table_rows = 1 + below(9);
+  p->itemsize = chance(2) ? 4 : 8;
+  for (int64_t i = 0; i < p->rows; i++) index_of[i] = below(p->table_rows + wrong) - (wrong && chance(2));
+  p->table = table;
+  p->index = index_of;
+  c->out = &p->y;
+}
+
+static void make_scatter_add(test_case *c) {
+  hf_scatter_add_args *p = &c->args.scatter;
+  p->rows = 1 + below(ROWS);
+  p->cols = below(20);
+  p->table_rows = c->units = 1 + below(9);
+  for (int64_t i = 0; i < p->rows; i++) index_of[i] = below(p->table_rows + 2) - 1;
+  p->dy = table; /* small whole numbers: sums are exact */
+  p->index = index_of;
+  c->out = &p->dtable;
+}
+
+static void make_store(test_case *c) {
+  hf_store_batch_args *p = &c->args.store;
+  p->src = source;
+  p->rows = c->units = 1 + below(ROWS);
+  p->row_bytes = below(100);
+  c->ctx.first = below(9);
+  c->out = &p->dst;
+}
+
+static void make_int_to_real(test_case *c) {
+  hf_int_to_real_args *p = &c->args.real;
+  p->x = source;
+  p->rows = c->units = 1 + below(ROWS);
+  p->elems = below(20);
+  c->out = &p->y;
+}
+
+static void make_correct(test_case *c) {
+  hf_correct_args *p = &c->args.correct;
+  p->x = table;
+  p->rows = c->units = 1 + below(ROWS);
+  p->cols = 1 + below(9);
+  for (int64_t i = 0; i < p->rows; i++) index_of[i] = below(p->cols);
+  p->labels = index_of;
+  c->out = &p->y;
+}
+
+static void make_accumulate(test_case *c) {
+  hf_accumulate_args *p = &c->args.sums;
+  p->value = table;
+  p->weight = chance(2) ? table + 8 : NULL;
+  p->rows = below(ROWS);
+  c->units = 1;
+  c->out = &p->sums;
+}
+
+static void make_dim_value(test_case *c) {
+  c->args.dim.n = below(1 << 20);
+  c->units = 1;
+  c->out = &c->args.dim.y;
+}
+
+static const struct {
+  const char *name;
+  int op;
+  void (*make)(test_case *);
+} ops[] = {
+    {"load_batch", HF_OP_load_batch, make_load},    {"copy", HF_OP_copy, make_copy},
+    {"gather", HF_OP_gather, make_gather},          {"scatter_add", HF_OP_scatter_add, make_scatter_add},
+    {"store_batch", HF_OP_store_batch, make_store}, {"int_to_real", HF_OP_int_to_real, make_int_to_real},
+    {"correct", HF_OP_correct, make_correct},       {"accumulate", HF_OP_accumulate, make_accumulate},
+    {"dim_value", HF_OP_dim_value, make_dim_value},
+};
+
+/* The result and the status; what is not written stays 0x5A. */
+static int run(test_case *c, hf_kernel kernel, char *out, int in_pieces) {
+  volatile int status = HF_OK;
+  memset(out, c->op == HF_OP_accumulate ? 0 : 0x5A, BYTES); /* it adds */
+  *c->out = out;
+  hf_ctx ctx = c->ctx;
+  ctx.status = &status;
+  for (int64_t hi = c->units, lo; hi > 0; hi = lo) {
+    lo = in_pieces ? below(hi) : 0;
+    kernel(&c->args, &ctx, lo, hi);
+  }
+  return status;
+}
+
+int main(int argc, char **argv) {
+  const uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+  const int n_cases = argc > 2 ? atoi(argv[2]) : 2000;
+  int failed = 0;
+  for (size_t o = 0; o < sizeof ops / sizeof *ops; o++)
+    for (hf_dtype dtype = HF_FLOAT32; dtype <= HF_FLOAT64; dtype++) {
+      int bad = 0;
+      for (int i = 0; i < n_cases; i++) {
+        test_case c = {.op = ops[o].op};
+        state = (seed << 32) + (uint64_t)i * 0x9E3779B97F4A7C15u;
+        for (int64_t b = 0; b < BYTES / 8; b++) {
+          const double v = (double)below(9) - 4;
+          const float f = (float)v;
+          memcpy(table + b * 8, &v, 8);
+          for (int h = 0; h < 2 && dtype == HF_FLOAT32; h++) memcpy(table + b * 8 + 4 * h, &f, 4);
+        }
+        ops[o].make(&c);
+        const int status = run(&c, hf_kernel_for(0, dtype, c.op), want, 0);
+        for (int isa = 0; isa < hf_isa_count(); isa++)
+          for (int in_pieces = 0; in_pieces < 2; in_pieces++)
+            if (run(&c, hf_kernel_for(isa, dtype, c.op), got, in_pieces) != status || memcmp(got, want, BYTES)) {
+              printf("  %s %s on %s: case %d of seed %llu differs\n", ops[o].name, dtype ? "f64" : "f32",
+                     hf_isa_name(isa), i, (unsigned long long)seed);
+              bad++;
+            }
+      }
+      printf("%-12s %s  %d cases: %s\n", ops[o].name, dtype ? "f64" : "f32", n_cases, bad ? "FAIL" : "ok");
+      failed += bad;
+    }
+  return failed != 0;
+}

@@ -1,0 +1,206 @@
+"""Every public name says what it is, with an example that runs. In examples ``hf`` and ``np`` are there."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import warnings
+
+import numpy as np
+import pytest
+from public import public_methods, public_names
+
+import hawfinch as hf
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+# Names whose docstring has no example yet. This list only shrinks: a new name comes with its example.
+WITHOUT_EXAMPLE = {
+    "hf.Adagrad",
+    "hf.Adam",
+    "hf.AdamW",
+    "hf.BCEWithLogits",
+    "hf.BatchNorm",
+    "hf.Dropout",
+    "hf.ELU",
+    "hf.Flatten",
+    "hf.GELU",
+    "hf.HawfinchError",
+    "hf.History",
+    "hf.Huber",
+    "hf.LayerNorm",
+    "hf.LeakyReLU",
+    "hf.Linear",
+    "hf.LogSoftmax",
+    "hf.MAE",
+    "hf.MSE",
+    "hf.NonFiniteError",
+    "hf.Optimizer",
+    "hf.RMSprop",
+    "hf.ReLU",
+    "hf.SGD",
+    "hf.SiLU",
+    "hf.Sigmoid",
+    "hf.Softmax",
+    "hf.SoftmaxCrossEntropy",
+    "hf.Softplus",
+    "hf.Tanh",
+    "hf.data.read_table",
+    "hf.data.split_rows",
+    "hf.errors.ArgumentError",
+    "hf.errors.BusyError",
+    "hf.errors.DTypeError",
+    "hf.errors.FormatError",
+    "hf.errors.HawfinchWarning",
+    "hf.errors.LabelError",
+    "hf.errors.MissingExtraError",
+    "hf.errors.NonFiniteInputError",
+    "hf.errors.NotBuiltError",
+    "hf.errors.ShapeError",
+    "hf.errors.TraceError",
+    "hf.initializers.Draw",
+    "hf.initializers.get_initializer",
+    "hf.initializers.kaiming_normal",
+    "hf.initializers.kaiming_uniform",
+    "hf.initializers.ones",
+    "hf.initializers.torch_default",
+    "hf.initializers.xavier_normal",
+    "hf.initializers.xavier_uniform",
+    "hf.initializers.zeros",
+    "hf.kernels.batch_norm",
+    "hf.kernels.gather",
+    "hf.kernels.layer_norm",
+    "hf.kernels.layer_norm_grad",
+    "hf.kernels.log_softmax",
+    "hf.kernels.matmul",
+    "hf.kernels.relu",
+    "hf.kernels.softmax",
+    "hf.kernels.softmax_cross_entropy",
+    "hf.kernels.softmax_cross_entropy_grad",
+    "hf.load",
+    "hf.metrics.FunctionMetric",
+    "hf.metrics.MeanMetric",
+    "hf.metrics.get_metrics",
+    "hf.ops.abs",
+    "hf.ops.add",
+    "hf.ops.argmax",
+    "hf.ops.batch_norm",
+    "hf.ops.broadcast_to",
+    "hf.ops.clip",
+    "hf.ops.concat",
+    "hf.ops.correct",
+    "hf.ops.div",
+    "hf.ops.dropout",
+    "hf.ops.elu",
+    "hf.ops.equal",
+    "hf.ops.erf",
+    "hf.ops.exp",
+    "hf.ops.expm1",
+    "hf.ops.gather",
+    "hf.ops.gelu",
+    "hf.ops.getitem",
+    "hf.ops.greater",
+    "hf.ops.greater_equal",
+    "hf.ops.layer_norm",
+    "hf.ops.leaky_relu",
+    "hf.ops.less",
+    "hf.ops.less_equal",
+    "hf.ops.log",
+    "hf.ops.log1p",
+    "hf.ops.log_softmax",
+    "hf.ops.matmul",
+    "hf.ops.max",
+    "hf.ops.maximum",
+    "hf.ops.mean",
+    "hf.ops.min",
+    "hf.ops.minimum",
+    "hf.ops.mul",
+    "hf.ops.neg",
+    "hf.ops.not_equal",
+    "hf.ops.pad",
+    "hf.ops.pow",
+    "hf.ops.reciprocal",
+    "hf.ops.relu",
+    "hf.ops.reshape",
+    "hf.ops.sigmoid",
+    "hf.ops.sign",
+    "hf.ops.silu",
+    "hf.ops.softmax",
+    "hf.ops.softmax_cross_entropy",
+    "hf.ops.softplus",
+    "hf.ops.sqrt",
+    "hf.ops.square",
+    "hf.ops.stop_gradient",
+    "hf.ops.sub",
+    "hf.ops.sum",
+    "hf.ops.tanh",
+    "hf.ops.to_real",
+    "hf.ops.transpose",
+    "hf.ops.where",
+    "hf.show_config",
+}
+WITHOUT_DOCSTRING = {
+    "hf.Adagrad.slots",
+    "hf.Adam.flags",
+    "hf.Adam.slots",
+    "hf.BCEWithLogits.accuracy",
+    "hf.BatchNorm.forward",
+    "hf.Dropout.forward",
+    "hf.ELU.forward",
+    "hf.Flatten.forward",
+    "hf.History.add",
+    "hf.LayerNorm.forward",
+    "hf.LeakyReLU.forward",
+    "hf.Linear.forward",
+    "hf.Loss.accuracy",
+    "hf.Module.forward",
+    "hf.Optimizer.flags",
+    "hf.Optimizer.lr_at",
+    "hf.Optimizer.slots",
+    "hf.Progress.on_epoch_end",
+    "hf.Progress.on_fit_begin",
+    "hf.Progress.on_fit_end",
+    "hf.RMSprop.slots",
+    "hf.SGD.flags",
+    "hf.SGD.slots",
+    "hf.Sequential.forward",
+    "hf.SoftmaxCrossEntropy.accuracy",
+    "hf.data.Table.rows",
+    "hf.initializers.Draw.normal",
+    "hf.initializers.Draw.uniform",
+}
+
+
+def test_every_public_name_has_an_example() -> None:
+    names = public_names()
+    assert len(names) > 120
+    bare = {name for name, value in names.items() if ">>>" not in (value.__doc__ or "")}
+    assert bare - WITHOUT_EXAMPLE == set(), "new public names without an example in their docstring"
+
+
+def test_every_public_name_and_method_has_a_docstring() -> None:
+    everything = {**public_names(), **public_methods()}
+    bare = {name for name, value in everything.items() if not inspect.getdoc(value)}
+    assert bare - WITHOUT_DOCSTRING == set(), "new public names without a docstring"
+
+
+def _examples() -> list[doctest.DocTest]:
+    names = ["hawfinch", *(m.name for m in pkgutil.walk_packages(hf.__path__, "hawfinch."))]
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = []
+    for name in names:
+        if name not in ("hawfinch._core", "hawfinch._calls"):  # compiled: no public names
+            module = importlib.import_module(name)
+            found += [test for test in finder.find(module, name, module=module) if test.examples]
+    return found
+
+
+@pytest.mark.parametrize("example", _examples(), ids=lambda test: test.name.removeprefix("hawfinch."))
+def test_examples_in_docstrings(example: doctest.DocTest, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    example.globs = {"hf": hf, "np": np, **example.globs}
+    out: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = doctest.DocTestRunner(optionflags=FLAGS).run(example, out=out.append)
+    assert result.attempted and not result.failed, "".join(out)
