@@ -575,7 +575,8 @@ def test_training_drops_no_plans_that_still_fit() -> None:
     model.parameters()["head.bias"][...] = 1
     trainer.fit(X, X[:, :2])
     model.predict(X)
-    assert plans == trainer._plans.cache._values and model._hf.predictor is predictor and pools == predictor.pools._values
+    assert plans == trainer._plans.cache._values
+    assert model._hf.predictor is predictor and pools == predictor.pools._values
 
 
 @pytest.mark.parametrize("by", ["deepcopy", "pickle"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..compiler.group import fuse
-from ..compiler.rewrite import rewrite
-from ..function import fresh
+from ..compiler.rewrite import fresh, rewrite
 from ..ir import Graph, Spec
 from ..nn.module import Module
 from ..runtime.plan import Plan
