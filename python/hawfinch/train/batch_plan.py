@@ -21,8 +21,7 @@ from ..compiler.autodiff import gradients
 from ..compiler.group import fuse
 from ..compiler.memory import Dynamic, base_of
 from ..compiler.precision import in_precision
-from ..compiler.rewrite import rewrite
-from ..function import fresh
+from ..compiler.rewrite import fresh, rewrite
 from ..ir import BATCH, PARAM as PARAM_OP, Array, Step, Tensor, apply, leaf, single, tracing
 from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
@@ -74,17 +73,19 @@ class BatchPlan:
 
         places = model_places(new, store.params, store.buffers, (PARAMS, STATE))
         itemsize = store.params.itemsize
-        self.value = np.zeros(len(values) * LINE, store.dtype)  # the loss first; a cache line each
-        self.sums = np.zeros((len(totals), 2))
+        sizes = [1, *[n for column in trace.columns for n in column.sizes], *[1 for _ in kept_weights]]
+        lines = [-(-n // LINE) for n in sizes]
+        self.value = np.zeros(sum(lines) * LINE, store.dtype)  # the loss first; a cache line each
+        self.sums = np.zeros((sum(sizes[1 : 1 + len(totals)]), 2))
         for i, t in enumerate(values):
-            places[id(base_of(t))] = (self.value, LINE * i * itemsize)
+            places[id(base_of(t))] = (self.value, LINE * sum(lines[:i]) * itemsize)
         for name, t in gradient_of.items():
             places[id(base_of(t))] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
         self._gradient_names = {id(base_of(t)): name for name, t in gradient_of.items()}
 
         memory = Buffers(new, places)
         steps = load_steps([to.get(id(t)) for t in trace.sources])
-        steps += in_precision(fuse(new, [to[id(t)] for t in wanted]), precision, store.dtype)
+        steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
         if update is not None and update.takes_products:
             steps, self.products = take_products(steps, memory, store, gradient_of, capacity)
@@ -95,7 +96,8 @@ class BatchPlan:
         weight_of = {id(w): t for w, t in zip(kept_weights, values[1 + len(totals) :], strict=True)}
         sums = memory.of(self.sums)
         for i, (t, w) in enumerate(zip(values[1 : 1 + len(totals)], weights, strict=True)):
-            steps.append(_sum_step(sums, 2 * i * 8 // itemsize, t, None if w is None else weight_of[id(w)]))
+            offset = 2 * sum(sizes[1 : 1 + i]) * 8 // itemsize
+            steps.append(_sum_step(sums, offset, t, sizes[1 + i], None if w is None else weight_of[id(w)]))
         kinds = {"parameters": buffers[:GRADIENT], "gradients": buffers[GRADIENT:SLOTS], "optimizer": buffers[SLOTS:]}
         self.plan = Plan(
             steps,
@@ -126,8 +128,9 @@ class BatchPlan:
         """The loss, the losses of the outputs and the metrics since the sums were last cleared."""
         at, found, loss = 0, {}, 0.0
         for column in self.columns:
-            value = found[column.name] = column.value(self.sums[at : at + len(column.numbers)])
-            at += len(column.numbers)
+            n = sum(column.sizes)
+            value = found[column.name] = column.value(self.sums[at : at + n])
+            at += n
             if column.share is not None:
                 loss += value if column.share == 1.0 else column.share * value
         return {"loss": loss, **found}
@@ -158,11 +161,11 @@ class BatchPlan:
         return f"output of {record.op} in {where}"
 
 
-def _sum_step(sums: Tensor, offset: int, value: Tensor, weight: Tensor | None) -> Step:
-    """sums[offset] += value, and the element after it += the weight, or the rows."""
+def _sum_step(sums: Tensor, offset: int, value: Tensor, n: int, weight: Tensor | None) -> Step:
+    """From sums[offset] on, for each of the n values: one += the value, the next += the weight, or the rows."""
     fields = {"sums": (sums, offset), "value": value, "weight": weight, "rows": BATCH}
     reads = (value,) if weight is None else (value, weight)
-    return single("accumulate", fields, (sums,), reads, update=True, scope="epoch sums")
+    return single("accumulate", fields, (sums,), reads, units=n, update=True, scope="epoch sums")
 
 
 def _zeros(shape: tuple[int, ...]) -> Tensor:
