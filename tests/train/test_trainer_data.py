@@ -377,7 +377,7 @@ SAID: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"sample_weight": np.zeros(203)}, ArgumentError, "sample_weight: all are 0"),
     ({"y": np.full((203, 2), 2**53 + 2)}, ArgumentError, r"y: 9007199254740994 is beyond 2\*\*53"),
     ({"y": np.full((203, 2), -(2**60))}, ArgumentError, r"beyond 2\*\*53"),
-    ({"y": [[10**400, 0]] * 203}, DTypeError, "too large for any dtype"),
+    ({"y": [[10**400, 0]] * 203}, DTypeError, "too large for 64 bits"),
     ({"y": [[1.0, "a"]] * 203}, DTypeError, "y: text"),
     ({"y": [[1.0, None]] * 203}, DTypeError, r"y: NoneType None at \[0, 1\]"),
     ({"y": (Y, Y)}, ArgumentError, "2 arrays, but there is one loss"),

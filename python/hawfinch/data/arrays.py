@@ -64,9 +64,10 @@ def _from_frame(frame: Any, name: str) -> Array:
 
 
 def _from_objects(array: Array, name: str) -> Array:
-    """Python objects that are numbers, as float64: a frame of floats and booleans comes as these."""
+    """Python objects that are numbers, as int64 or float64: a frame of floats and booleans comes as these."""
     if array.ndim == 0:
         raise DTypeError(f"{name}: expected an array of numbers, got {type(array[()]).__name__}")
+    integers = True
     for at in np.ndindex(array.shape):
         value = array[at]
         if not isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating):
@@ -74,10 +75,11 @@ def _from_objects(array: Array, name: str) -> Array:
             if isinstance(value, list | tuple | np.ndarray):
                 raise ShapeError(f"{name}: rows of different lengths (a ragged list), the first at [{where}]")
             raise DTypeError(f"{name}: {type(value).__name__} {value!r:.40} at [{where}]; expected numbers")
-    try:
-        return array.astype(np.float64)
-    except OverflowError:
-        raise DTypeError(f"{name}: holds an integer that is too large for any dtype") from None
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if whole and not -(1 << 63) <= value < 1 << 63:
+            raise DTypeError(f"{name}: {value!r:.40} is too large for 64 bits; pass it as a float")
+        integers = integers and whole
+    return array.astype(np.int64 if integers else np.float64)
 
 
 def as_inputs(x: Any) -> tuple[Array, ...]:
