@@ -37,7 +37,7 @@ def as_data(value: Any, name: str) -> Array:
         array = _from_objects(array, name)
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind not in "fiub":
-        what = "text" if kind in "US" else f"dtype {array.dtype}"
+        what = f"{'text of ' if kind in 'US' else ''}dtype {array.dtype}"
         raise DTypeError(f"{name}: {what} is not supported; expected float, int or bool numbers")
     if kind == "f" and size not in (4, 8):
         with np.errstate(over="ignore"):  # an infinity is reported with its place
