@@ -21,8 +21,7 @@ from ..compiler.autodiff import gradients
 from ..compiler.group import fuse
 from ..compiler.memory import Dynamic, base_of
 from ..compiler.precision import in_precision
-from ..compiler.rewrite import rewrite
-from ..function import fresh
+from ..compiler.rewrite import fresh, rewrite
 from ..ir import BATCH, PARAM as PARAM_OP, Array, Step, Tensor, apply, leaf, single, tracing
 from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
@@ -86,7 +85,7 @@ class BatchPlan:
 
         memory = Buffers(new, places)
         steps = load_steps([to.get(id(t)) for t in trace.sources])
-        steps += in_precision(fuse(new, [to[id(t)] for t in wanted]), precision, store.dtype)
+        steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
         if update is not None and update.takes_products:
             steps, self.products = take_products(steps, memory, store, gradient_of, capacity)
