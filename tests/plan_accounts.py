@@ -53,24 +53,18 @@ def touched(step, lo, hi, batch):
         yield f["y"], matrix(o, i, inner), True
         yield f["x"], np.add.outer(np.add.outer(o * red * inner, np.arange(red) * inner), i), False
     elif step.op in ("moments", "norm_grad"):
-        rows, cols = size([f["rows"], f["cols"]])
-        vectors = np.arange(rows) if f["per_row"] else units
-        if step.op == "moments":
-            yield f["mean"], units, True
-            yield f["var"], units, True
-            yield (
-                f["x"],
-                matrix(units, np.arange(cols), cols) if f["per_row"] else matrix(np.arange(rows), units, cols),
-                False,
-            )
-        else:
-            for name in ("dgamma", "dbeta"):
-                yield f[name], units, True
-            for name in ("dy", "x"):
-                yield f[name], matrix(np.arange(rows), units, cols), False
-            for name in ("mean", "rstd", "scale", "shift"):
-                if f[name] is not None:
-                    yield f[name], vectors, False
+        outer, red, inner = size([f["outer"], f["red"], f["inner"]])
+        o, i = (np.arange(outer), units) if f["by_inner"] else (units, np.arange(inner))
+        whole = np.add.outer(np.add.outer(o * red * inner, np.arange(red) * inner), i)
+        sums = matrix(o, i, inner)
+        statistics = matrix(o, np.arange(red), red) if f.get("by_red") else sums
+        touched = {name: (sums, True) for name in ("mean", "var")}
+        if step.op == "norm_grad":
+            touched = {name: (sums, True) for name in ("dgamma", "dbeta")}
+            touched |= {name: (statistics, False) for name in ("mean", "rstd")} | {"dy": (whole, False)}
+            touched |= {name: (sums, False) for name in ("scale", "shift") if f[name] is not None}
+        for name, (where, written) in (touched | {"x": (whole, False)}).items():
+            yield f[name], where, written
     elif step.op == "norm_row_grad":
         whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
         every = np.arange(size(f["cols"]))

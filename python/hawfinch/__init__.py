@@ -9,6 +9,7 @@ from . import (
     metrics as metrics,
     nn as nn,
     ops as ops,
+    schedules as schedules,
     values as values,
 )
 from ._core import VERSION as _VERSION
@@ -42,14 +43,7 @@ from .nn import (
     Softplus as Softplus,
     Tanh as Tanh,
 )
-from .optim import (
-    SGD as SGD,
-    Adagrad as Adagrad,
-    Adam as Adam,
-    AdamW as AdamW,
-    Optimizer as Optimizer,
-    RMSprop as RMSprop,
-)
+from .optim import *  # noqa: F403
 from .show_config import show_config as show_config
 from .train.callbacks import Progress as Progress
 from .train.history import History as History
@@ -62,7 +56,9 @@ if _TYPE_CHECKING:
     from . import data as data
 
 # The other submodules are rooms of the house, not part of the interface.
-_PUBLIC_MODULES = frozenset({"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "values"})
+_PUBLIC_MODULES = frozenset(
+    {"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "schedules", "values"}
+)
 
 
 def __getattr__(name: str) -> _Any:

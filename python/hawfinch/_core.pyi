@@ -16,6 +16,8 @@ FIELDS: dict[str, dict[str, tuple[int, int, int]]]
 CONSTANTS: dict[str, int]
 REDUCE_KINDS: dict[str, int]
 INSTRUCTIONS: list[str]
+COMMON_COLUMNS: tuple[str, ...]
+RULES: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]]
 VERSION: str
 ISAS: list[str]
 
@@ -61,7 +63,7 @@ class Plan:
         batch: int = ...,
         rows: int = ...,
         index: Array | None = ...,
-        lr: Array | None = ...,
+        scalars: Array | None = ...,
         seed: int = ...,
         step0: int = ...,
         threads: int = ...,
@@ -79,7 +81,7 @@ class Plan:
         batch: int = ...,
         rows: int = ...,
         index: Array | None = ...,
-        lr: Array | None = ...,
+        scalars: Array | None = ...,
         seed: int = ...,
         step0: int = ...,
         only_record: int = ...,
@@ -104,4 +106,4 @@ class Quick:
         value: Array | None = ...,
     ) -> None: ...
     def predict(self, x: object) -> Array | None: ...
-    def step(self, x: object, y: object, lr: float, seed: int, step0: int) -> float | None: ...
+    def step(self, x: object, y: object, scalars: Array, seed: int, step0: int) -> float | None: ...

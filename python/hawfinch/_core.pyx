@@ -79,7 +79,8 @@ cdef extern from "plan.h" nogil:
     ctypedef struct hf_run:
         int64_t n_steps, batch, rows
         const int64_t *index
-        const double *lr
+        const double *scalars
+        int64_t scalar_stride
         uint64_t seed
         int64_t step0
         double budget_seconds
@@ -128,6 +129,7 @@ cdef extern from "fields.h" nogil:
     int64_t hf_args_size[]
     const char *hf_instr_names[]
     int hf_n_instr
+    const char *hf_rules
     ctypedef struct hf_constant:
         const char *name
         int64_t value
@@ -156,6 +158,24 @@ REDUCE_KINDS = {hf_reduce_names[i].decode(): i for i in range(hf_n_reduce)}
 INSTRUCTIONS = [hf_instr_names[i].decode() for i in range(hf_n_instr)]
 VERSION = hf_version().decode()
 ISAS = [hf_isa_name(i).decode() for i in range(hf_isa_count())]
+
+
+def _describe_rules():
+    """Of optim.def: the columns that every set of scalars begins with, and per rule (number, hyperparameters, slots)."""
+    common, rules = [], {}
+    for line in hf_rules.decode().split("\n")[:-1]:
+        kind, name = line.split()
+        if kind == "common":
+            common.append(name)
+        elif kind == "rule":
+            hyper, slots = [], []
+            rules[name] = len(rules), hyper, slots
+        else:
+            (hyper if kind == "hyper" else slots).append(name)
+    return tuple(common), {name: (i, tuple(h), tuple(s)) for name, (i, h, s) in rules.items()}
+
+
+COMMON_COLUMNS, RULES = _describe_rules()
 
 
 def _choose_isa():
@@ -407,8 +427,8 @@ cdef class Plan:
     def drop_sources(self):
         self.kept_sources.clear()
 
-    cdef _begin(self, tuple dynamic, int64_t n_steps, int64_t batch, int64_t rows, cnp.ndarray index, cnp.ndarray lr,
-                uint64_t seed, int64_t step0, int64_t only_record, int64_t first_step):
+    cdef _begin(self, tuple dynamic, int64_t n_steps, int64_t batch, int64_t rows, cnp.ndarray index,
+                cnp.ndarray scalars, uint64_t seed, int64_t step0, int64_t only_record, int64_t first_step):
         cdef int i
         cdef hf_run *run = &self.state
         if self.busy:
@@ -418,13 +438,18 @@ cdef class Plan:
                 <int64_t>cnp.PyArray_DATA(<cnp.ndarray>dynamic[self.dynamic_number[i]]) + self.dynamic_offset[i])
         run.n_steps, run.batch, run.rows = n_steps, batch, rows
         run.index = NULL if index is None else <const int64_t *>cnp.PyArray_DATA(index)
-        run.lr = NULL if lr is None else <const double *>cnp.PyArray_DATA(lr)
+        run.scalars, run.scalar_stride = NULL, 0
+        if scalars is not None:
+            if cnp.PyArray_DIM(scalars, 0) != 1 and cnp.PyArray_DIM(scalars, 0) < n_steps:
+                raise ValueError(f"scalars: {cnp.PyArray_DIM(scalars, 0)} rows for {n_steps} steps")
+            run.scalars = <const double *>cnp.PyArray_DATA(scalars)
+            run.scalar_stride = cnp.PyArray_DIM(scalars, 1) if cnp.PyArray_DIM(scalars, 0) > 1 else 0
         run.seed, run.step0 = seed, step0
         run.budget_seconds = 0.05
         run.only_record = only_record
         run.cursor_step = self.last_step = first_step
         run.cursor_record = run.cursor_piece = 0
-        self.kept_run = (dynamic, index, lr)
+        self.kept_run = (dynamic, index, scalars)
         self.busy = 1
 
     cdef tuple _end(self, int status):
@@ -454,17 +479,18 @@ cdef class Plan:
         return self._end(status)
 
     def run(self, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1, int64_t rows=1, cnp.ndarray index=None,
-            cnp.ndarray lr=None, uint64_t seed=0, int64_t step0=0, int threads=1, int64_t only_record=-1,
+            cnp.ndarray scalars=None, uint64_t seed=0, int64_t step0=0, int threads=1, int64_t only_record=-1,
             int64_t first_step=0):
         """Runs steps [first_step, n_steps); returns (status, step where it stopped). Every 50 ms it looks at signals and
         halt. After YIELDED the run waits, with its arguments, for ``resume`` or ``abandon``.
 
         threads: a team's size; negative: that of a team which is used where it has been faster than one thread lately.
-        dynamic: the arrays behind the plan's Dynamic addresses, already checked. index: int64 (rows), lr: float64 (n_steps).
+        dynamic: the arrays behind the plan's Dynamic addresses, already checked. index: int64 (rows).
+        scalars: float64 (n_steps, columns), or (1, columns) where every step has the same.
         """
         if threads == 0 or abs(threads) > self.max_threads:
             raise ValueError(f"threads must be in [1, {self.max_threads}], got {threads}")
-        self._begin(dynamic, n_steps, batch, rows, index, lr, seed, step0, only_record, first_step)
+        self._begin(dynamic, n_steps, batch, rows, index, scalars, seed, step0, only_record, first_step)
         self.threads, self.debug_threads = threads, 0
         return self._go()
 
@@ -482,25 +508,26 @@ cdef class Plan:
         self._end(HF_PAUSED)
 
     def run_debug(self, int n_threads, uint64_t order, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1,
-                  int64_t rows=1, cnp.ndarray index=None, cnp.ndarray lr=None, uint64_t seed=0, int64_t step0=0,
+                  int64_t rows=1, cnp.ndarray index=None, cnp.ndarray scalars=None, uint64_t seed=0, int64_t step0=0,
                   int64_t only_record=-1, int64_t first_step=0):
         """The same by n_threads (1 to 64) virtual threads, one at a time, in an order drawn from ``order``, between the
         records where threads meet. A missing barrier gives wrong results for some orders, every time."""
         if not 1 <= n_threads <= HF_MAX_VIRTUAL:
             raise ValueError(f"n_threads must be in [1, {HF_MAX_VIRTUAL}], got {n_threads}")
-        self._begin(dynamic, n_steps, batch, rows, index, lr, seed, step0, only_record, first_step)
+        self._begin(dynamic, n_steps, batch, rows, index, scalars, seed, step0, only_record, first_step)
         self.debug_threads, self.debug_seed = n_threads, order
         return self._end(hf_plan_run_debug(&self.plan, &self.state, n_threads, order))
 
 
-cdef int run_once(Plan plan, int threads, int64_t rows, double lr, uint64_t seed, int64_t step0) except -1:
+cdef int run_once(
+    Plan plan, int threads, int64_t rows, const double *scalars, uint64_t seed, int64_t step0) except -1:
     """One step of a plan that nobody else uses."""
     cdef hf_run run
     cdef int status = HF_PAUSED
     if plan.n_yields:
         raise RuntimeError("a plan that yields runs by Plan.run alone")
     run.n_steps, run.batch, run.rows = 1, rows, rows
-    run.index, run.lr = NULL, &lr
+    run.index, run.scalars, run.scalar_stride = NULL, scalars, 0
     run.seed, run.step0, run.budget_seconds = seed, step0, 0.05
     run.only_record, run.cursor_step, run.cursor_record, run.cursor_piece = -1, 0, 0, 0
     plan.busy = 1
@@ -599,7 +626,7 @@ cdef class Call:
         plan = owner.core
         for i in range(plan.n_dynamic):
             plan.dynamic_target[i][0] = <int64_t>data[plan.dynamic_number[i]] + plan.dynamic_offset[i]
-        status = run_once(plan, self.threads, 1, 0.0, 0, 0)
+        status = run_once(plan, self.threads, 1, NULL, 0, 0)
         self.plans.append(owner)
         if status != 0:
             return None
@@ -693,12 +720,12 @@ cdef class Quick:
         out = cnp.PyArray_EMPTY(self.out_ndim, self.out_shape, self.out_type, 0)
         for i in range(plan.n_dynamic):
             plan.dynamic_target[i][0] = <int64_t>cnp.PyArray_DATA(out) + plan.dynamic_offset[i]
-        i = run_once(plan, self.threads, rows, 0.0, 0, 0)
+        i = run_once(plan, self.threads, rows, NULL, 0, 0)
         self.plans.append(owner)
         return out if i == 0 else None
 
-    def step(self, x, y, double lr, uint64_t seed, int64_t step0):
-        """The loss of one training step, or None where nothing was done."""
+    def step(self, x, y, cnp.ndarray scalars not None, uint64_t seed, int64_t step0):
+        """The loss of one training step, or None where nothing was done. scalars: float64 (1, columns)."""
         cdef Plan plan = self.plans[0].core
         cdef int64_t rows
         if self.version != _version or plan.busy:
@@ -706,7 +733,7 @@ cdef class Quick:
         rows = self._load(plan, 0, x)
         if rows < self.least_rows or rows > self.most_rows or self._load(plan, 1, y) != rows:
             return None
-        if run_once(plan, self.threads, rows, lr, seed, step0) != 0:
+        if run_once(plan, self.threads, rows, <const double *>cnp.PyArray_DATA(scalars), seed, step0) != 0:
             return None
         if self.out_type == cnp.NPY_FLOAT32:
             return (<float *>cnp.PyArray_DATA(self.value))[0]

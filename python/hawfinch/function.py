@@ -15,7 +15,7 @@ from . import _core
 from .compiler.autodiff import gradients, pull
 from .compiler.group import fuse
 from .compiler.memory import Dynamic, Place, base_of
-from .compiler.rewrite import rewrite
+from .compiler.rewrite import fresh, rewrite
 from .errors import ArgumentError, DTypeError, LabelError, NotBuiltError, ShapeError, TraceError
 from .ir import (
     CONST,
@@ -39,7 +39,7 @@ from .ir import (
     tracing,
 )
 from .ops.elementwise import ARGUMENT, COPY
-from .ops.shape import RESHAPE, TRANSPOSE, is_whole, to_real
+from .ops.shape import RESHAPE, is_whole, to_real
 from .runtime.plan import Plan
 from .values import content
 
@@ -81,23 +81,6 @@ def as_input(value: Any, name: str) -> Array:
     if array.dtype.kind == "f":
         return array.astype(np.float32 if array.dtype.itemsize <= 4 else np.float64, copy=False)
     return array.astype(np.int64 if array.dtype.kind in "iu" else np.float32, copy=False)
-
-
-def fresh(graph: Graph, outputs: Sequence[Tensor]) -> list[Tensor]:
-    """The same values, each in memory of its own: leaves, and second views of the same tensor, are copied."""
-    seen: set[int] = set()
-    out = []
-    with tracing(graph):
-        for t in outputs:
-            while (base := base_of(t)).node.op.is_leaf or id(base) in seen:  # equal copies are one node: copy the copy
-                t = (
-                    apply(TRANSPOSE, t, axes=tuple(range(t.ndim)))
-                    if t.dtype == "int"
-                    else apply(COPY, t, shape=t.shape)
-                )
-            seen.add(id(base_of(t)))
-            out.append(t)
-    return out
 
 
 class _Compiled:

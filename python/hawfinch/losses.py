@@ -16,7 +16,7 @@ import numpy as np
 
 from . import ops
 from .errors import ArgumentError, DTypeError, LabelError, ShapeError, unknown_name
-from .ir import Array, Shape, Tensor
+from .ir import Array, Shape, Tensor, numel
 from .values import Value
 
 ClassWeight = Mapping[int, float] | Sequence[float] | str | None
@@ -74,7 +74,12 @@ class Loss(Value):
         return y
 
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Per row, the share of what is right."""
         raise ArgumentError(f"the metric 'accuracy' needs a classification loss, not {type(self).__name__}")
+
+    def decisions(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What is predicted and what is true, each (rows, classes) of 0 and 1."""
+        raise ArgumentError(f"metrics of classes need a classification loss, not {type(self).__name__}")
 
     def row_weights(self, y: Array, output: Shape) -> Array | None:
         """Weights that follow from the targets (class weights), float (rows,), or None."""
@@ -168,6 +173,11 @@ class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
             raise ArgumentError("the metric 'accuracy' needs integer labels, not probabilities")
         return ops.correct(prediction, target)
 
+    def decisions(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        if target.dtype != "int":
+            raise ArgumentError("metrics of classes need integer labels, not probabilities")
+        return _one_hot(ops.argmax(prediction, -1), prediction), _one_hot(target, prediction)
+
     def row_weights(self, y: Array, output: Shape) -> Array | None:
         if self.class_weight is None:
             return None
@@ -176,6 +186,14 @@ class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
         classes = output[1]
         assert isinstance(classes, int)
         return weights_of_labels(self.class_weight, y, classes)
+
+
+def _one_hot(labels: Tensor, scores: Tensor) -> Tensor:
+    """(rows, classes): 1 in the column of the row's label, else 0."""
+    column = ops.reshape(ops.to_real(labels), (labels.shape[0], 1))
+    classes = np.arange(numel(scores.shape[1:]), dtype=np.float64)  # type: ignore[arg-type]
+    hit = ops.equal(column, classes[None, :])
+    return ops.where(hit, 1.0, 0.0)
 
 
 class BCEWithLogits(Loss, name="bce_with_logits"):
@@ -193,8 +211,14 @@ class BCEWithLogits(Loss, name="bce_with_logits"):
         return y
 
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
-        hit = ops.equal(ops.greater(prediction, 0.0), ops.greater(target, 0.5))
-        return per_row(ops.mul(hit, 1.0) + 0.0 if hit.dtype == "real" else ops.where(hit, 1.0, 0.0))
+        return per_row(ops.where(ops.equal(ops.greater(prediction, 0.0), ops.greater(target, 0.5)), 1.0, 0.0))
+
+    def decisions(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        def columns(hit: Tensor) -> Tensor:
+            flat: Tensor = ops.where(hit, 1.0, 0.0)
+            return flat if flat.ndim == 2 else ops.reshape(flat, (flat.shape[0], numel(flat.shape[1:])))
+
+        return columns(ops.greater(prediction, 0.0)), columns(ops.greater(target, 0.5))
 
 
 class MSE(Loss, name="mse"):

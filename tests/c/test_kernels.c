@@ -19,7 +19,7 @@
 #include "isa.h"
 #include "program.h"
 
-enum { MAX_BUFFERS = 16, GUARD = 64, SCRATCH = 2 << 20, POISON = 0xA5 };
+enum { MAX_BUFFERS = 16, MAX_RUNS = 3, GUARD = 64, SCRATCH = 2 << 20, POISON = 0xA5 };
 
 /* ---- random numbers ---- */
 
@@ -65,14 +65,13 @@ typedef struct test_case {
     hf_softmax_args softmax;
     hf_softmax_cross_entropy_args xent;
     hf_grad_norm_args grad_norm;
-    hf_sgd_args sgd;
-    hf_adagrad_args adagrad;
-    hf_rmsprop_args rmsprop;
-    hf_adam_args adam;
+    hf_sweep_args sweep;
   } args;
   buffer buffers[MAX_BUFFERS];
   int n_buffers;
   int64_t units;
+  double scalars[32];
+  hf_param_run runs[MAX_RUNS];
   double scale; /* size of the terms that cancel in a result */
 } test_case;
 
@@ -200,34 +199,41 @@ static void make_reduce(test_case *c) {
   ADD(hf_reduce_args, x, IN, p->outer * p->red * p->inner, -1, 1);
 }
 
+/* outer, red, inner of a norm: batch norm, layer norm, or any. Gives the units. */
+static int64_t norm_sizes(int64_t *outer, int64_t *red, int64_t *inner, int64_t *by_inner) {
+  const int kind = (int)below(3);
+  *outer = kind == 0 ? 1 : size_up_to(kind == 1 ? 300 : 5);
+  *red = size_up_to(kind == 1 && chance(8) ? 1500 : 300);
+  *inner = kind == 1 ? 1 : size_up_to(kind == 0 && chance(8) ? 1500 : 300);
+  *by_inner = kind == 0 || (kind == 2 && chance(2));
+  return *by_inner ? *inner : *outer;
+}
+
 static void make_moments(test_case *c) {
   hf_moments_args *p = &c->args.moments;
-  p->rows = size_up_to(300);
-  p->cols = size_up_to(chance(8) ? 1500 : 300);
-  p->per_row = chance(2);
-  c->units = p->per_row ? p->rows : p->cols;
+  c->units = norm_sizes(&p->outer, &p->red, &p->inner, &p->by_inner);
   c->scale = 3; /* x lies about 3 */
-  ADD(hf_moments_args, x, IN, p->rows * p->cols, 2, 4);
-  ADD(hf_moments_args, mean, OUT, c->units, 0, 0);
-  if (!chance(4)) ADD(hf_moments_args, var, OUT, c->units, 0, 0);
+  ADD(hf_moments_args, x, IN, p->outer * p->red * p->inner, 2, 4);
+  ADD(hf_moments_args, mean, OUT, p->outer * p->inner, 0, 0);
+  if (!chance(4)) ADD(hf_moments_args, var, OUT, p->outer * p->inner, 0, 0);
 }
 
 static void make_norm_grad(test_case *c) {
   hf_norm_grad_args *p = &c->args.norm_grad;
-  p->rows = size_up_to(300);
-  c->units = p->cols = size_up_to(chance(8) ? 1500 : 300);
-  p->per_row = chance(2);
-  c->scale = 1 + 4 * sqrt((double)p->rows);
-  const int64_t statistics = p->per_row ? p->rows : p->cols;
-  ADD(hf_norm_grad_args, dy, IN, p->rows * p->cols, -1, 1);
-  ADD(hf_norm_grad_args, x, IN, p->rows * p->cols, -1, 1);
+  c->units = norm_sizes(&p->outer, &p->red, &p->inner, &p->by_inner);
+  p->by_red = chance(2);
+  c->scale = 1 + 4 * sqrt((double)p->red);
+  const int64_t total = p->outer * p->red * p->inner, sums = p->outer * p->inner;
+  const int64_t statistics = p->by_red ? p->outer * p->red : sums;
+  ADD(hf_norm_grad_args, dy, IN, total, -1, 1);
+  ADD(hf_norm_grad_args, x, IN, total, -1, 1);
   ADD(hf_norm_grad_args, mean, IN, statistics, -0.5, 0.5);
   ADD(hf_norm_grad_args, rstd, IN, statistics, 0.5, 2);
-  ADD(hf_norm_grad_args, dgamma, OUT, p->cols, 0, 0);
-  ADD(hf_norm_grad_args, dbeta, OUT, p->cols, 0, 0);
-  if (!p->per_row && chance(2)) {
-    ADD(hf_norm_grad_args, scale, IN, p->cols, -2, 2);
-    ADD(hf_norm_grad_args, shift, IN, p->cols, -1, 1);
+  ADD(hf_norm_grad_args, dgamma, OUT, sums, 0, 0);
+  ADD(hf_norm_grad_args, dbeta, OUT, sums, 0, 0);
+  if (!p->by_red && chance(2)) {
+    ADD(hf_norm_grad_args, scale, IN, sums, -2, 2);
+    ADD(hf_norm_grad_args, shift, IN, sums, -1, 1);
   }
 }
 
@@ -305,53 +311,49 @@ static void add_product(test_case *c, hf_matmul_args *m, size_t at) {
     for (int64_t i = 0; i < c->buffers[b].count; i++) c->buffers[b].start[i] = floor(4 * c->buffers[b].start[i]) / 4;
 }
 
-/* The fields that every optimiser has; clipping and weight decay are each on half of the time. */
-#define MAKE_OPTIMIZER(type, member)                           \
-  hf_##type##_args *p = &c->args.member;                       \
-  c->scale = 4;                                                \
-  p->weight_decay = chance(2) ? 0 : 0.125;                     \
-  p->clip_value = chance(2) ? 0 : 0.5;                         \
-  if (chance(2)) {                                             \
-    add_product(c, &p->product, offsetof(hf_##type##_args, product)); \
-    p->n = p->product.m * p->product.n;                        \
-  } else {                                                     \
-    c->units = p->n = parameter_count();                       \
-    ADD(hf_##type##_args, g, IN, p->n, -1, 1);                 \
-  }                                                            \
-  ADD(hf_##type##_args, p, INOUT, p->n, -2, 2);                \
-  ADD(hf_##type##_args, scale, IN, 1, 0.25, 1);
-
-static void make_sgd(test_case *c) {
-  MAKE_OPTIMIZER(sgd, sgd)
-  p->momentum = chance(2) ? 0 : 0.75;
-  p->nesterov = chance(2);
-  if (p->momentum != 0) ADD(hf_sgd_args, velocity, INOUT, p->n, -1, 1);
+/* An update rule over a product, or over runs with sets of scalars of their own; clipping, decays, L1 and sums are each on
+ * half of the time. */
+static void make_sweep(test_case *c, int rule, int n_slots) {
+  hf_sweep_args *p = &c->args.sweep;
+  static const double step[2][12] = {{-2, 1, 0, 0.5, 0, 0, 0.0625, 0.75, 0.875, 0.5, 1},
+                                     {1, 1, 0.125, 0, 0.25, 0.5, 0.0625, 0.875, 0.5, 1, 0}};
+  c->scale = 4;
+  p->rule = rule;
+  int64_t n;
+  if (chance(2)) {
+    add_product(c, &p->product, offsetof(hf_sweep_args, product));
+    n = p->product.m * p->product.n;
+    c->runs[0] = (hf_param_run){0, n, chance(2) ? 16 : 0, 0};
+    p->n_runs = 1;
+  } else {
+    n = 0;
+    for (p->n_runs = 0; p->n_runs < 1 + draw() % MAX_RUNS; p->n_runs++) {
+      const int64_t length = parameter_count();
+      n += below(3);
+      c->runs[p->n_runs] = (hf_param_run){n, length, chance(2) ? 16 : 0, c->units};
+      n += length;
+      c->units += (length + HF_SWEEP_CHUNK - 1) / HF_SWEEP_CHUNK;
+    }
+    ADD(hf_sweep_args, g, IN, n, -1, 1);
+  }
+  p->runs = c->runs;
+  memcpy(c->scalars, step[0], sizeof step[0]);
+  memcpy(c->scalars + 16, step[1], sizeof step[1]);
+  ADD(hf_sweep_args, p, INOUT, n, -2, 2);
+  ADD(hf_sweep_args, scale, IN, 1, 0.25, 1);
+  for (int s = 0; s < n_slots; s++)
+    add(c, offsetof(hf_sweep_args, slot) + (size_t)s * sizeof(void *), INOUT, n, 0.01, 1);
+  if (chance(2)) ADD(hf_sweep_args, sums, OUT_DOUBLE, 3 * c->units, 0, 0);
 }
 
-static void make_adagrad(test_case *c) {
-  MAKE_OPTIMIZER(adagrad, adagrad)
-  p->eps = 1e-10;
-  ADD(hf_adagrad_args, accumulator, INOUT, p->n, 0.01, 1);
-}
-
-static void make_rmsprop(test_case *c) {
-  MAKE_OPTIMIZER(rmsprop, rmsprop)
-  p->alpha = 0.875;
-  p->eps = 1e-8;
-  p->momentum = chance(2) ? 0 : 0.75;
-  ADD(hf_rmsprop_args, square_avg, INOUT, p->n, 0.01, 1);
-  if (p->momentum != 0) ADD(hf_rmsprop_args, velocity, INOUT, p->n, -1, 1);
-}
-
-static void make_adam(test_case *c) {
-  MAKE_OPTIMIZER(adam, adam)
-  p->beta1 = 0.9;
-  p->beta2 = 0.999;
-  p->eps = 1e-8;
-  p->decoupled = chance(2);
-  ADD(hf_adam_args, m, INOUT, p->n, -1, 1);
-  ADD(hf_adam_args, v, INOUT, p->n, 0.01, 1);
-}
+#define HF_RULE(rule)                      \
+  static void make_##rule(test_case *c) {  \
+    int slots = 0;
+#define HF_SLOT(name) slots++;
+#define HF_END(rule)                       \
+    make_sweep(c, HF_RULE_##rule, slots);  \
+  }
+#include "optim.def"
 
 /* Op, how its cases are made, tolerance in eps of the dtype. */
 static const struct {
@@ -370,10 +372,8 @@ static const struct {
     {"softmax", HF_OP_softmax, make_softmax, 8},
     {"softmax_cross_entropy", HF_OP_softmax_cross_entropy, make_softmax_cross_entropy, 8},
     {"grad_norm", HF_OP_grad_norm, make_grad_norm, 128},
-    {"sgd", HF_OP_sgd, make_sgd, 2},
-    {"adagrad", HF_OP_adagrad, make_adagrad, 2},
-    {"rmsprop", HF_OP_rmsprop, make_rmsprop, 2},
-    {"adam", HF_OP_adam, make_adam, 2},
+#define HF_RULE(rule) {#rule, HF_OP_sweep, make_##rule, 4},
+#include "optim.def"
 };
 enum { N_OPS = sizeof ops / sizeof *ops };
 
@@ -431,7 +431,7 @@ static result run_case(const test_case *c, hf_kernel kernel, hf_dtype dtype, int
       memset(base[i], POISON, bytes + 2 * GUARD);
       memset(base[i] + GUARD, 0xFF, bytes); /* NaN */
       for (int64_t e = 0; b->start && e < b->count; e++) put(b, dtype, base[i] + GUARD, e, b->start[e]);
-      if (b->role == OUT_DOUBLE) r.eps = 0x1p-52;
+      if (b->role == OUT_DOUBLE && c->scalars[0] == 0) r.eps = 0x1p-52; /* the sums of a sweep are of reals */
       r.count += b->role == IN || b->role == IN_INT ? 0 : b->count;
     }
     void *data = base[from] + GUARD;
@@ -439,7 +439,7 @@ static result run_case(const test_case *c, hf_kernel kernel, hf_dtype dtype, int
   }
   const hf_ctx ctx = {.seed = 42,
                       .step = 6,
-                      .lr = 0.0625,
+                      .scalars = c->scalars,
                       .batch = 1,
                       .n_threads = 1,
                       .scratch = scratch,

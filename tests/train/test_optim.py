@@ -251,8 +251,8 @@ def test_settings_changed_between_fits_are_seen() -> None:
         lambda t: setattr(t, "optimizer", hf.SGD(0.1)),
         lambda t: setattr(t, "loss", hf.MAE()),
         lambda t: setattr(t, "loss", hf.Huber(0.01)),
-        lambda t: setattr(t.optimizer, "clip_value", 1e-3),
-        lambda t: setattr(t.optimizer, "lr", 0.5),
+        lambda t: t.set(clip_value=1e-3),
+        lambda t: t.set(lr=0.5),
     ]
     results = [stepped(change) for change in changes]
     assert all(np.isfinite(r).all() and r.tobytes() != plain.tobytes() for r in results)

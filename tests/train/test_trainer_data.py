@@ -161,7 +161,7 @@ def test_several_inputs_and_outputs_and_shared_weights() -> None:
     gradient = x.T @ (dh * (1 - hx**2)) + z.T @ (dh * (1 - hz**2))
     moved = p["shared.weight"] - model.parameters()["shared.weight"]
     np.testing.assert_allclose(moved, 0.5 * gradient, rtol=1e-10, atol=1e-13)
-    trainer.optimizer.lr = 0.02
+    trainer.set(lr=0.02)
     history = trainer.fit((x, z), Y, epochs=60, validation_data=((x, z), Y))
     assert history["val_loss"][-1] < 0.7 * loss
 

@@ -60,42 +60,49 @@ static void moments_cols(real *mean, real *var, const real *x, int64_t rows, int
   }
 }
 
-/* Contract: ref_moments. */
+/* Contract: ref_moments. A single column is a run, except where the units are columns. */
 static void cpu_moments(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_moments_args *p = args;
   const real *x = p->x;
   real *mean = p->mean, *var = p->var;
-  if (p->per_row) {
+  if (p->inner == 1 && !p->by_inner) {
     for (int64_t i = lo; i < hi; i++) {
-      const real *row = x + i * p->cols, n = (real)p->cols;
-      mean[i] = reduce_run(HF_SUM, row, p->cols, 0) / n;
-      if (var) var[i] = reduce_run(SUM_SQUARES, row, p->cols, mean[i]) / n;
+      const real *row = x + i * p->red, n = (real)p->red;
+      mean[i] = reduce_run(HF_SUM, row, p->red, 0) / n;
+      if (var) var[i] = reduce_run(SUM_SQUARES, row, p->red, mean[i]) / n;
     }
     return;
   }
-  for (int64_t j = lo; j < hi; j += COLS)
-    moments_cols(mean + j, var ? var + j : 0, x + j, p->rows, p->cols, hi - j < COLS ? hi - j : COLS);
+  const int64_t o0 = p->by_inner ? 0 : lo, o1 = p->by_inner ? p->outer : hi;
+  const int64_t i0 = p->by_inner ? lo : 0, i1 = p->by_inner ? hi : p->inner;
+  for (int64_t o = o0; o < o1; o++)
+    for (int64_t i = i0; i < i1; i += COLS) {
+      const int64_t to = o * p->inner + i, w = i1 - i < COLS ? i1 - i : COLS;
+      moments_cols(mean + to, var ? var + to : 0, x + o * p->red * p->inner + i, p->red, p->inner, w);
+    }
 }
 
-/* Columns [j0, j0 + w); w <= COLS. With statistics per column, rstd is taken out of the sum. `relu`: of dy, only what is
- * where (x - mean) scale + shift > 0. */
-HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_grad_args *p, int64_t j0, int64_t w) {
-  const real *mean = p->mean, *rstd = p->rstd;
-  const real *scale = relu ? (const real *)p->scale + j0 : 0, *shift = relu ? (const real *)p->shift + j0 : 0;
-  real *dgamma = (real *)p->dgamma + j0, *dbeta = (real *)p->dbeta + j0;
+/* Columns [j0, j0 + w) of outer o; w <= COLS. With statistics per column, rstd is taken out of the sum. `relu`: of dy, only
+ * what is where (x - mean) scale + shift > 0. */
+HF_INLINE void norm_grad_cols(const int by_red, const int relu, const hf_norm_grad_args *p, int64_t o, int64_t j0,
+                              int64_t w) {
+  const int64_t cols = p->inner, to = o * cols + j0, statistics = by_red ? o * p->red : to;
+  const real *mean = (const real *)p->mean + statistics, *rstd = (const real *)p->rstd + statistics;
+  const real *scale = relu ? (const real *)p->scale + to : 0, *shift = relu ? (const real *)p->shift + to : 0;
+  const real *dy0 = (const real *)p->dy + o * p->red * cols + j0, *x0 = (const real *)p->x + o * p->red * cols + j0;
+  real *dgamma = (real *)p->dgamma + to, *dbeta = (real *)p->dbeta + to;
   real total_g[COLS], total_b[COLS], part_g[COLS], part_b[COLS];
-  const int64_t cols = p->cols;
-  const int far = p->rows * cols >= FAR_BYTES / (int64_t)sizeof(real);
+  const int far = p->red * cols >= FAR_BYTES / (int64_t)sizeof(real);
   for (int64_t j = 0; j < w; j++) total_g[j] = 0, total_b[j] = 0;
-  for (int64_t i0 = 0; i0 < p->rows; i0 += CHUNK) {
-    const int64_t i1 = p->rows - i0 < CHUNK ? p->rows : i0 + CHUNK;
+  for (int64_t i0 = 0; i0 < p->red; i0 += CHUNK) {
+    const int64_t i1 = p->red - i0 < CHUNK ? p->red : i0 + CHUNK;
     for (int64_t j = 0; j < w; j++) part_g[j] = 0, part_b[j] = 0;
     for (int64_t i = i0; i < i1;) {
-      const real *dy = (const real *)p->dy + i * cols + j0, *x = (const real *)p->x + i * cols + j0;
+      const real *dy = dy0 + i * cols, *x = x0 + i * cols;
 #define TERM(r)                                                                                                     \
   const real centred##r =                                                                                           \
-      per_row ? (x[j + r * cols] - mean[i + r]) * rstd[i + r] : x[j + r * cols] - mean[j0 + j];                     \
+      by_red ? (x[j + r * cols] - mean[i + r]) * rstd[i + r] : x[j + r * cols] - mean[j];                           \
   const real all##r = dy[j + r * cols];                                                                             \
   const real g##r = !relu || hf_fma(centred##r, scale[j], shift[j]) > 0 ? all##r : 0
       if (i + 4 <= i1) {
@@ -125,24 +132,65 @@ HF_INLINE void norm_grad_cols(const int per_row, const int relu, const hf_norm_g
     for (int64_t j = 0; j < w; j++) total_g[j] += part_g[j], total_b[j] += part_b[j];
   }
   for (int64_t j = 0; j < w; j++) {
-    dgamma[j] = per_row ? total_g[j] : total_g[j] * rstd[j0 + j];
+    dgamma[j] = by_red ? total_g[j] : total_g[j] * rstd[j];
     dbeta[j] = total_b[j];
   }
 }
 
-/* Contract: ref_norm_grad. */
+/* dgamma and dbeta of a run of n with statistics of its own; lanes, chunks and tree as in reduce_run. */
+HF_INLINE void norm_grad_run(const int relu, real *dgamma, real *dbeta, const real *dy, const real *x, int64_t n,
+                             real mean, real rstd, real scale, real shift) {
+  real total_g[LANES] = {0}, total_b[LANES] = {0};
+  for (int64_t i = 0; i < n;) {
+    const int64_t end = n - i < CHUNK * LANES ? n : i + CHUNK * LANES;
+    real part_g[LANES] = {0}, part_b[LANES] = {0};
+#define TERM                                                                        \
+  const real centred = x[i + l] - mean, all = dy[i + l];                            \
+  const real g = !relu || hf_fma(centred, scale, shift) > 0 ? all : 0;              \
+  part_g[l] = hf_fma(g, centred, part_g[l]);                                        \
+  part_b[l] += g
+    for (; i + LANES <= end; i += LANES) FOR_LANES {
+        TERM;
+      }
+    for (int l = 0; i + l < end; l++) {
+      TERM;
+    }
+#undef TERM
+    i = end;
+    FOR_LANES total_g[l] += part_g[l], total_b[l] += part_b[l];
+  }
+  *dgamma = reduce_tree(HF_SUM, total_g) * rstd;
+  *dbeta = reduce_tree(HF_SUM, total_b);
+}
+
+/* Contract: ref_norm_grad. A single column is a run, except where the units are columns or statistics are by red. */
 static void cpu_norm_grad(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_norm_grad_args *p = args;
-  for (int64_t j = lo; j < hi; j += COLS) {
-    const int64_t w = hi - j < COLS ? hi - j : COLS;
-    if (p->per_row)
-      norm_grad_cols(1, 0, p, j, w);
-    else if (p->scale)
-      norm_grad_cols(0, 1, p, j, w);
-    else
-      norm_grad_cols(0, 0, p, j, w);
+  const real *scale = p->scale, *shift = p->shift, *mean = p->mean, *rstd = p->rstd;
+  real *dgamma = p->dgamma, *dbeta = p->dbeta;
+  if (p->inner == 1 && !p->by_inner && !p->by_red) {
+    for (int64_t o = lo; o < hi; o++) {
+      const real *dy = (const real *)p->dy + o * p->red, *x = (const real *)p->x + o * p->red;
+      if (scale)
+        norm_grad_run(1, dgamma + o, dbeta + o, dy, x, p->red, mean[o], rstd[o], scale[o], shift[o]);
+      else
+        norm_grad_run(0, dgamma + o, dbeta + o, dy, x, p->red, mean[o], rstd[o], 0, 0);
+    }
+    return;
   }
+  const int64_t o0 = p->by_inner ? 0 : lo, o1 = p->by_inner ? p->outer : hi;
+  const int64_t i0 = p->by_inner ? lo : 0, i1 = p->by_inner ? hi : p->inner;
+  for (int64_t o = o0; o < o1; o++)
+    for (int64_t j = i0; j < i1; j += COLS) {
+      const int64_t w = i1 - j < COLS ? i1 - j : COLS;
+      if (p->by_red)
+        norm_grad_cols(1, 0, p, o, j, w);
+      else if (scale)
+        norm_grad_cols(0, 1, p, o, j, w);
+      else
+        norm_grad_cols(0, 0, p, o, j, w);
+    }
 }
 
 /* A row of n; lanes, chunks and tree as in reduce_run. */

@@ -1,40 +1,48 @@
-/* mean(u) = sum x / n, var(u) = sum (x - mean)^2 / n (biased), of each column of x(rows, cols), or of each row with
- * per_row. Two passes in double. n = 0 gives NaN. Units: cols, or rows with per_row. Writes with =. var may be NULL.
+/* mean(outer, inner) = sum_red x / red, var(outer, inner) = sum_red (x - mean)^2 / red (biased) of x(outer, red, inner). Two
+ * passes in double. red = 0 gives NaN. Units: outer, or inner with by_inner. Writes with =. var may be NULL.
  * Outputs alias nothing and may be uninitialised. */
 static void ref_moments(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_moments_args *p = args;
-  const int64_t n = p->per_row ? p->cols : p->rows;
-  const int64_t unit_stride = p->per_row ? p->cols : 1, step = p->per_row ? 1 : p->cols;
-  for (int64_t u = lo; u < hi; u++) {
-    const real *x = (const real *)p->x + u * unit_stride;
-    double sum = 0, square = 0;
-    for (int64_t i = 0; i < n; i++) sum += x[i * step];
-    const double mean = sum / (double)n;
-    for (int64_t i = 0; i < n; i++) square += (x[i * step] - mean) * (x[i * step] - mean);
-    ((real *)p->mean)[u] = (real)mean;
-    if (p->var) ((real *)p->var)[u] = (real)(square / (double)n);
+  const int64_t outer0 = p->by_inner ? 0 : lo, outer1 = p->by_inner ? p->outer : hi;
+  const int64_t inner0 = p->by_inner ? lo : 0, inner1 = p->by_inner ? hi : p->inner;
+  for (int64_t o = outer0; o < outer1; o++) {
+    for (int64_t i = inner0; i < inner1; i++) {
+      const real *x = (const real *)p->x + o * p->red * p->inner + i;
+      double sum = 0, square = 0;
+      for (int64_t k = 0; k < p->red; k++) sum += x[k * p->inner];
+      const double mean = sum / (double)p->red;
+      for (int64_t k = 0; k < p->red; k++) square += (x[k * p->inner] - mean) * (x[k * p->inner] - mean);
+      ((real *)p->mean)[o * p->inner + i] = (real)mean;
+      if (p->var) ((real *)p->var)[o * p->inner + i] = (real)(square / (double)p->red);
+    }
   }
 }
 
-/* dgamma(cols) = sum_rows g * xhat, dbeta(cols) = sum_rows g, xhat = (x - mean) * rstd, for dy, x (rows, cols); g is dy or,
- * with scale(cols) and shift(cols) of a batch norm before a ReLU, dy where (x - mean) * scale + shift > 0, else 0;
- * mean and rstd are (rows) with per_row (layer norm), else (cols) (batch norm). Ioffe and Szegedy 2015; Ba et al. 2016.
- * Units: cols. Writes with =. Outputs alias nothing and may be uninitialised. */
+/* dgamma(outer, inner) = sum_red g * xhat, dbeta(outer, inner) = sum_red g, xhat = (x - mean) * rstd, for dy, x (outer, red,
+ * inner); g is dy or, with scale and shift (outer, inner) of a batch norm before a ReLU, dy where
+ * (x - mean) * scale + shift > 0, else 0; mean and rstd are (outer, inner), or (outer, red) with by_red (layer norm).
+ * Ioffe and Szegedy 2015; Ba et al. 2016; Ulyanov et al. 2016; Wu and He 2018.
+ * Units: outer, or inner with by_inner. Writes with =. Outputs alias nothing and may be uninitialised. */
 static void ref_norm_grad(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
   const hf_norm_grad_args *p = args;
   const real *dy = p->dy, *x = p->x, *mean = p->mean, *rstd = p->rstd, *scale = p->scale, *shift = p->shift;
-  for (int64_t j = lo; j < hi; j++) {
-    double dgamma = 0, dbeta = 0;
-    for (int64_t i = 0; i < p->rows; i++) {
-      const int64_t at = i * p->cols + j, s = p->per_row ? i : j;
-      const double g = !scale || fma(x[at] - mean[j], scale[j], shift[j]) > 0 ? dy[at] : 0;
-      dgamma += g * ((double)x[at] - mean[s]) * rstd[s];
-      dbeta += g;
+  const int64_t outer0 = p->by_inner ? 0 : lo, outer1 = p->by_inner ? p->outer : hi;
+  const int64_t inner0 = p->by_inner ? lo : 0, inner1 = p->by_inner ? hi : p->inner;
+  for (int64_t o = outer0; o < outer1; o++) {
+    for (int64_t i = inner0; i < inner1; i++) {
+      const int64_t to = o * p->inner + i;
+      double dgamma = 0, dbeta = 0;
+      for (int64_t k = 0; k < p->red; k++) {
+        const int64_t at = (o * p->red + k) * p->inner + i, s = p->by_red ? o * p->red + k : to;
+        const double g = !scale || fma(x[at] - mean[to], scale[to], shift[to]) > 0 ? dy[at] : 0;
+        dgamma += g * ((double)x[at] - mean[s]) * rstd[s];
+        dbeta += g;
+      }
+      ((real *)p->dgamma)[to] = (real)dgamma;
+      ((real *)p->dbeta)[to] = (real)dbeta;
     }
-    ((real *)p->dgamma)[j] = (real)dgamma;
-    ((real *)p->dbeta)[j] = (real)dbeta;
   }
 }
 

@@ -100,6 +100,11 @@ class Tensor:
         return len(self.shape)
 
     @property
+    def name(self) -> str:
+        """How listings call it: %number of the node, .index where that has several outputs."""
+        return f"%{self.node.index}" + (f".{self.index}" if len(self.node.outputs) > 1 else "")
+
+    @property
     def T(self) -> Tensor:
         """The transpose: all axes reversed."""
         return OPERATORS["transpose"](self)
@@ -210,3 +215,11 @@ class Node:
         else:
             outputs = [Tensor(self, t.index, t.shape, t.dtype) for t in like.outputs]
         self.outputs: tuple[Tensor, ...] = tuple(outputs)
+
+    def show(self) -> str:
+        """One line: name, op, inputs, attributes, shapes, scope."""
+        inputs = [repr(t.node.attrs["value"]) if "value" in t.node.attrs else t.name for t in self.inputs]
+        attrs = [f"{k}={v}" for k, v in self.attrs.items() if k not in ("ref", "sign")]
+        shapes = ", ".join([f"{t.dtype}({', '.join(map(str, t.shape))})" for t in self.outputs])
+        call = f"%{self.index} = {self.op.name}({', '.join(inputs + attrs)})"
+        return f"  {call:<60} {shapes}  {self.scope}".rstrip()

@@ -35,7 +35,16 @@ def _moments_lower(node: Any) -> list[Step]:
     mean, var = node.outputs
     rows, cols = x.shape
     per_row = node.attrs["per_row"]
-    fields = {"mean": mean, "var": var, "x": x, "rows": rows, "cols": cols, "per_row": int(per_row)}
+    outer, red, inner = (rows, cols, 1) if per_row else (1, rows, cols)
+    fields = {
+        "mean": mean,
+        "var": var,
+        "x": x,
+        "outer": outer,
+        "red": red,
+        "inner": inner,
+        "by_inner": int(not per_row),
+    }
     units, grain = (rows, 1) if per_row else (cols, COL_GRAIN)
     local = (x, mean, var) if per_row else (mean, var)
     return [
@@ -72,9 +81,11 @@ def _norm_grad_lower(node: Any) -> list[Step]:
         "x": x,
         "mean": mean,
         "rstd": rstd,
-        "rows": rows,
-        "cols": cols,
-        "per_row": int(node.attrs["per_row"]),
+        "outer": 1,
+        "red": rows,
+        "inner": cols,
+        "by_red": int(node.attrs["per_row"]),
+        "by_inner": 1,
         "scale": None,
         "shift": None,
     }

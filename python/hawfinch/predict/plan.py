@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..compiler.group import fuse
-from ..compiler.rewrite import rewrite
-from ..function import fresh
+from ..compiler.rewrite import fresh, rewrite
 from ..ir import Graph, Shape
 from ..nn.module import Module
 from ..runtime.plan import Plan

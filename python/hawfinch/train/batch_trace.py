@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ class StepKey(NamedTuple):
 
 
 class Column(NamedTuple):
-    """What the epoch sums keep for a loss or a metric: its numbers in a batch, and how they become one."""
+    """What the epoch sums keep for a loss or a metric: its numbers and vectors in a batch, and how they become one."""
 
     name: str
     numbers: list[Tensor]
@@ -37,8 +38,13 @@ class Column(NamedTuple):
     metric: Metric | None  # None: the mean
     share: float | None  # of a loss in the whole one
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many numbers each is."""
+        return [math.prod(t.shape) for t in self.numbers]  # type: ignore[arg-type]
+
     def value(self, sums: Array) -> float:
-        """sums: (numbers, 2), the sum of each and of the weights."""
+        """sums: (sum of sizes, 2), the sum of each and of the weights."""
         if self.metric is not None:
             return float(self.metric.finalise(sums[:, 0]))
         return float(sums[0, 0] / sums[0, 1]) if sums[0, 1] else float("nan")
@@ -157,7 +163,7 @@ def _metric_column(
     for t in given if isinstance(given, list | tuple) else [given]:
         if not isinstance(t, Tensor) or t.ndim > 1 or not all(isinstance(n, int) for n in t.shape):
             raise ShapeError(f"{what}: sums must give numbers and vectors, summed over the rows; got {t!r}")
-        numbers += [t] if t.ndim == 0 else [t[i] for i in range(len(t))]
+        numbers.append(t)
     return Column(name, numbers, weight, metric, None)
 
 

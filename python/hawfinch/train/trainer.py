@@ -26,10 +26,11 @@ from .callbacks import collect, restore, state_of
 from .fingerprint import check_same, data_text, model_text, source_text, value_text
 from .history import History
 from .inputs import Arrays, Chunks, Data, check_data, is_chunks, split_pair, target_specs
-from .loop import FitCall, Steps, learning_rates, run_fit, run_steps
+from .loop import FitCall, Steps, run_fit, run_steps
 from .objective import Objective, get_losses, get_objective
 from .plans import Plans
 from .state import TrainState
+from .update import Clock, Update
 
 LossLike = str | Loss | Callable[..., Any]
 NOT_COPIED = ("gradient", "_plans", "_repeated", "_params", "_training", "_evaluating")
@@ -91,7 +92,7 @@ class Trainer:
 
     def _start(self) -> None:
         """What is made anew in a copy."""
-        self.gradient: Array | None = None  # flat; not written where the optimiser takes it from a product (update.py)
+        self.gradient: Array | None = None  # flat; what products give is not in it (update/products.py)
         self._plans = Plans()
         self._params: Array | None = None  # the model's buffer that gradient and slots belong to
         self._training = threading.RLock()  # whoever trains; a callback may call step
@@ -155,13 +156,25 @@ class Trainer:
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimiser. One of another kind begins with empty slots."""
+        """The optimiser. One of another kind begins with empty slots. To change a number of it: ``set``."""
         return self._optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer: str | Optimizer) -> None:
         self._optimizer = get_optimizer(optimizer)
+        self._update = Update(self._optimizer)
         self._forget()
+
+    def set(self, **changes: Any) -> None:
+        """Goes on with other numbers of the optimiser: its constructor's arguments by name.
+
+        >>> import hawfinch as hf
+        >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.SGD(0.1))
+        >>> trainer.set(lr=0.01)
+        >>> trainer.optimizer.lr
+        0.01
+        """
+        self.optimizer = self._optimizer.replace(**changes)
 
     @property
     def seed(self) -> int:
@@ -218,15 +231,15 @@ class Trainer:
     # ---- plans ----
     def _bind(self) -> tuple[Array, ...]:
         """The buffers that a plan works on; gradient and slots are kept as long as the model's buffer stays."""
-        store, state, optimizer = self._model.store(), self.state, self._optimizer
-        params, slots = store.params, optimizer.slots
+        store, state, kind = self._model.store(), self.state, self._optimizer.kind
+        params, slots = store.params, list(self._update.slots)
         state.buffers = store.buffers
-        if self._params is not params or state.rule != optimizer.op or list(state.slots) != slots:
+        if self._params is not params or state.rule != kind or list(state.slots) != slots:
             if state.rule and params.size != state.parameters.size:
                 raise ShapeError("the model's parameters have changed since this trainer began; make a new Trainer")
             self.gradient = aligned_zeros(params.nbytes).view(params.dtype)
-            old = state.slots if state.rule == optimizer.op else {}
-            state.rule, state.slots = optimizer.op, {}
+            old = state.slots if state.rule == kind else {}
+            state.rule, state.slots = kind, {}
             for name in slots:
                 slot = state.slots[name] = aligned_zeros(params.nbytes).view(params.dtype)
                 slot[...] = old.get(name, 0)  # zeros too: a page that is read before it is written is mapped twice
@@ -239,9 +252,9 @@ class Trainer:
     def _plan(self, data: Data, batch: int, training: bool) -> BatchPlan:
         """A plan for batches of such data, bound to this trainer's buffers."""
         buffers = self._bind()
-        optimizer = self._optimizer if training else None
+        update = self._update if training else None
         key = self._key(data, training)
-        return self._plans.get(self._model, key, batch, optimizer, buffers if training else buffers[:2])
+        return self._plans.get(self._model, key, batch, update, buffers if training else buffers[:2])
 
     def _key(self, data: Data, training: bool) -> StepKey:
         return StepKey(
@@ -250,7 +263,7 @@ class Trainer:
             self._objective,
             training,
             self._precision if training else "f32",
-            self._optimizer.signature if training else None,
+            self._update.signature if training else None,
         )
 
     def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
@@ -384,9 +397,9 @@ class Trainer:
         True
         """
         state = self.state
-        lr = self._optimizer.lr_at(state.step)
+        scalars = self.scalars(1)
         if self._repeated is not None and sample_weight is None and threads is None:
-            loss: float | None = self._repeated.step(x, y, lr, state.seed, state.step)
+            loss: float | None = self._repeated.step(x, y, scalars, state.seed, state.step)
             if loss is not None:
                 state.step += 1
                 return loss
@@ -395,7 +408,7 @@ class Trainer:
             rows = data.rows
             plan = self._plan(data, rows, True)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
-            run_steps(plan, Steps(data, rows, None, learning_rates(self._optimizer, state.step, 1)), state, 0, 1, team)
+            run_steps(plan, Steps(data, rows, None, scalars), state, 0, 1, team)
             if len(data.arrays) == 2 and isinstance(y, np.ndarray):
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
@@ -517,12 +530,21 @@ class Trainer:
             return plan.results()
 
     # ---- looking inside ----
+    def scalars(self, n_steps: int) -> Array:
+        """The numbers of the update for the next steps of ``step``: float64 (n_steps, k), or (1, k) if all are equal.
+
+        >>> import hawfinch as hf
+        >>> hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.SGD(0.5)).scalars(3)[0, -1]
+        np.float64(0.5)
+        """
+        return self._update.columns.fill(Clock(self.state.step, n_steps, 0, None))
+
     def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
         """The plan of the training step for such data.
 
         >>> import hawfinch as hf, numpy as np
         >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")
-        >>> "adam" in trainer.plan(np.ones((4, 2)), np.ones((4, 1))).describe()
+        >>> "sweep" in trainer.plan(np.ones((4, 2)), np.ones((4, 1))).describe()
         True
         """
         data = self._check(x, y)
