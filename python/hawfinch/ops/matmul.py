@@ -108,6 +108,9 @@ def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:
     precision: default "f32"; "bf16" rounds x and w to bfloat16 first, in the gradients' products too, and sums in
     float32 (subnormals count as 0); float64 arrays go through the slow reference kernel. Raises ShapeError, and
     ArgumentError where the processor lacks AVX512-BF16.
+
+    >>> hf.ops.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+    array([3., 7.])
     """
     x = x if isinstance(x, Tensor) else operand(x)
     w = w if isinstance(w, Tensor) else operand(w)
