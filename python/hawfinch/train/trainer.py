@@ -20,12 +20,13 @@ from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
 from ..runtime.buffers import Memory, aligned_zeros
 from ..runtime.plan import Plan, check_threads
+from ..values import CheckedCall, check_whole, short
 from .batch_plan import BatchPlan
 from .batch_trace import StepKey
 from .callbacks import collect, restore, state_of
 from .fingerprint import check_same, data_text, model_text, source_text, value_text
 from .history import History
-from .inputs import Arrays, Chunks, Data, check_data, is_chunks, split_pair, target_specs
+from .inputs import Arrays, Chunks, Data, check_data, is_chunks, output_shapes, split_pair, target_specs
 from .loop import FitCall, Steps, run_fit, run_steps
 from .objective import Objective, get_losses, get_objective
 from .plans import Plans
@@ -36,7 +37,7 @@ LossLike = str | Loss | Callable[..., Any]
 NOT_COPIED = ("gradient", "_plans", "_repeated", "_params", "_training", "_evaluating")
 
 
-class Trainer:
+class Trainer(metaclass=CheckedCall):
     """Trains a model: one C call per epoch.
 
     model: a Module. loss: a Loss, a name ("softmax_cross_entropy", "bce_with_logits", "mse", "mae", "huber") or a
@@ -114,7 +115,7 @@ class Trainer:
         self._start()
 
     def __repr__(self) -> str:
-        settings = f"{self.loss!r:.80}, {self._optimizer!r:.80}"
+        settings = f"{short(self.loss)}, {short(self._optimizer)}"
         return f"Trainer({type(self._model).__name__}, {settings}, {self.state.epoch} epochs)"
 
     # ---- settings: checked whenever they are set, and seen by the next step ----
@@ -258,12 +259,13 @@ class Trainer:
 
     def _key(self, data: Data, training: bool) -> StepKey:
         return StepKey(
-            target_specs(data.y, self._model._output),
+            target_specs(data.y, output_shapes(self._model)),
             tuple([w is not None for w in data.weight]),
             self._objective,
             training,
             self._precision if training else "f32",
             self._update.signature if training else None,
+            self._model.version,
         )
 
     def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
@@ -354,8 +356,8 @@ class Trainer:
         checked: dict[Any, Any] | None = None,
     ) -> FitCall:
         """Checks what ``fit`` is given. checked: the data that calls before this one have checked."""
-        batch = None if batch_size == "full" else _whole("batch_size", batch_size, 1)
-        epochs = _whole("epochs", epochs, 0)
+        batch = None if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
+        epochs = check_whole(epochs, "epochs")
         if not isinstance(shuffle, bool | np.bool_):
             raise ArgumentError(f"shuffle must be True or False, got {shuffle!r}")
         if type(callbacks) is not tuple and isinstance(callbacks, Iterable) and not isinstance(callbacks, str):
@@ -412,7 +414,8 @@ class Trainer:
             if len(data.arrays) == 2 and isinstance(y, np.ndarray):
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
-                    self._repeated = _core.Quick([plan], (data.x[0], y), rows, rows, team, plan.value, plan.value)
+                    watch = self._model.watch()
+                    self._repeated = _core.Quick(watch, [plan], (data.x[0], y), rows, rows, team, None, plan.value)
             return float(plan.value[0])
 
     # ---- what a training has come to, to be gone on with ----
@@ -469,7 +472,7 @@ class Trainer:
             state = load_state(given)
         else:
             raise ArgumentError(f"resume: expected a path or a TrainState, got {type(given).__name__}")
-        if self._model._store is None and call is not None:
+        if self._model.inputs is None and call is not None:
             next(call.source.chunks(), None)  # builds the model
         check_same(state.settings, self._settings(call))
         self._bind()
@@ -510,7 +513,7 @@ class Trainer:
         ['loss', 'mae']
         """
         data = self._check(x, y, sample_weight)
-        batch = data.rows if batch_size == "full" else _whole("batch_size", batch_size, 1)
+        batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
     def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, float]:
@@ -548,7 +551,7 @@ class Trainer:
         True
         """
         data = self._check(x, y)
-        return self._plan(data, min(_whole("batch_size", batch_size, 1), data.rows), True).plan
+        return self._plan(data, min(check_whole(batch_size, "batch_size", 1), data.rows), True).plan
 
     def memory(self, x: Any, y: Any, *, batch_size: int = 32) -> Memory:
         """Bytes that the training step uses, by kind.
@@ -560,9 +563,3 @@ class Trainer:
         True
         """
         return self.plan(x, y, batch_size=batch_size).memory
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ArgumentError(f"{name} must be a whole number >= {least}, got {value!r}")
-    return int(value)
