@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import ops
 from ..errors import ArgumentError
-from ..ir import Tensor
+from ..ir import Tensor, numel
 from .activations import get_activation
 from .module import Module
 
@@ -44,4 +44,4 @@ class Flatten(Module):
     """(rows, a, b, ...) to (rows, a * b * ...)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.reshape(x, (x.shape[0], -1))
+        return ops.reshape(x, (x.shape[0], numel(x.shape[1:])))
