@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from layer_cases import LAYER_CASES
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, FormatError, HawfinchError
@@ -25,18 +26,6 @@ def small() -> hf.Sequential:
     return hf.Sequential(hf.Linear(5), hf.BatchNorm(), hf.ReLU(), hf.Linear(2))
 
 
-LAYERS: dict[str, Any] = {
-    "Linear": lambda: hf.Linear(7, bias=False, init="kaiming_normal"),
-    "BatchNorm": lambda: hf.BatchNorm(eps=1e-3, momentum=0.2),
-    "LayerNorm": lambda: hf.LayerNorm(eps=1e-2),
-    "Dropout": lambda: hf.Dropout(0.25),
-    "Flatten": lambda: hf.Flatten(),
-    "LeakyReLU": lambda: hf.LeakyReLU(negative_slope=0.3),
-    "ELU": lambda: hf.ELU(0.5),
-    "Sequential": lambda: hf.Sequential([hf.Linear(4), "tanh", hf.Sequential(hf.Linear(np.int64(3)))]),
-}
-
-
 def test_the_table_knows_every_layer() -> None:
     exported = {
         name: value
@@ -50,7 +39,7 @@ def test_the_table_knows_every_layer() -> None:
 @pytest.mark.parametrize("name", checkpoint.LAYERS)
 def test_every_layer(name: str, dtype: str, tmp_path: Path) -> None:
     """Trained, saved, loaded: the same predictions, parameters, statistics, and the same training from there on."""
-    layer = LAYERS[name]() if name in LAYERS else checkpoint.LAYERS[name]()
+    layer = LAYER_CASES[name].make()
     model = hf.Sequential(hf.Linear(6), layer, hf.Linear(2))
     model.dtype = dtype
     hf.Trainer(model, "mse").fit(X, Y, epochs=2)

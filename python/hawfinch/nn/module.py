@@ -80,6 +80,9 @@ class Module(metaclass=CheckedCall):
         object.__setattr__(self, "_hf", Inside((args, kwargs)))
         return self
 
+    def __init__(self) -> None:
+        """Takes no arguments. A subclass that takes some need not call this."""
+
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: all but memory and plans, which are made again."""
         return {"attributes": vars(self).copy(), "inside": self._hf}
@@ -614,7 +617,7 @@ class Module(metaclass=CheckedCall):
         >>> path = tempfile.mkdtemp() + "/net.safetensors"
         >>> hf.Sequential(hf.Linear(2), "relu").build((3,)).save(path)
         >>> hf.load(path)
-        Sequential(Linear(2, bias=True, init='torch_default'), ReLU())
+        Sequential(Linear(out=2, bias=True, init='torch_default'), ReLU())
         """
         self.uses["save"](self, path, metadata)
 
