@@ -14,7 +14,7 @@ from . import (
 )
 from ._core import VERSION as _VERSION
 from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
-from .files.model import load as load
+from .files.model import load as load, save_model as _save_model
 from .function import compile as compile, grad as grad, hvp as hvp, jvp as jvp, value_and_grad as value_and_grad
 from .losses import (
     MAE as MAE,
@@ -43,13 +43,16 @@ from .nn import (
     Softplus as Softplus,
     Tanh as Tanh,
 )
+from .nn.summary import summary as _summary
 from .optim import *  # noqa: F403
+from .predict.predictor import predict as _predict
 from .show_config import show_config as show_config
 from .train.callbacks import Progress as Progress
 from .train.history import History as History
 from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer
 
+Module.uses.update(predict=_predict, save=_save_model, summary=_summary)
 __version__: str = _VERSION
 
 if _TYPE_CHECKING:

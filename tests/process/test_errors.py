@@ -33,7 +33,7 @@ CASES: dict[str, tuple[Call, type[Exception], str]] = {
     # shapes
     "features": (lambda t: t.fit(X[:, :3], LABELS), ShapeError, r"x: expected \(rows, 4\).*built for; got \(20, 3\)"),
     "features of predict": (lambda t: t.model.predict(X[:, :3]), ShapeError, r"x: expected \(rows, 4\).*got \(20, 3\)"),
-    "a row": (lambda t: t.model.predict(X[0]), ShapeError, r"got shape \(4,\); for one row use x\[None, :\]"),
+    "a row": (lambda t: t.model.predict(X[0]), ShapeError, r"got \(4,\); for one row use x\[None, :\]"),
     "a feature": (lambda t: t.fit(X[:, 0], LABELS), ShapeError, r"for one feature x\[:, None\]"),
     "rank": (lambda t: t.fit(X[None], LABELS), ShapeError, r"expected \(rows, 4\).*got \(1, 20, 4\)"),
     "a number": (lambda t: t.model.predict(3.0), ShapeError, r"row axis.*got shape \(\)"),

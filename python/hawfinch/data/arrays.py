@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..errors import DTypeError, NonFiniteInputError, ShapeError
-from ..ir import Array
+from ..errors import DTypeError, LabelError, NonFiniteInputError, ShapeError
+from ..ir import Array, Spec, row_shapes
 
 
 def as_array(value: Any, name: str) -> Array:
@@ -66,12 +66,6 @@ def as_inputs(x: Any) -> tuple[Array, ...]:
     many = isinstance(x, tuple)
     arrays = tuple(as_data(v, f"x[{i}]" if many else "x") for i, v in enumerate(x if many else (x,)))
     for i, a in enumerate(arrays):
-        if a.ndim < 2:
-            name = f"x[{i}]" if many else "x"
-            raise ShapeError(
-                f"{name}: expected (rows, features...), got shape {a.shape}; "
-                "for one row use x[None, :], for one feature x[:, None]"
-            )
         if len(a) != len(arrays[0]):
             raise ShapeError(f"inputs of different lengths: x[0] has {len(arrays[0])} rows, x[{i}] has {len(a)}")
     return arrays
@@ -92,11 +86,29 @@ def check_lengths(x: Array, y: Array, name: str = "y") -> None:
         raise ShapeError(f"x has {len(x)} rows, {name} has {len(y)}")
 
 
-def check_features(arrays: Sequence[Array], expected: Sequence[Sequence[Any]]) -> None:
+def check_whole(array: Array, name: str) -> None:
+    """Raises LabelError naming the place of the first number that is not whole: what forward uses as an index."""
+    if array.dtype.kind == "f":
+        at = np.argwhere(array != np.floor(array))
+        if len(at):
+            place = tuple(at[0].tolist())
+            raise LabelError(f"{name} holds {array[place]} at {place}; this input is used as indices: whole numbers")
+
+
+def check_features(arrays: Sequence[Array], expected: Sequence[Spec]) -> None:
     """The inputs must have the shapes that the model was built for."""
+    if [a.shape[1:] for a in arrays] != [spec.shape[1:] for spec in expected]:
+        raise wrong_shape(arrays, expected)
+    for i, (a, spec) in enumerate(zip(arrays, expected, strict=True)):
+        if spec.dtype == "int":
+            check_whole(a, "x" if len(arrays) == 1 else f"x[{i}]")
+
+
+def wrong_shape(arrays: Sequence[Array], expected: Sequence[Spec], why: str = "") -> ShapeError:
+    """The error for inputs that a model built for the expected ones does not take."""
     if len(arrays) != len(expected):
-        raise ShapeError(f"the model takes {len(expected)} input(s), got {len(arrays)}")
-    for a, shape in zip(arrays, expected, strict=True):
-        if a.shape[1:] != tuple(shape[1:]):
-            want = "(rows, " + ", ".join(map(str, shape[1:])) + ")"
-            raise ShapeError(f"x: expected {want}, the shape that the model was built for; got {a.shape}")
+        return ShapeError(f"the model takes {len(expected)} input(s), got {len(arrays)}")
+    got = ", ".join([str(a.shape) for a in arrays])
+    if any([a.ndim == 1 < len(spec.shape) for a, spec in zip(arrays, expected, strict=True)]):
+        why = "; for one row use x[None, :], for one feature x[:, None]"
+    return ShapeError(f"x: expected {row_shapes(expected)}, the shape that the model was built for; got {got}{why}")

@@ -93,8 +93,8 @@ def save_model(model: Module, path: Any, metadata: dict[str, str] | None) -> Non
 
     from .safetensors import save_file
 
-    store = model.store()
-    assert model._input is not None
+    store, inputs = model.home(), model.inputs
+    assert inputs is not None
     tensors = {**model.parameters(), **model.buffers()}
     try:
         architecture = json.dumps(describe(model))
@@ -113,7 +113,7 @@ def save_model(model: Module, path: Any, metadata: dict[str, str] | None) -> Non
             **text,
             "hawfinch.format": str(VERSION),
             "hawfinch.model": architecture,
-            "hawfinch.input": json.dumps([list(s[1:]) for s in model._input]),
+            "hawfinch.input": json.dumps([list(s.shape[1:]) for s in inputs]),
             "hawfinch.dtype": store.dtype,
         },
     )

@@ -66,6 +66,12 @@ class Spec(NamedTuple):
     dtype: str = "real"
 
 
+def row_shapes(specs: Sequence[Spec]) -> str:
+    """Shapes as a user writes them: (rows, 4), (rows,)."""
+    rows = [["rows", *map(str, s.shape[1:])] for s in specs]
+    return ", ".join(["(rows,)" if len(names) == 1 else f"({', '.join(names)})" for names in rows])
+
+
 def dim(per_row: int, fixed: int) -> Size:
     return Dim(per_row, fixed) if per_row else fixed
 

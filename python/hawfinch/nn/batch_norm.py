@@ -13,8 +13,9 @@ class BatchNorm(Module):
     """y = (x - mean) / sqrt(var + eps) * weight + bias for each feature of the last axis; x (rows, ..., C).
 
     In training: mean and (biased) variance of the batch; the running averages move by ``momentum`` (the variance with
-    n/(n - 1), as in PyTorch). In inference: the running averages. A batch of one row is not an error: its variance is
-    0. eps: default 1e-5. momentum: default 0.1. Ioffe, Szegedy, ICML 2015.
+    n/(n - 1), as in PyTorch), once for each call. In inference, or when they are frozen (``Module.freeze``): the
+    running averages. A batch of one row is not an error: its variance is 0. eps: default 1e-5. momentum: default 0.1.
+    Ioffe, Szegedy, ICML 2015.
     """
 
     def __init__(self, *, eps: float = 1e-5, momentum: float = 0.1):
@@ -30,7 +31,7 @@ class BatchNorm(Module):
         c = x.shape[-1]
         weight, bias = self.param("weight", (c,), "ones"), self.param("bias", (c,), "zeros")
         mean, var = self.state("running_mean", (c,), "zeros"), self.state("running_var", (c,), "ones")
-        if not self.training:
+        if not self.training or self.is_frozen("running_mean") or self.is_frozen("running_var"):
             scale = weight / ops.sqrt(var + self.eps)
             return (x - mean) * scale + bias
         y, batch_mean, batch_var = ops.batch_norm(x, weight, bias, self.eps)

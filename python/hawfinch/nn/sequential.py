@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .. import ops
 from ..errors import ArgumentError
 from ..ir import Tensor
@@ -20,6 +18,8 @@ class Sequential(Module):
     ['0.bias', '0.weight', '2.bias', '2.weight']
     """
 
+    _nameless = "layers"
+
     def __init__(self, *layers: Module | str):
         if len(layers) == 1 and isinstance(layers[0], list | tuple):
             layers = tuple(layers[0])
@@ -27,10 +27,6 @@ class Sequential(Module):
         for layer in self.layers:
             if not isinstance(layer, Module):
                 raise ArgumentError(f"Sequential takes layers or activation names, got {type(layer).__name__}")
-
-    def children(self) -> Iterator[tuple[str, Module]]:
-        for i, layer in enumerate(self.layers):
-            yield str(i), layer
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:

@@ -27,6 +27,7 @@ class StepKey(NamedTuple):
     training: bool
     precision: str
     update: Hashable  # what the update is made of; None for evaluation
+    version: int  # of the model: its layers, their options, what is frozen
 
 
 class Column(NamedTuple):
@@ -58,13 +59,13 @@ class BatchTrace:
 
     def __init__(self, model: Module, key: StepKey):
         self.store = model.store()
-        self.param_names = {id(p): k for k, p in {**self.store.trainable, **self.store.state}.items()}
-        assert model._input is not None
+        self.param_names = {id(p): k for k, p in {**self.store.parameters, **self.store.state}.items()}
+        assert model.inputs is not None
         if key.training:
             self.graph, xs, outputs = model.training_trace()
         else:
             self.graph = Graph()
-            xs, outputs = model.trace(self.graph, model._input)
+            xs, outputs = model.trace(self.graph, model.inputs)
         with tracing(self.graph):
             ys = [input_tensor(self.graph, f"y{i}", *spec) for i, spec in enumerate(key.targets)]
             ws = [
@@ -115,11 +116,11 @@ class BatchTrace:
             for n in self.graph.nodes
         )
         store = self.store
-        layout = tuple((k, p.shape, p.offset) for k, p in (*store.trainable.items(), *store.state.items()))
+        layout = tuple((k, p.shape, p.offset, p.frozen) for k, p in (*store.parameters.items(), *store.state.items()))
         updates = tuple((place(a), place(b)) for a, b in self.graph.updates)
         columns = tuple((c.name, c.metric, c.share, place(c.weight), *map(place, c.numbers)) for c in self.columns)
         wanted = (place(self.loss), columns, tuple(map(place, self.sources)))
-        return (self.graph.training, store.dtype, nodes, layout, len(store.trainable), updates, wanted)
+        return (self.graph.training, store.dtype, nodes, layout, len(store.parameters), updates, wanted)
 
 
 def _one_or_all(values: list[Tensor]) -> Any:

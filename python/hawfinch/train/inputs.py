@@ -116,18 +116,18 @@ def _check_data(
 ) -> Data:
     arrays = inputs_of(model, x, seed)
     given = (*arrays, y, sample_weight, class_weight)
-    key = (*map(id, given), objective, model._output)
+    key = (*map(id, given), objective, output_shapes(model))
     if checked is not None and key in checked:
         data: Data = checked[key][0]
         return data
     if len(arrays[0]) == 0:
         raise ShapeError("x has no rows: there is nothing to fit or evaluate")
-    targets = targets_of(objective, y, model._output)
+    targets = targets_of(objective, y, output_shapes(model))
     for i, target in enumerate(targets):
         if len(target) != len(arrays[0]):
             raise ShapeError(f"x has {len(arrays[0])} rows, {_part('y', i, targets)} has {len(target)}")
-    targets = _checked_targets(objective, targets, model._output)
-    weight = weights_of(objective, targets, model._output, sample_weight, class_weight)
+    targets = _checked_targets(objective, targets, output_shapes(model))
+    weight = weights_of(objective, targets, output_shapes(model), sample_weight, class_weight)
     for i, a in enumerate(arrays):
         check_finite(a, _part("x", i, arrays))
     for i, target in enumerate(targets):
@@ -147,13 +147,17 @@ def _part(name: str, i: int, of: Sequence[Any]) -> str:
 def inputs_of(model: Module, x: Any, seed: int) -> tuple[Array, ...]:
     """The inputs as arrays; the model is built for them, or must have been."""
     arrays = as_inputs(x)
-    if model._store is None or model._input is None:
+    if model.inputs is None:
         model.build(*[a.shape[1:] for a in arrays], seed=seed)
     else:
-        model.store(look=True)
-    assert model._input is not None
-    check_features(arrays, model._input)
+        model.store()
+    assert model.inputs is not None
+    check_features(arrays, model.inputs)
     return arrays
+
+
+def output_shapes(model: Module) -> tuple[Shape, ...]:
+    return tuple([spec.shape for spec in model.outputs])
 
 
 def targets_of(objective: Objective, y: Any, outputs: Sequence[Shape]) -> tuple[Array, ...]:

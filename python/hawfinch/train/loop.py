@@ -123,7 +123,7 @@ def run_fit(trainer: Trainer, call: FitCall, state: TrainState, resumed: bool) -
             for notify in call.events["on_epoch_end"]:
                 notify(trainer, state.epoch - 1, logs)
             if any(call.events.values()):  # a callback may have moved the parameters or set another loss
-                trainer._model.store(look=True)
+                trainer._model.store()
                 plan = None
     finally:
         for notify in call.events["on_fit_end"]:

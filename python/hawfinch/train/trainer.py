@@ -25,7 +25,7 @@ from .batch_trace import StepKey
 from .callbacks import collect, restore, state_of
 from .fingerprint import check_same, data_text, model_text, source_text, value_text
 from .history import History
-from .inputs import Arrays, Chunks, Data, check_data, is_chunks, split_pair, target_specs
+from .inputs import Arrays, Chunks, Data, check_data, is_chunks, output_shapes, split_pair, target_specs
 from .loop import FitCall, Steps, run_fit, run_steps
 from .objective import Objective, get_losses, get_objective
 from .plans import Plans
@@ -259,12 +259,13 @@ class Trainer:
 
     def _key(self, data: Data, training: bool) -> StepKey:
         return StepKey(
-            target_specs(data.y, self._model._output),
+            target_specs(data.y, output_shapes(self._model)),
             tuple([w is not None for w in data.weight]),
             self._objective,
             training,
             self._precision if training else "f32",
             self._update.signature if training else None,
+            self._model.version,
         )
 
     def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
@@ -413,7 +414,8 @@ class Trainer:
             if len(data.arrays) == 2 and isinstance(y, np.ndarray):
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
-                    self._repeated = _core.Quick([plan], (data.x[0], y), rows, rows, team, plan.value, plan.value)
+                    watch = self._model.watch()
+                    self._repeated = _core.Quick(watch, [plan], (data.x[0], y), rows, rows, team, None, plan.value)
             return float(plan.value[0])
 
     # ---- what a training has come to, to be gone on with ----
@@ -466,7 +468,7 @@ class Trainer:
             state = load_state(given)
         else:
             raise ArgumentError(f"resume: expected a path or a TrainState, got {type(given).__name__}")
-        if self._model._store is None and call is not None:
+        if self._model.inputs is None and call is not None:
             next(call.source.chunks(), None)  # builds the model
         check_same(state.settings, self._settings(call))
         self._bind()

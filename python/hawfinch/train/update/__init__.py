@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...ir import Step, Tensor, numel, single
-from ...nn.module import Store
+from ...nn.store import Store
 from ...optim import Optimizer
 from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers
 from .check import check_steps, product_checks
@@ -63,7 +63,9 @@ class Update:
     def steps(self, buffers: Buffers, store: Store, loss: Tensor, products: Sequence[Product]) -> list[Step]:
         """The first steps are the checks of the products, in their order."""
         at, tables = 0, []
-        for offset, n in [*sorted((p.offset, p.size) for p in products), (store.params.size, 0)]:
+        apart = [(p.offset, p.size) for p in products]
+        apart += [(p.offset, p.room) for p in store.parameters.values() if p.frozen]
+        for offset, n in [*sorted(apart), (store.params.size, 0)]:
             if offset > at:
                 tables.append(merged([Run(at, offset - at, self.column)]))
             at = offset + n

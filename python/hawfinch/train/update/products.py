@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..._core import CONSTANTS, REDUCE_KINDS
 from ...compiler.memory import base_of
 from ...ir import Size, Step, Tensor, numel, size_at, times
-from ...nn.module import Store
+from ...nn.store import Store
 from .buffers import Buffers
 
 LEAST_PRODUCT = 1 << 16  # weights from which it pays: with gradient and state, 1 MiB; measured
