@@ -17,7 +17,9 @@ import numpy as np
 from . import ops
 from .errors import ArgumentError, DTypeError, LabelError, ShapeError, unknown_name
 from .ir import Array, Shape, Tensor, numel
-from .values import Value
+from .ops.elementwise import SIGMOID
+from .ops.softmax import SOFTMAX
+from .values import Value, check_real
 
 ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 
@@ -81,6 +83,10 @@ class Loss(Value):
         """What is predicted and what is true, each (rows, classes) of 0 and 1."""
         raise ArgumentError(f"metrics of classes need a classification loss, not {type(self).__name__}")
 
+    def advice(self, prediction: Tensor) -> str | None:
+        """What is probably wrong with this prediction, to be told once; None: nothing."""
+        return None
+
     def row_weights(self, y: Array, output: Shape) -> Array | None:
         """Weights that follow from the targets (class weights), float (rows,), or None."""
         return None
@@ -132,9 +138,9 @@ class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
     checks_values = True
 
     def __init__(self, *, label_smoothing: float = 0.0, class_weight: ClassWeight = None):
-        if not 0 <= label_smoothing < 1:
-            raise ArgumentError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        self.label_smoothing, self.class_weight = float(label_smoothing), class_weight
+        name = "SoftmaxCrossEntropy: label_smoothing"
+        self.label_smoothing = check_real(label_smoothing, name, "in [0, 1)", lambda v: 0 <= v < 1)
+        self.class_weight = class_weight
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         return ops.softmax_cross_entropy(prediction, target, self.label_smoothing)
@@ -172,6 +178,13 @@ class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
         if target.dtype != "int":
             raise ArgumentError("the metric 'accuracy' needs integer labels, not probabilities")
         return ops.correct(prediction, target)
+
+    def advice(self, prediction: Tensor) -> str | None:
+        if prediction.node.op is SOFTMAX and not prediction.node.attrs["log"]:
+            return (
+                "SoftmaxCrossEntropy takes logits and applies softmax itself: leave out the Softmax at the model's end"
+            )
+        return None
 
     def decisions(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if target.dtype != "int":
@@ -213,6 +226,11 @@ class BCEWithLogits(Loss, name="bce_with_logits"):
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
         return per_row(ops.where(ops.equal(ops.greater(prediction, 0.0), ops.greater(target, 0.5)), 1.0, 0.0))
 
+    def advice(self, prediction: Tensor) -> str | None:
+        if prediction.node.op is SIGMOID:
+            return "BCEWithLogits takes logits and applies sigmoid itself: leave out the Sigmoid at the model's end"
+        return None
+
     def decisions(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         def columns(hit: Tensor) -> Tensor:
             flat: Tensor = ops.where(hit, 1.0, 0.0)
@@ -239,9 +257,7 @@ class Huber(Loss, name="huber"):
     """0.5 d**2 where abs(d) <= delta, else delta * (abs(d) - delta / 2); d = prediction - target. delta: default 1."""
 
     def __init__(self, delta: float = 1.0):
-        if not 0 < delta < float("inf"):
-            raise ArgumentError(f"Huber: delta must be finite and > 0, got {delta}")
-        self.delta = float(delta)
+        self.delta = check_real(delta, "Huber: delta", "above 0", lambda v: 0 < v < float("inf"))
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         d = prediction - target

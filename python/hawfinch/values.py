@@ -170,7 +170,7 @@ class Value(metaclass=_ValueType):
         return self
 
     def __repr__(self) -> str:
-        inner = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
+        inner = ", ".join(f"{k}={short(v)}" for k, v in vars(self).items() if not k.startswith("_"))
         return f"{type(self).__name__}({inner})"
 
 

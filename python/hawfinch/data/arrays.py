@@ -33,10 +33,12 @@ def as_data(value: Any, name: str) -> Array:
     array = as_array(value, name)
     if array.dtype.kind == "O" and callable(getattr(value, "items", None)) and hasattr(value, "dtypes"):
         array = _from_frame(value, name)
+    if array.dtype.kind == "O":
+        array = _from_objects(array, name)
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind not in "fiub":
-        what = "object (a ragged list, or text?)" if kind == "O" else str(array.dtype)
-        raise DTypeError(f"{name}: dtype {what} is not supported; expected float, int or bool numbers")
+        what = f"{'text of ' if kind in 'US' else ''}dtype {array.dtype}"
+        raise DTypeError(f"{name}: {what} is not supported; expected float, int or bool numbers")
     if kind == "f" and size not in (4, 8):
         with np.errstate(over="ignore"):  # an infinity is reported with its place
             array = array.astype(np.float32 if size == 2 else np.float64)
@@ -59,6 +61,25 @@ def _from_frame(frame: Any, name: str) -> Array:
         missing = {} if isinstance(column.dtype, np.dtype) else {"dtype": np.float64, "na_value": np.nan}
         columns.append(column.to_numpy(**missing))
     return np.column_stack(columns)
+
+
+def _from_objects(array: Array, name: str) -> Array:
+    """Python objects that are numbers, as int64 or float64: a frame of floats and booleans comes as these."""
+    if array.ndim == 0:
+        raise DTypeError(f"{name}: expected an array of numbers, got {type(array[()]).__name__}")
+    integers = True
+    for at in np.ndindex(array.shape):
+        value = array[at]
+        if not isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating):
+            where = ", ".join(map(str, at))
+            if isinstance(value, list | tuple | np.ndarray):
+                raise ShapeError(f"{name}: rows of different lengths (a ragged list), the first at [{where}]")
+            raise DTypeError(f"{name}: {type(value).__name__} {value!r:.40} at [{where}]; expected numbers")
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if whole and not -(1 << 63) <= value < 1 << 63:
+            raise DTypeError(f"{name}: {value!r:.40} is too large for 64 bits; pass it as a float")
+        integers = integers and whole
+    return array.astype(np.int64 if integers else np.float64)
 
 
 def as_inputs(x: Any) -> tuple[Array, ...]:

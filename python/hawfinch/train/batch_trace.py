@@ -73,6 +73,7 @@ class BatchTrace:
                 for i, given in enumerate(key.weighted)
             ]
             self.columns: list[Column] = []
+            self.advice: list[str] = []
             if key.objective.is_single:
                 together = [(_one_or_all(outputs), _one_or_all(ys))]
             else:
@@ -89,6 +90,8 @@ class BatchTrace:
     def _head(self, head: Head, prediction: Any, y: Any, w: Tensor | None) -> Tensor:
         """Its part of the loss; appends its columns."""
         prefix, what = (f"{head.name}_", f" of output {head.name!r}") if head.name else ("", "")
+        if isinstance(prediction, Tensor):
+            self.advice += filter(None, [head.loss.advice(prediction)])
         weight = ops.sum(w) if w is not None else None
         rows = _rows_of(lambda: head.loss(prediction, y), f"the loss{what}")
         mean, total = _totals(rows, w, weight)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from ..ir import Array, collector_paused
 from ..nn.module import Module
 from ..runtime.cache import PlanCache
@@ -18,6 +20,7 @@ class Plans:
 
     def __init__(self) -> None:
         self.cache: PlanCache[BatchPlan] = PlanCache(lambda plan: plan.nbytes, MAX_BYTES)
+        self._told: set[str] = set()
 
     def get(
         self, model: Module, key: StepKey, batch: int, update: Update | None, buffers: tuple[Array, ...]
@@ -35,7 +38,12 @@ class Plans:
     def compile(
         self, model: Module, key: StepKey, batch: int, update: Update | None, buffers: tuple[Array, ...]
     ) -> BatchPlan:
-        return BatchPlan(BatchTrace(model, key), batch, update, buffers, key.precision)
+        trace = BatchTrace(model, key)
+        for text in trace.advice:
+            if text not in self._told:
+                self._told.add(text)
+                warnings.warn(text, stacklevel=7)
+        return BatchPlan(trace, batch, update, buffers, key.precision)
 
     def clear(self) -> None:
         """To be called when the parameters have moved or the optimiser has other slots."""

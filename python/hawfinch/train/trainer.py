@@ -20,6 +20,7 @@ from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
 from ..runtime.buffers import Memory, aligned_zeros
 from ..runtime.plan import Plan, check_threads
+from ..values import CheckedCall, check_whole, short
 from .batch_plan import BatchPlan
 from .batch_trace import StepKey
 from .callbacks import collect, restore, state_of
@@ -37,7 +38,7 @@ LossLike = str | Loss | Callable[..., Any]
 NOT_COPIED = ("gradient", "_plans", "_repeated", "_params", "_training", "_evaluating")
 
 
-class Trainer:
+class Trainer(metaclass=CheckedCall):
     """Trains a model: one C call per epoch.
 
     model: a Module. loss: a Loss, a name ("softmax_cross_entropy", "bce_with_logits", "mse", "mae", "huber") or a
@@ -115,7 +116,7 @@ class Trainer:
         self._start()
 
     def __repr__(self) -> str:
-        settings = f"{self.loss!r:.80}, {self._optimizer!r:.80}"
+        settings = f"{short(self.loss)}, {short(self._optimizer)}"
         return f"Trainer({type(self._model).__name__}, {settings}, {self.state.epoch} epochs)"
 
     # ---- settings: checked whenever they are set, and seen by the next step ----
@@ -356,8 +357,8 @@ class Trainer:
         checked: dict[Any, Any] | None = None,
     ) -> FitCall:
         """Checks what ``fit`` is given. checked: the data that calls before this one have checked."""
-        batch = None if batch_size == "full" else _whole("batch_size", batch_size, 1)
-        epochs = _whole("epochs", epochs, 0)
+        batch = None if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
+        epochs = check_whole(epochs, "epochs")
         if not isinstance(shuffle, bool | np.bool_):
             raise ArgumentError(f"shuffle must be True or False, got {shuffle!r}")
         if type(callbacks) is not tuple and isinstance(callbacks, Iterable) and not isinstance(callbacks, str):
@@ -509,7 +510,7 @@ class Trainer:
         ['loss', 'mae']
         """
         data = self._check(x, y, sample_weight)
-        batch = data.rows if batch_size == "full" else _whole("batch_size", batch_size, 1)
+        batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
     def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, float]:
@@ -547,7 +548,7 @@ class Trainer:
         True
         """
         data = self._check(x, y)
-        return self._plan(data, min(_whole("batch_size", batch_size, 1), data.rows), True).plan
+        return self._plan(data, min(check_whole(batch_size, "batch_size", 1), data.rows), True).plan
 
     def memory(self, x: Any, y: Any, *, batch_size: int = 32) -> Memory:
         """Bytes that the training step uses, by kind.
@@ -559,9 +560,3 @@ class Trainer:
         True
         """
         return self.plan(x, y, batch_size=batch_size).memory
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ArgumentError(f"{name} must be a whole number >= {least}, got {value!r}")
-    return int(value)
