@@ -10,7 +10,7 @@ help:
 	@echo "make dev        all that development needs, in .venv: edited Python needs no installing again, edited C needs make dev"
 	@echo "make test       the Python tests, examples and documents included (ARGS='-k norm' chooses)"
 	@echo "make test-c     the C tests, without Python"
-	@echo "make lint       ruff, mypy, clang-format"
+	@echo "make lint       ruff, mypy, import-linter, clang-format"
 	@echo "make format     apply ruff and clang-format"
 	@echo "make docs       the documents as a site, the reference of every public name included: docs/_build/html/index.html"
 	@echo "make bench      hawfinch against its peers and against the machine; writes docs/performance.md (ARGS='--runs 3')"
@@ -39,6 +39,7 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	find csrc tests/c -name '*.[ch]' -exec $(BIN)/clang-format --dry-run -Werror {} +
 
 format:
