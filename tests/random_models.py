@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 from numpy_backend import NumPy
+from optim_cases import CASES as OPTIMIZERS
 
 import hawfinch as hf
 from hawfinch.runtime.backend import CPU, using
@@ -37,7 +38,7 @@ POINTWISE = {
     "log1p": lambda x: O.log1p(O.abs(x)),
     "erf": lambda x: O.erf(x),
     "pow": lambda x: (O.square(x) + 0.3) ** 1.7,
-    "sign": lambda x: O.sign(x) + x,
+    "sign": lambda x: O.sign(x + 0.3) + x,  # not at 0, where dead units are
     "scale": lambda x: 0.5 - x / 3.0,
 }
 PAIRS = {
@@ -193,18 +194,9 @@ def draw(seed, number):
         y, loss = rng.normal(size=(rows, out)), {"mse": hf.MSE, "mae": hf.MAE, "huber": hf.Huber}[loss]()
     lr, clip = 10 ** rng.uniform(-4, -1.5), pick(rng, [None, None, 0.3])
     more = {"clip_norm": clip, "clip_value": pick(rng, [None, None, 0.2]), "weight_decay": pick(rng, [0.0, 0.05])}
-    # eps: a gradient that is 0 but for rounding is not to be blown up to a step of lr
-    optimizer = pick(
-        rng,
-        [
-            lambda: hf.SGD(lr=lr, momentum=pick(rng, [0.0, 0.9]), **more),
-            lambda: hf.SGD(lr=lr, momentum=0.8, nesterov=True, **more),
-            lambda: hf.Adagrad(lr=lr, eps=1e-3, **more),
-            lambda: hf.RMSprop(lr=lr, eps=1e-3, momentum=pick(rng, [0.0, 0.9]), **more),
-            lambda: hf.Adam(lr=lr, eps=1e-3, **more),
-            lambda: hf.AdamW(lr=lr, eps=1e-3, **more),
-        ],
-    )()
+    # no row has an eps near rounding errors, which would blow these up to a step of lr; Lion takes their sign
+    row = OPTIMIZERS[pick(rng, [name for name in OPTIMIZERS if name != "lion"])]
+    optimizer = row.optimizer(lr=lr, **more)
     weight = rng.uniform(0, 2, rows) if rng.random() < 0.2 else None
     how = {
         "batch": batch,

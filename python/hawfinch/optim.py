@@ -25,7 +25,7 @@ from .ir import Array
 from .schedules import Schedule
 from .values import Value
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
 
 Number = float | Schedule | Callable[[int], float]
 BELOW_ONE = ("momentum", "alpha", "beta1", "beta2", "rho")
@@ -215,6 +215,31 @@ class Adagrad(Optimizer):
         super().__init__(lr, clip_norm, clip_value, eps=eps, weight_decay=weight_decay)
 
 
+class Adadelta(Optimizer):
+    """s = rho s + (1 - rho) g**2, d = sqrt(a + eps) / sqrt(s + eps) g, a = rho a + (1 - rho) d**2, p -= lr d.
+
+    Defaults: lr 1, rho 0.9, eps 1e-6, weight_decay 0. Zeiler, arXiv:1212.5701, 2012.
+
+    >>> import hawfinch as hf
+    >>> hf.Adadelta().slots
+    ('square_avg', 'acc_delta')
+    """
+
+    rule = "adadelta"
+
+    def __init__(
+        self,
+        lr: Number = 1.0,
+        *,
+        rho: Number = 0.9,
+        eps: Number = 1e-6,
+        weight_decay: Number = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        super().__init__(lr, clip_norm, clip_value, rho=rho, eps=eps, weight_decay=weight_decay)
+
+
 class RMSprop(Optimizer):
     """s = alpha s + (1 - alpha) g**2, p -= lr g / (sqrt(s) + eps), with momentum if asked. Tieleman, Hinton, 2012.
 
@@ -295,6 +320,32 @@ class AdamW(Adam):
         super().__init__(
             lr, betas=betas, eps=eps, weight_decay=weight_decay, clip_norm=clip_norm, clip_value=clip_value
         )
+
+
+class Lion(Optimizer):
+    """p -= lr sign(beta1 m + (1 - beta1) g), then m = beta2 m + (1 - beta2) g; weight_decay as in AdamW.
+
+    Every parameter moves by lr, so lr is 3 to 10 times smaller than Adam's, and weight_decay as many times larger.
+    Defaults: lr 1e-4, betas (0.9, 0.99), weight_decay 0. Chen et al., NeurIPS 2023, algorithm 2.
+
+    >>> import hawfinch as hf
+    >>> hf.Lion(3e-4).slots
+    ('m',)
+    """
+
+    rule = "lion"
+    decoupled = True
+
+    def __init__(
+        self,
+        lr: Number = 1e-4,
+        *,
+        betas: tuple[Number, Number] = (0.9, 0.99),
+        weight_decay: Number = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        super().__init__(lr, clip_norm, clip_value, **_betas("Lion", betas), weight_decay=weight_decay)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

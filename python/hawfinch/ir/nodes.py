@@ -210,11 +210,14 @@ class Node:
     ):  # fmt: skip
         """like: a node whose outputs are of the same shapes and dtypes; by default they are inferred."""
         self.op, self.inputs, self.attrs, self.index, self.scope = op, inputs, attrs, index, scope
+        made: list[Tensor] = []
         if like is None:
-            outputs = [Tensor(self, i, s, t) for i, (s, t) in enumerate(op.infer(*inputs, **attrs))]
+            for shape, dtype in op.infer(*inputs, **attrs):
+                made.append(Tensor(self, len(made), shape, dtype))
         else:
-            outputs = [Tensor(self, t.index, t.shape, t.dtype) for t in like.outputs]
-        self.outputs: tuple[Tensor, ...] = tuple(outputs)
+            for t in like.outputs:
+                made.append(Tensor(self, t.index, t.shape, t.dtype))
+        self.outputs: tuple[Tensor, ...] = tuple(made)
 
     def show(self) -> str:
         """One line: name, op, inputs, attributes, shapes, scope."""

@@ -80,6 +80,9 @@ class Module(metaclass=CheckedCall):
         object.__setattr__(self, "_hf", Inside((args, kwargs)))
         return self
 
+    def __init__(self) -> None:
+        """Takes no arguments. A subclass that takes some need not call this."""
+
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: all but memory and plans, which are made again."""
         return {"attributes": vars(self).copy(), "inside": self._hf}
@@ -372,11 +375,17 @@ class Module(metaclass=CheckedCall):
         """Another number whenever layers or options have changed, so that plans for earlier traces do not serve."""
         return self._hf.version
 
-    def build(self, *input_shapes: Sequence[int] | Spec, seed: int = 0) -> Module:
+    def build(
+        self,
+        *input_shapes: Sequence[int] | Spec,
+        seed: int = 0,
+        accept: Callable[[dict[str, Parameter]], None] | None = None,
+    ) -> Module:
         """Makes and initialises the arrays; returns the model.
 
         input_shapes: one per input, without the batch axis; () for an input of shape (rows,). An input is of integers
         if ``forward`` uses it as indices (or where a ``Spec`` says so). seed: the initial values follow from it alone.
+        accept: is called with the arrays by name before memory is made for them, and may raise.
         Does nothing to a model that is built already; raises ShapeError where it was built for other shapes.
 
         >>> import hawfinch as hf
@@ -389,14 +398,18 @@ class Module(metaclass=CheckedCall):
             raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
         inputs = self._hf.inputs
         if inputs is None:
-            self._make(specs, int(seed))
+            self._make(specs, int(seed), accept)
         elif [s.shape for s in inputs] != [s.shape for s in specs]:
             raise ShapeError(f"the model was built for inputs {row_shapes(inputs)}, got {row_shapes(specs)}")
         else:
+            if accept is not None:
+                accept(self._arrays())
             self.home()
         return self
 
-    def _make(self, specs: tuple[Spec, ...], seed: int) -> None:
+    def _make(
+        self, specs: tuple[Spec, ...], seed: int, accept: Callable[[dict[str, Parameter]], None] | None = None
+    ) -> None:
         """Traces, makes the arrays that are missing, and memory for them where they have none."""
         if self.dtype not in DTYPES:
             raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
@@ -404,6 +417,8 @@ class Module(metaclass=CheckedCall):
             with collector_paused():
                 graph, xs, ys = self._trace_undecided(specs)
             specs = tuple([Spec(x.shape, x.dtype) for x in xs])
+            if accept is not None:
+                accept(self._arrays())
             self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
         except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
             for _, m in self._walk([]):
@@ -623,7 +638,7 @@ class Module(metaclass=CheckedCall):
         >>> path = tempfile.mkdtemp() + "/net.safetensors"
         >>> hf.Sequential(hf.Linear(2), "relu").build((3,)).save(path)
         >>> hf.load(path)
-        Sequential(Linear(2, bias=True, init='torch_default'), ReLU())
+        Sequential(Linear(out=2, bias=True, init='torch_default'), ReLU())
         """
         self.uses["save"](self, path, metadata)
 

@@ -23,13 +23,18 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     if shapes.count(shapes[0]) == len(shapes):
         return shapes[0]
     out: list[Size] = []
-    for axis in range(max(map(len, shapes))):
-        sizes = [s[-1 - axis] for s in shapes if axis < len(s)]
-        wide = [s for s in sizes if s != 1]
-        if any(s != wide[0] for s in wide):
-            raise ShapeError(f"shapes {' and '.join(map(str, shapes))} do not broadcast together (axis {-1 - axis})")
-        out.append(wide[0] if wide else 1)
-    return tuple(reversed(out))
+    for shape in shapes:
+        out = list(shape) if len(shape) > len(out) else out
+    for shape in shapes:
+        first = len(out) - len(shape)
+        for axis, size in enumerate(shape, first):
+            other = out[axis]
+            if size is not other and size != other and size != 1:
+                if other != 1:
+                    axis -= len(out)
+                    raise ShapeError(f"shapes {' and '.join(map(str, shapes))} do not broadcast together (axis {axis})")
+                out[axis] = size
+    return tuple(out)
 
 
 def sum_to(g: Tensor, shape: Shape) -> Tensor:
