@@ -9,6 +9,7 @@ and memory. A kernel is a function of (fields, run).
 import math
 
 import numpy as np
+from optim_cases import CASES
 
 from hawfinch import _core
 from hawfinch.compiler.memory import Dynamic, Source, base_of
@@ -411,68 +412,37 @@ def scalars(f, run):
     f.y[...] = run.scalars[f.column : f.column + f.n]
 
 
-RULES = {}  # rule of optim.def -> function(p, g, hyperparameters by name, t, *slots) that changes the slots, returns p
+RULES = {case.optimizer().rule: case.update for case in CASES.values()}  # rule of optim.def -> its formula
+RULE_NAMES = {number: name for name, (number, _, _) in _core.RULES.items()}
 
 
-def rule(function):
-    RULES[function.__name__] = function
-    return function
-
-
-@rule
-def sgd(p, g, h, t):
-    return p - h["lr"] * g
-
-
-@rule
-def momentum(p, g, h, t, velocity):
-    velocity[...] = h["momentum"] * velocity + g
-    return p - h["lr"] * (g + h["momentum"] * velocity if h["nesterov"] else velocity)
-
-
-@rule
-def adagrad(p, g, h, t, accumulator):
-    accumulator += g * g
-    return p - h["lr"] * g / (np.sqrt(accumulator) + h["eps"])
-
-
-@rule
-def rmsprop(p, g, h, t, square_avg):
-    square_avg[...] = h["alpha"] * square_avg + (1 - h["alpha"]) * g * g
-    return p - h["lr"] * g / (np.sqrt(square_avg) + h["eps"])
-
-
-@rule
-def rmsprop_momentum(p, g, h, t, square_avg, velocity):
-    square_avg[...] = h["alpha"] * square_avg + (1 - h["alpha"]) * g * g
-    velocity[...] = h["momentum"] * velocity + g / (np.sqrt(square_avg) + h["eps"])
-    return p - h["lr"] * velocity
-
-
-@rule
-def adam(p, g, h, t, m, v):
-    m += (1 - h["beta1"]) * (g - m)
-    v[...] = h["beta2"] * v + (1 - h["beta2"]) * g * g
-    return p - h["lr"] / (1 - h["beta1"] ** t) * m / (np.sqrt(v) / np.sqrt(1 - h["beta2"] ** t) + h["eps"])
-
-
-RULE_NAMES = {number: (name, hyper) for name, (number, hyper, _) in _core.RULES.items()}
+def ruled(name, p, g, slots, t, columns):
+    """The new p by a rule; the slots take their new values."""
+    _, hyper, slot_names = _core.RULES[name]
+    options = {k: columns[k] for k in hyper if k not in ("beta1", "beta2")}
+    if "beta1" in hyper:
+        options["betas"] = columns["beta1"], columns["beta2"]
+    state = {k: slot.copy() for k, slot in zip(slot_names, slots, strict=True)}
+    p = RULES[name](p, g, state, t, **options)
+    for k, slot in zip(slot_names, slots, strict=True):
+        slot[...] = state[k]
+    return p
 
 
 @kernel
 def sweep(f, run):
     """What is around a rule: csrc/kernels/ref/optim.c."""
-    name, hyper = RULE_NAMES[f.rule]
+    name = RULE_NAMES[f.rule]
     every = product(f.product).ravel() if f.has("product") else f.g
     for offset, n, column, _ in f.runs.view(np.int64).reshape(f.n_runs, 4):
         part = slice(offset, offset + n)
-        columns = dict(zip((*_core.COMMON_COLUMNS, *hyper), run.scalars[column:], strict=False))
+        columns = dict(zip((*_core.COMMON_COLUMNS, *_core.RULES[name][1]), run.scalars[column:], strict=False))
         if not columns["active"]:
             continue
         p, g, clip = f.p[part], every[part] * f.scale[0], columns["clip_value"] or np.inf
         g = np.clip(g, -clip, clip) + columns["decay"] * p + columns["l1"] * np.sign(p)
         p = p * (1 - columns["lr"] * columns["decoupled"])
-        f.p[part] = RULES[name](p, g, columns, run.step + columns["since"], *[slot[part] for slot in f.slot])
+        f.p[part] = ruled(name, p, g, [slot[part] for slot in f.slot], run.step + columns["since"], columns)
 
 
 # ---- runs ----

@@ -36,6 +36,7 @@ from .nn import (
     LogSoftmax as LogSoftmax,
     Module as Module,
     ReLU as ReLU,
+    RMSNorm as RMSNorm,
     Sequential as Sequential,
     Sigmoid as Sigmoid,
     SiLU as SiLU,

@@ -80,6 +80,9 @@ class Module(metaclass=CheckedCall):
         object.__setattr__(self, "_hf", Inside((args, kwargs)))
         return self
 
+    def __init__(self) -> None:
+        """Takes no arguments. A subclass that takes some need not call this."""
+
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: all but memory and plans, which are made again."""
         return {"attributes": vars(self).copy(), "inside": self._hf}
@@ -310,6 +313,9 @@ class Module(metaclass=CheckedCall):
         finally:
             _traced.reset(token)
         self._check_owned(graph, modules, built)
+        self._hf.output_names = tuple(result) if isinstance(result, dict) else ()
+        if isinstance(result, dict):
+            result = tuple(result.values())
         ys = list(result) if isinstance(result, tuple | list) else [result]
         for y in ys:
             if not isinstance(y, Tensor):
@@ -360,15 +366,26 @@ class Module(metaclass=CheckedCall):
         return self._hf.outputs
 
     @property
+    def output_names(self) -> tuple[str, ...]:
+        """The keys of the dict that forward gives; empty where it gives no dict."""
+        return self._hf.output_names
+
+    @property
     def version(self) -> int:
         """Another number whenever layers or options have changed, so that plans for earlier traces do not serve."""
         return self._hf.version
 
-    def build(self, *input_shapes: Sequence[int] | Spec, seed: int = 0) -> Module:
+    def build(
+        self,
+        *input_shapes: Sequence[int] | Spec,
+        seed: int = 0,
+        accept: Callable[[dict[str, Parameter]], None] | None = None,
+    ) -> Module:
         """Makes and initialises the arrays; returns the model.
 
         input_shapes: one per input, without the batch axis; () for an input of shape (rows,). An input is of integers
         if ``forward`` uses it as indices (or where a ``Spec`` says so). seed: the initial values follow from it alone.
+        accept: is called with the arrays by name before memory is made for them, and may raise.
         Does nothing to a model that is built already; raises ShapeError where it was built for other shapes.
 
         >>> import hawfinch as hf
@@ -381,27 +398,46 @@ class Module(metaclass=CheckedCall):
             raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
         inputs = self._hf.inputs
         if inputs is None:
-            self._make(specs, int(seed))
+            self._make(specs, int(seed), accept)
         elif [s.shape for s in inputs] != [s.shape for s in specs]:
             raise ShapeError(f"the model was built for inputs {row_shapes(inputs)}, got {row_shapes(specs)}")
         else:
+            if accept is not None:
+                accept(self._arrays())
             self.home()
         return self
 
-    def _make(self, specs: tuple[Spec, ...], seed: int) -> None:
+    def _make(
+        self, specs: tuple[Spec, ...], seed: int, accept: Callable[[dict[str, Parameter]], None] | None = None
+    ) -> None:
         """Traces, makes the arrays that are missing, and memory for them where they have none."""
         if self.dtype not in DTYPES:
             raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
         try:
             with collector_paused():
-                graph = Graph(training=True)
-                xs, ys = self._trace(graph, specs, built=False)
+                graph, xs, ys = self._trace_undecided(specs)
+            specs = tuple([Spec(x.shape, x.dtype) for x in xs])
+            if accept is not None:
+                accept(self._arrays())
             self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
         except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
             for _, m in self._walk([]):
                 m._hf.own = {k: p for k, p in m._hf.own.items() if p.data is not None}
             raise
         self._hf.trace = graph, xs, ys
+
+    def _trace_undecided(self, specs: tuple[Spec, ...]) -> tuple[Graph, list[Tensor], list[Tensor]]:
+        """The training trace; inputs that forward uses as indices become integers."""
+        while True:
+            graph = Graph(training=True)
+            try:
+                return graph, *self._trace(graph, specs, built=False)
+            except DTypeError as error:
+                indices = getattr(error, "indices", None)
+                behind = set() if indices is None else _inputs_behind(indices)
+                if not any(f"x{i}" in behind and spec.dtype == "real" for i, spec in enumerate(specs)):
+                    raise
+                specs = tuple([Spec(s.shape, "int" if f"x{i}" in behind else s.dtype) for i, s in enumerate(specs)])
 
     def build_like(self, twin: Module, seed: int = 0) -> None:
         """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""
@@ -602,7 +638,7 @@ class Module(metaclass=CheckedCall):
         >>> path = tempfile.mkdtemp() + "/net.safetensors"
         >>> hf.Sequential(hf.Linear(2), "relu").build((3,)).save(path)
         >>> hf.load(path)
-        Sequential(Linear(2, bias=True, init='torch_default'), ReLU())
+        Sequential(Linear(out=2, bias=True, init='torch_default'), ReLU())
         """
         self.uses["save"](self, path, metadata)
 
@@ -610,6 +646,19 @@ class Module(metaclass=CheckedCall):
         args, kwargs = self._hf.arguments
         inner = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
         return f"{type(self).__name__}({', '.join(inner)})"
+
+
+def _inputs_behind(t: Tensor) -> set[str]:
+    """Names of the inputs that t is computed from."""
+    found, seen, rest = set(), set(), [t.node]
+    while rest:
+        node = rest.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            rest += [x.node for x in node.inputs]
+            if not node.inputs and "name" in node.attrs:
+                found.add(str(node.attrs["name"]))
+    return found
 
 
 def _spec(shape: Sequence[int] | Spec) -> Spec:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .. import ops
 from ..errors import ArgumentError
-from ..ir import Tensor
+from ..ir import Tensor, numel
 from .activations import get_activation
 from .module import Module
 
 
 class Sequential(Module):
-    """layers[0], then layers[1], ...; a string names an activation.
+    """layers[0], then layers[1], ...; a string names an activation. ``model[i]`` is layer i.
 
     >>> import numpy as np, hawfinch as hf
     >>> model = hf.Sequential(hf.Linear(8), "relu", hf.Linear(3)).build((4,))
@@ -41,7 +41,12 @@ class Sequential(Module):
 
 
 class Flatten(Module):
-    """(rows, a, b, ...) to (rows, a * b * ...)."""
+    """(rows, a, b, ...) to (rows, a * b * ...).
+
+    >>> import numpy as np, hawfinch as hf
+    >>> hf.Flatten().predict(np.zeros((5, 2, 3))).shape
+    (5, 6)
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.reshape(x, (x.shape[0], -1))
+        return ops.reshape(x, (x.shape[0], numel(x.shape[1:])))

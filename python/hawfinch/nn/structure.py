@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
@@ -26,6 +26,7 @@ class Inside:
         "inputs",
         "known",
         "metadata",
+        "output_names",
         "outputs",
         "own",
         "path",
@@ -49,6 +50,7 @@ class Inside:
         # of a model, as built:
         self.inputs: tuple[Spec, ...] | None = None
         self.outputs: tuple[Spec, ...] = ()
+        self.output_names: tuple[str, ...] = ()
         self.seed = 0
         self.store: Store | None = None
         self.alone = False  # whether the store holds nothing else
@@ -62,7 +64,7 @@ class Inside:
         self.predictor: Any = None  # what predict keeps of this model
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("arguments", "metadata", "own", "inputs", "outputs", "seed", "version")
+        kept = ("arguments", "metadata", "own", "inputs", "outputs", "output_names", "seed", "version")
         return {k: getattr(self, k) for k in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -117,3 +119,26 @@ def likeness(kind: type[Module], value: Any, seen: dict[int, int]) -> tuple[Any,
     if callable(value):
         return (value,)
     raise LookupError
+
+
+def kept(model: Module) -> Callable[[], None]:
+    """A function that puts the arrays, memory and dtypes of a model back to where they are now."""
+    slots = [name for name in Inside.__slots__ if name not in ("changes", "own", "stamp")]
+    modules = [
+        (m, vars(m).get("dtype"), dict(m._hf.own), [getattr(m._hf, k) for k in slots]) for _, m in model.modules()
+    ]
+    arrays = [(p, p.data, p.offset, p._store) for _, _, own, _ in modules for p in own.values()]
+
+    def put_back() -> None:
+        for m, dtype, own, values in modules:
+            m._hf.own = own
+            for k, v in zip(slots, values, strict=True):
+                setattr(m._hf, k, v)
+            vars(m).pop("dtype", None)
+            if dtype is not None:
+                vars(m)["dtype"] = dtype
+            m.changed()
+        for p, data, offset, store in arrays:
+            p.data, p.offset, p._store = data, offset, store
+
+    return put_back
