@@ -73,7 +73,7 @@ def prediction(sizes: tuple[int, ...]) -> Run:
     model = hf.Sequential(*(layer for n in sizes[1:-1] for layer in (hf.Linear(n), hf.ReLU())), hf.Linear(sizes[-1]))
     x = np.random.default_rng(0).standard_normal((1, sizes[0]), dtype=np.float32)
     model.predict(x)
-    quick: Any = model._quick
+    quick: Any = model._hf.quick
     assert quick.predict(x) is not None
     return lambda n: deque(map(quick.predict, repeat(x, n)), maxlen=0)
 

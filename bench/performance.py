@@ -1,29 +1,61 @@
-"""Writes docs/performance.md and its pictures from the last runs in bench/results: python bench/performance.py.
+"""Writes docs/performance.md and its pictures, and bench/BARS.md, from the last runs in bench/results:
+python bench/performance.py.
 
-Prose lies in method.md and limits.md. What limits.md says about a job is printed only while that job has a bar that it
-does not meet, or a peer that is faster; a job listed there that has lost nothing is named as won.
+The page is for who wants to know what hawfinch would do for them: what they get and against whom, how that was
+measured, where a peer is faster and why, then every result. Our own targets are on a page of their own (bars.py). Prose
+lies in method.md and limits.md; what limits.md says about a job is printed only while a peer is faster, or a bar is
+missed.
 """
 
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
+import bars
 from machine import HERE
-from report import BARE, FAMILIES, IN_PLAN, OURS, RUNS, Result, Run, Verdict, latest, results, times_text, value_text
+from report import (
+    BARE,
+    FAMILIES,
+    IN_PLAN,
+    OURS,
+    Result,
+    Run,
+    auto_to_one,
+    explain,
+    latest,
+    reasons,
+    results,
+    table,
+    times_text,
+    value_text,
+)
 
 RESULTS = HERE / "results"
 PART = HERE.parent / "build" / "bench"  # runs of a part, or quick ones
 DOCS = HERE.parent / "docs"
 HEAD = "<!-- Written by bench/performance.py from measured data: edit bench/method.md or bench/limits.md instead. -->"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Without the columns that are empty in every row."""
-    used = [i for i in range(len(head)) if i == 0 or any(row[i] not in ("", "–") for row in rows)]
-    lines = [[line[i] or "–" for i in used] for line in rows]
-    return ["| " + " | ".join(line) + " |" for line in ([head[i] for i in used], ["---"] * len(used), *lines)] + [""]
+# What the page begins with, and the peers by project, whatever product it uses inside.
+HEADLINES = (
+    "mlp-64",
+    "mlp-784",
+    "mlp-norm",
+    "mlp-1024",
+    "step-64",
+    "predict-64",
+    "many",
+    "import",
+    "first-step",
+    "matmul-32x256x784",
+    "matmul-1024",
+    "norm-128",
+    "softmax-128x1000",
+    "adam-1e7",
+    "gelu",
+)
+PROJECTS = {"NumPy": "numpy", "PyTorch": "torch", "JAX": "jax|vmap", "scikit-learn": "sklearn|joblib"}
 
 
 def percent_text(value: float | None) -> str:
@@ -41,15 +73,16 @@ def time_cell(result: Result, cell: str) -> str:
     return value_text(value, unit) + (f" ±{result.spread(cell):.0f} %" if unit == "s" else "")
 
 
-def peer_cells(result: Result) -> list[str]:
+def peer_cells(result: Result, families: dict[str, str], modes: bool = True) -> list[str]:
+    """A cell per family: its fastest mode, with the name of the mode where it has several; bold: the fastest of all."""
     best, found = result.best(), []
-    for pattern in FAMILIES.values():
+    for pattern in families.values():
         peer = result.best(pattern)
         if peer is None:
             found.append("–")
             continue
-        modes = sum(1 for cell in result.cells() if re.match(pattern, cell))
-        mode = peer[0].partition(" ")[2] if modes > 1 else ""
+        several = sum(1 for cell in result.cells() if re.match(pattern, cell)) > 1
+        mode = peer[0].partition(" ")[2] if modes and several else ""
         text = value_text(peer[1], result.first.unit) + (f" ({mode})" if mode else "")
         found.append(f"**{text}**" if best and peer[0] == best[0] else text)
     return found
@@ -57,7 +90,7 @@ def peer_cells(result: Result) -> list[str]:
 
 def group_table(found: Sequence[Result]) -> list[str]:
     plan = any(r.median(IN_PLAN) for r in found)
-    head = ["", OURS, "in a plan", "bare", "of the limit", "from Python", *FAMILIES, "times the best peer", "bars"]
+    head = ["", OURS, "in a plan", "bare", "of the limit", "from Python", *FAMILIES, "fastest peer / hawfinch"]
     rows = []
     for r in found:
         judged = r.percent(IN_PLAN) if plan else r.percent(OURS)
@@ -69,61 +102,79 @@ def group_table(found: Sequence[Result]) -> list[str]:
                 time_cell(r, BARE),
                 percent_text(judged),
                 percent_text(r.percent(OURS)) if plan else "–",
-                *peer_cells(r),
+                *peer_cells(r, FAMILIES),
                 ratio_text(r.ratio()),
-                "; ".join(v.text() for v in r.verdicts()),
             ]
         )
     return table(head, rows)
 
 
-def limits_text() -> dict[str, str]:
-    """What limits.md says, by job: sections headed ``## job job ...``."""
-    sections = re.split(r"^## +(.+)\n", (HERE / "limits.md").read_text(), flags=re.M)[1:]
-    pairs = zip(sections[::2], sections[1::2], strict=True)
-    return {job: " ".join(text.split()) for jobs, text in pairs for job in jobs.split()}
-
-
-def losses(found: Sequence[Result]) -> list[str]:
-    """Every bar that is not met, and every job in which a peer is faster, with the reason where one is written."""
-    why, lines, won = limits_text(), [], []
-    for r in found:
-        name, ratio, best = r.first.name, r.ratio(), r.best()
-        lost = [v for v in r.verdicts() if v.met is False]
-        slower = ratio is not None and ratio < 1
-        if not lost and not slower:
-            if name in why and r.median(OURS) is not None:
-                won.append(name)
+def headlines(found: Sequence[Result]) -> list[str]:
+    by_name, rows = {r.first.name: r for r in found}, []
+    for r in (by_name[name] for name in HEADLINES if name in by_name):
+        ours, ratio = r.median(OURS), r.ratio()
+        if ours is None or ratio is None:
             continue
-        what = [f"{v.bar} is a bar, {v.measured} is what it does" for v in lost]
-        if slower and best:
-            what.append(f"{best[0]} is faster: {times_text(ratio)}")
-        reason = why.get(name, "No reason is written down yet.")
-        lines.append(f"* **{title(r)}** (`{name}`): {'; '.join(what)}. {reason}")
-    if not lines:
-        lines = ["In these runs hawfinch met every bar that was measured, and no peer was faster in any job."]
-    if won:
-        names = ", ".join(f"`{n}`" for n in won)
-        lines += ["", f"`bench/limits.md` still explains a loss of {names}: these runs show none."]
+        cells = [value_text(ours, r.first.unit), *peer_cells(r, PROJECTS, modes=False)]
+        if not r.slower:
+            cells = [f"**{cells[0]}**", *(cell.strip("*") for cell in cells[1:])]
+        rows.append([r.title, *cells, times_text(ratio)])
+    return table(["", OURS, *PROJECTS, "fastest peer / hawfinch"], rows)
+
+
+def by_kind(found: Sequence[Result]) -> list[str]:
+    """How hawfinch does against the fastest peer, per kind of job."""
+    rows = []
+    for group in dict.fromkeys(r.first.group for r in found):
+        ratios = [ratio for r in found if r.first.group == group and (ratio := r.ratio())]
+        if ratios:
+            span = [times_text(f(ratios)) for f in (min, statistics.median, max)]
+            rows.append([group, str(len(ratios)), str(sum(x >= 1 for x in ratios)), *span])
+    return table(["fastest peer / hawfinch", "jobs", "hawfinch is fastest in", "least", "middle", "most"], rows)
+
+
+def lost_jobs(found: Sequence[Result]) -> list[Result]:
+    """The jobs in which a peer is faster, the worst first."""
+    return sorted((r for r in found if r.slower), key=lambda r: r.ratio() or 1)
+
+
+def what_you_get(found: Sequence[Result], runs: Sequence[Run]) -> list[str]:
+    facts, lost = runs[-1].facts, lost_jobs(found)
+    compared = sum(r.ratio() is not None for r in found)
+    peers = ", ".join(v for v in facts.get("versions", "").split(", ") if v and not v.startswith(OURS))
+    near = sum((r.ratio() or 1) > 0.95 for r in lost)
+    many = f"{len(runs)} runs" if len(runs) > 1 else "one run"
+    lines = [
+        f"**hawfinch is the fastest in {compared - len(lost)} of {compared} jobs.** In {len(lost)} a peer is"
+        + (f", in {near} of them by less than 5 %." if near else "."),
+        f"Peers: {peers or 'none'}; of each the fastest of its modes counts. The machine: {facts['CPU']}, "
+        f"{facts.get('cpus', '?')} CPUs; {many} of {facts['date'][:10]}.",
+        "Times differ from machine to machine, and on a shared host from hour to hour; ratios differ less.",
+        "",
+        *headlines(found),
+        "In bold the fastest; above 1× it is hawfinch. All jobs, by kind:",
+        "",
+        *by_kind(found),
+    ]
+    if lost:
+        names = ", ".join(f"{r.title} ({times_text(r.ratio() or 1)})" for r in lost)
+        lines += [f"A peer is faster at: {names}. [Why](#where-we-lose-and-why).", ""]
     return lines
 
 
-def title(result: Result) -> str:
-    return f"{result.first.group}: {result.first.title}"
-
-
-def verdict_summary(found: Sequence[Result], runs: int) -> list[str]:
-    verdicts: list[tuple[Result, Verdict]] = [(r, v) for r in found for v in r.verdicts()]
-    met = [v.met for _, v in verdicts]
-    counts = f"{met.count(False)} not met, {met.count(None)} not measured"
-    over = f"in {runs} runs" if runs > 1 else "in one run"
-    lines = [f"**{met.count(True)} of {len(met)} bars met**, {counts}, {over} of the same commit."]
-    if runs < RUNS:
-        lines[0] += f" A bar counts as kept once it is met in {RUNS} runs."
-    absent = [f"{title(r)} ({v.bar})" for r, v in verdicts if v.met is None]
-    if absent:
-        lines += ["", "Not measured: " + "; ".join(dict.fromkeys(absent)) + "."]
-    return [*lines, ""]
+def losses(found: Sequence[Result]) -> list[str]:
+    """Every job in which a peer is faster, with the reason where one is written."""
+    lost = lost_jobs(found)
+    if not lost:
+        return ["In these runs no peer was faster in any job.", ""]
+    rows = []
+    for r in lost:
+        best = r.best()
+        assert best
+        unit = r.first.unit
+        rows.append([r.title, time_cell(r, OURS), value_text(best[1], unit), best[0], times_text(r.ratio() or 1)])
+    head = ["", OURS, "fastest peer", "which", "fastest peer / hawfinch"]
+    return [*table(head, rows), *explain(lost, reasons(HERE / "limits.md")), ""]
 
 
 def machine_section(runs: Sequence[Run]) -> list[str]:
@@ -164,13 +215,13 @@ def growth_tables(curves: dict[str, list[dict[str, Any]]]) -> list[str]:
                 value_text(p["auto"], "s"),
                 value_text(p["one"], "s") if p["one"] else "–",
                 f"{2e-9 * p['multiply-adds'] / p['auto']:.3g}",
-                f"{p['auto'] / p['one']:.2f}" if p["one"] else "–",
+                f"{ratio:.2f}" if (ratio := auto_to_one(p)) else "–",
             ]
             for p in points
         ]
         head = ["", "multiply-adds", "auto", "one thread", "GFLOP/s, auto", "auto / one thread"]
         lines += [f"{heads.get(curve, curve)}:", "", *table(head, rows)]
-    points = [(p["auto"] / p["one"], curve, p["size"]) for curve in curves for p in curves[curve] if p["one"]]
+    points = [(ratio, curve, p["size"]) for curve in curves for p in curves[curve] if (ratio := auto_to_one(p))]
     if points:
         worst, curve, size = max(points)
         lines += [
@@ -184,18 +235,23 @@ def growth_tables(curves: dict[str, list[dict[str, Any]]]) -> list[str]:
 
 def page(runs: Sequence[Run]) -> str:
     found, facts = results(runs), runs[-1].facts
-    lines = [HEAD, "", "# Performance", "", *verdict_summary(found, len(runs))]
+    lines = [HEAD, "", "# Performance", "", "## What you get", "", *what_you_get(found, runs)]
     lines += ["![Time of the fastest peer relative to hawfinch, per job](performance.png)", ""]
-    lines += ["## The machine and the runs", "", *machine_section(runs)]
-    lines += ["## How it is measured", "", (HERE / "method.md").read_text().strip(), ""]
-    lines += ["## Results", "", "Times are medians ± half the range between quartiles. In bold: the fastest peer.", ""]
+    lines += ["## How it was measured", "", (HERE / "method.md").read_text().strip(), ""]
+    lines += ["### The machine and the runs", "", *machine_section(runs)]
+    lines += ["## Where we lose, and why", "", *losses(found)]
+    lines += ["Our own targets, met and missed: [bench/BARS.md](../bench/BARS.md).", ""]
+    lines += [
+        "## Every result",
+        "",
+        "Times are medians ± half the range between quartiles. In bold: the fastest peer.",
+        "",
+    ]
     for group in dict.fromkeys(r.first.group for r in found):
         lines += [f"### {group}", "", *group_table([r for r in found if r.first.group == group])]
-    notes = [
-        f"* `{r.first.name}`: {note}" for r in found for note in dict.fromkeys(n for row in r.rows for n in row.notes)
-    ]
-    lines += [*notes, ""] if notes else []
-    lines += ["## What we lose at, and why", "", *losses(found), ""]
+    compared = [r for r in found if r.best()]
+    notes = [(r.first.name, note) for r in compared for note in dict.fromkeys(n for row in r.rows for n in row.notes)]
+    lines += [*(f"* `{name}`: {note}" for name, note in notes), ""] if notes else []
     lines += ["## Under the roofs", "", "![GFLOP/s against FLOP per byte](roofline.png)", ""]
     if runs[-1].growth:
         lines += ["## How cost grows", "", "![Time against batch, width, depth and matmul size](growth.png)", ""]
@@ -205,24 +261,26 @@ def page(runs: Sequence[Run]) -> str:
 
 
 def write(whole: bool = True) -> str:
-    """Page and pictures of the last runs: of the whole harness into docs/, of a part of it into build/bench/."""
+    """Pages and pictures of the last runs: of the whole harness into docs/ and bench/, of a part into build/bench/."""
     folder = DOCS if whole else PART
     runs = latest(RESULTS) if whole else latest(PART)[-1:]
     if not runs:
         raise SystemExit(f"no results in {RESULTS if whole else PART}: `make bench` measures some")
-    path = folder / "performance.md"
+    path, bars_path = folder / "performance.md", (HERE if whole else PART) / "BARS.md"
     path.write_text(page(runs))
+    bars_path.write_text(bars.page(runs))
     found, facts = results(runs), runs[-1].facts
+    summary = "\n".join(bars.summary(found, len(runs)))
     caption = f"{facts['CPU']}, {facts['date'][:10]}, commit {facts['commit']}, {len(runs)} run(s)"
     try:
         import plots
     except ImportError:
-        return f"written: {path}; no pictures: matplotlib is not installed"
+        return f"written: {path}, {bars_path}; no pictures: matplotlib is not installed\n\n{summary}"
     plots.ratios(found, caption, folder / "performance.png")
     plots.roofline(found, runs[-1].limits, caption, folder / "roofline.png")
     if runs[-1].growth:
         plots.growth(runs[-1].growth, caption, folder / "growth.png")
-    return f"written: {path} and pictures beside it\n\n" + "\n".join(verdict_summary(found, len(runs)))
+    return f"written: {path} and pictures beside it, {bars_path}\n\n{summary}"
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def ratios(found: Sequence[Result], caption: str, path: Path) -> None:
         ax.barh(i, math.log10(ratio), 0.75, color=f"C{family(peer)}")
         ax.text(max(math.log10(ratio), 0), i, f" {times_text(ratio)} {peer}", fontsize=7, va="center")
     ax.axvline(0, color="black", linewidth=1)
-    ax.set_yticks(range(len(rows)), [name(r) for r, _, _ in rows], fontsize=7)
+    ax.set_yticks(range(len(rows)), [r.title for r, _, _ in rows], fontsize=7)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     low, high = ax.get_xlim()
     ax.set_xlim(low, high + 0.25 * (high - low))
@@ -49,12 +49,6 @@ def ratios(found: Sequence[Result], caption: str, path: Path) -> None:
     ax.set_title(caption, fontsize=9)
     fig.savefig(path, dpi=110)
     plt.close(fig)
-
-
-def name(result: Result) -> str:
-    row = result.first
-    kind = {"matmul": "matmul ", "bf16": "bfloat16 matmul "}.get(row.name.partition("-")[0], "")
-    return f"{kind}{row.title.replace(', forward and backward', '')}{', one thread' if row.threads == 1 else ''}"
 
 
 def roofline(found: Sequence[Result], limits: dict[str, float], caption: str, path: Path) -> None:

@@ -1,4 +1,5 @@
-"""What a run measured: rows, how they are judged against their bars over several runs, and the files they lie in."""
+"""What a run measured: rows, how they are judged against their bars over several runs, the files they lie in, and the
+words that both pages (performance.py, bars.py) use."""
 
 from __future__ import annotations
 
@@ -107,9 +108,6 @@ class Verdict:
     measured: str
     met: bool | None  # None: not measured in each run
 
-    def text(self) -> str:
-        return f"{self.bar}: not measured" if self.met is None else f"{self.bar}: {self.measured}, {self.state}"
-
     @property
     def state(self) -> str:
         return "not measured" if self.met is None else "met" if self.met else "**not met**"
@@ -125,6 +123,13 @@ class Result:
     def first(self) -> Row:
         return self.rows[0]
 
+    @property
+    def title(self) -> str:
+        """For a line that stands alone."""
+        row = self.first
+        kind = {"matmul": "matmul ", "bf16": "bfloat16 matmul "}.get(row.name.partition("-")[0], "")
+        return f"{kind}{row.title.replace(', forward and backward', '')}{', one thread' if row.threads == 1 else ''}"
+
     def cells(self) -> list[str]:
         return list(dict.fromkeys(cell for row in self.rows for cell in row.times if row.times[cell]))
 
@@ -136,6 +141,11 @@ class Result:
 
     def ratio(self) -> float | None:
         return _median([row.ratio() for row in self.rows])
+
+    @property
+    def slower(self) -> bool:
+        """Whether a peer is faster."""
+        return (self.ratio() or 1) < 1
 
     def best(self, pattern: str = "") -> tuple[str, float] | None:
         found = {c: self.median(c) for c in self.cells() if not c.startswith(OURS) and re.match(pattern, c)}
@@ -210,3 +220,32 @@ def latest(folder: Path) -> list[Run]:
 def results(runs: Sequence[Run]) -> list[Result]:
     """The jobs of the newest run, each with its rows in all runs that have it."""
     return [Result(tuple(r for run in runs for r in run.rows if r.name == row.name)) for row in runs[-1].rows]
+
+
+def auto_to_one(point: dict[str, Any]) -> float | None:
+    """Time with threads left to auto over time with one thread, of a point of workers/growth.py. Runs before 2026-11-24
+    have no medians of paired ratios: there it is the ratio of the medians."""
+    return point.get("ratio") or (point["auto"] / point["one"] if point["one"] else None)
+
+
+# ---- words ----
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Without the columns that are empty in every row."""
+    used = [i for i in range(len(head)) if i == 0 or any(row[i] not in ("", "–") for row in rows)]
+    lines = [[line[i] or "–" for i in used] for line in rows]
+    return ["| " + " | ".join(line) + " |" for line in ([head[i] for i in used], ["---"] * len(used), *lines)] + [""]
+
+
+def reasons(path: Path) -> dict[str, str]:
+    """What limits.md says, by job: sections headed ``## job job ...``."""
+    sections = re.split(r"^## +(.+)\n", path.read_text(), flags=re.M)[1:]
+    pairs = zip(sections[::2], sections[1::2], strict=True)
+    return {job: " ".join(text.split()) for jobs, text in pairs for job in jobs.split()}
+
+
+def explain(found: Sequence[Result], why: dict[str, str]) -> list[str]:
+    """A line per reason, headed by the jobs that it explains; jobs that nothing explains share the last."""
+    by_reason: dict[str, list[str]] = {}
+    for r in found:
+        by_reason.setdefault(why.get(r.first.name, "No reason is written down yet."), []).append(r.title)
+    return [f"* **{'; '.join(titles)}.** {reason}" for reason, titles in by_reason.items()]

@@ -19,7 +19,7 @@ import machine
 import performance
 from jobs import BY_NAME, TRAINING, Bar, Job
 from pool import PEERS, Worker
-from report import OURS, Row, Run
+from report import OURS, Row, Run, auto_to_one
 
 APART = {  # rows that are measured in fresh processes
     "import": fresh.imports,
@@ -162,8 +162,7 @@ def growth(how: Settings) -> tuple[dict[str, Any], Row]:
     """Cost curves, and the promise that auto threads are never slower than one: within 5 %, which is the noise here."""
     args = ["--quick"] if how.quick else []
     curves = json.loads(fresh.call(sys.executable, "-m", "workers.growth", *args))
-    points = [point for curve in curves.values() for point in curve]
-    ratios = [point["auto"] / point["one"] for point in points if point["one"]]
+    ratios = [ratio for curve in curves.values() for point in curve if (ratio := auto_to_one(point))]
     title = f"time with threads left to auto over time with one thread: the worst of {len(ratios)} nets and matmuls"
     return curves, Row("auto", title, TRAINING, {OURS: [max(ratios)]}, unit="×", bars=(Bar(1.05, "×"),))
 

@@ -1,17 +1,20 @@
-"""The page says what the runs showed: verdicts over several runs, and reasons only for what is lost."""
+"""The pages say what the runs showed: verdicts over several runs, and reasons only for what is lost."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import bars
 import performance
 from jobs import BY_NAME, Bar
-from report import IN_PLAN, OURS, Result, Row, Run, latest, results
+from machine import HERE
+from report import IN_PLAN, OURS, Result, Row, Run, auto_to_one, explain, latest, reasons, results
 
 BARS = (Bar(2, "torch"), Bar(80, "%"), Bar(1.5, "best"), Bar(3.0, "s"), Bar(1.3, "bare"))
 
@@ -70,20 +73,56 @@ def test_runs_come_back_from_their_files_and_only_those_of_one_commit_count(tmp_
     assert result.median(OURS) == 4.0
 
 
-def test_reasons_are_given_for_losses_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_page_explains_the_jobs_in_which_a_peer_is_faster_and_the_bars_page_missed_bars(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "limits.md").write_text(
-        "# Reasons\n\n## lost won\nBecause of\nthe cache.\n\n## unmeasured\nNever shown.\n"
+        "# Reasons\n\n## lost won missed\nBecause of\nthe cache.\n\n## unmeasured\nNever shown.\n"
     )
     monkeypatch.setattr(performance, "HERE", tmp_path)
-    lost, won = row(3.0, 2.5, name="lost"), row(1.0, 2.5, name="won")
-    other = row(1.0, 0.9, name="other", bars=())
-    text = performance.losses([Result((r,)) for r in (lost, won, other)])
-    assert "(`lost`)" in text[0] and text[0].endswith("torch compile is faster: 0.833×. Because of the cache.")
-    assert "(`other`)" in text[1] and text[1].endswith("No reason is written down yet.")
-    assert text[-1] == "`bench/limits.md` still explains a loss of `won`: these runs show none."
-    assert "Never shown" not in "".join(text) and "Because" not in "".join(text[1:])
+    monkeypatch.setattr(bars, "HERE", tmp_path)
+    lost, won = row(3.0, 2.5, name="lost", bars=()), row(1.0, 2.5, name="won")
+    missed, other = row(1.4, 2.5, name="missed"), row(1.0, 0.9, name="other", bars=())
+    found = [Result((replace(r, title=r.name),)) for r in (lost, won, missed, other)]
+    page, targets = "\n".join(performance.losses(found)), "\n".join(bars.missed(found))
+    assert "| lost | 3 s ±0 % | 2.5 s | torch compile | 0.833× |" in page
+    assert "* **lost.** Because of the cache." in page and "* **other.** No reason is written down yet." in page
+    assert "* **missed.** Because of the cache." in targets and "lost.**" not in targets
+    assert targets.strip().endswith("`bench/limits.md` still explains a loss of `won`: these runs show none.")
+    assert "Never shown" not in page + targets and "won" not in page
+
+
+def test_jobs_with_one_reason_share_its_line() -> None:
+    found = [Result((row(3.0, 2.5, name=name),)) for name in ("a", "b", "c")]
+    assert explain(found, {"a": "Why.", "c": "Why."}) == [
+        "* **a job; a job.** Why.",
+        "* **a job.** No reason is written down yet.",
+    ]
+
+
+def test_the_page_begins_with_what_is_fastest() -> None:
+    found = [Result((row(ours, 2.5, name="mlp-64"),)) for ours in (2.0, 5.0)]
+    assert "| a job | **2 s** | 2.5 s | 9 s | 1.25× |" in performance.headlines(found[:1])
+    assert "| a job | 5 s | **2.5 s** | 9 s | 0.5× |" in performance.headlines(found[1:])
+    text = "\n".join(performance.what_you_get(found, [Run(facts(), {}, [], {})]))
+    assert "fastest in 1 of 2 jobs" in text and "In 1 a peer is." in text
+
+
+def test_auto_is_judged_by_paired_ratios_where_a_run_has_them() -> None:
+    assert auto_to_one({"auto": 2.0, "one": 1.0, "ratio": 1.1}) == 1.1
+    assert auto_to_one({"auto": 2.0, "one": 1.0}) == 2.0 and auto_to_one({"auto": 2.0, "one": 0}) is None
+
+
+def test_the_pages_are_those_of_the_last_runs() -> None:
+    runs = latest(performance.RESULTS)
+    for path, text in (
+        (performance.DOCS / "performance.md", performance.page(runs)),
+        (HERE / "BARS.md", bars.page(runs)),
+    ):
+        assert path.read_text() == text, f"{path} is not what `python bench/performance.py` writes"
 
 
 def test_every_job_of_the_reasons_exists() -> None:
     apart = {"import", "first-step", "wheel", "many", "auto", "step-overhead"}
-    assert performance.limits_text().keys() <= BY_NAME.keys() | apart
+    assert reasons(HERE / "limits.md").keys() <= BY_NAME.keys() | apart
+    assert set(performance.HEADLINES) <= BY_NAME.keys() | apart

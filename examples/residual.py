@@ -31,6 +31,6 @@ x = rng.uniform(-1, 1, (4000, 3)).astype(np.float32)
 y = (np.sin(3 * x[:, :1]) * x[:, 1:2] + x[:, 2:] ** 2).astype(np.float32)
 trainer = hf.Trainer(Net(32, 3), loss="mse", optimizer=hf.AdamW(lr=3e-3, clip_norm=1.0), metrics=["mae"])
 for epochs, lr in ((20, 3e-3), (20, 3e-4)):
-    trainer.optimizer.lr = lr
+    trainer.set(lr=lr)
     trainer.fit(x[:3500], y[:3500], epochs=epochs, batch_size=64, validation_data=(x[3500:], y[3500:]))
 print(trainer.history)

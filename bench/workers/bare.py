@@ -31,10 +31,12 @@ class Bare(Case):
             self.plan.core.set_source(i, array)
         with tempfile.TemporaryDirectory() as folder:
             library = Path(folder) / "bare.so"
-            include = HERE.parent / "csrc" / "include"
-            command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", f"-I{include}", HERE / "workers/bare.c"]
-            subprocess.run([*command, "-o", library], check=True)
+            source = HERE.parent / "csrc"
+            command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC"]
+            folders = [f"-I{source}/include", f"-I{source}/runtime"]
+            subprocess.run([*command, *folders, HERE / "workers/bare.c", "-o", library], check=True)
             self.loop = ctypes.CDLL(str(library)).bare_steps
+        self.scalars = trainer.scalars(1)
         skip = [step.op in CHECKS for step in self.plan.steps]
         self.skip = (ctypes.c_uint8 * len(skip))(*skip)
         self.struct = id(self.plan.core) + PLAN_AT
@@ -50,5 +52,5 @@ class Bare(Case):
                 ctypes.c_int64(self.steps),
                 ctypes.c_int64(self.batch),
                 index,
-                ctypes.c_double(1e-3),
+                ctypes.c_void_p(self.scalars.ctypes.data),
             )

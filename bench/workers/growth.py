@@ -67,7 +67,10 @@ def matmul(n: int, threads: int | None) -> Case:
 def point(
     size: int, multiply_adds: float, make: Callable[[int | None], Case], seconds: float, rounds: int = ROUNDS
 ) -> dict[str, Any]:
-    """Medians, in turns. Auto has had its time to choose before: it tries both for some milliseconds."""
+    """Medians of times taken in turns, and of the ratios of neighbours: a host that is slow for a while slows both.
+
+    Auto has had its time to choose before: it tries both for some milliseconds.
+    """
     cases = {"auto": make(None), "one": make(1)}
     times: dict[str, list[float]] = {name: [] for name in cases}
     for case in cases.values():
@@ -75,6 +78,7 @@ def point(
     for i in range(rounds):
         for name in sorted(cases, reverse=bool(i % 2)):
             times[name].append(CALM.sample(os.getpid(), functools.partial(measure, cases[name], seconds)))
+    times["ratio"] = [auto / one for auto, one in zip(times["auto"], times["one"], strict=True)]
     medians = {name: float(f"{statistics.median(t):.4g}") for name, t in times.items()}
     return {"size": size, "multiply-adds": multiply_adds, **medians}
 

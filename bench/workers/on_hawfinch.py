@@ -88,17 +88,14 @@ def product(job: Job) -> Callable[..., Tensor]:
 class InPlan(Case):
     """One plan, run many times in one call into C: what the kernel costs without the call from Python."""
 
-    def __init__(self, plan: Any, arrays: tuple[Any, ...], per_run: int = 1, only: int = -1):
-        self.plan, self.arrays, self.per_run, self.only = plan, arrays, per_run, only
+    def __init__(self, plan: Any, arrays: tuple[Any, ...], per_run: int = 1, only: int = -1, scalars: Any = None):
+        self.plan, self.arrays, self.per_run, self.only, self.scalars = plan, arrays, per_run, only, scalars
 
     def run(self, units: int) -> None:
         team = self.plan.team(None, 1, units)
         self.plan.core.run(
-            self.arrays, n_steps=units, rows=units, lr=self.rates(units), threads=team, only_record=self.only
+            self.arrays, n_steps=units, rows=units, scalars=self.scalars, threads=team, only_record=self.only
         )
-
-    def rates(self, units: int) -> Any:
-        return np.full(units, RATE) if self.only >= 0 else None
 
     @property
     def steps(self) -> int:  # type: ignore[override]
@@ -126,8 +123,9 @@ def adam(job: Job) -> Case:
     plan = trainer.plan(np.zeros((1, job.sizes[0] // 1000 - 1), np.float32), np.zeros((1, 1000), np.float32))
     assert trainer.gradient is not None
     trainer.gradient[:] = normal(len(trainer.gradient), seed=4)
-    store, only = model.store(), next(i for i, step in enumerate(plan.steps) if step.op == "adam")
-    return InPlan(plan, (store.params, store.buffers, trainer.gradient, *trainer.slots.values()), only=only)
+    store, only = model.store(), next(i for i, step in enumerate(plan.steps) if step.op == "sweep")
+    arrays = (store.params, store.buffers, trainer.gradient, *trainer.slots.values())
+    return InPlan(plan, arrays, only=only, scalars=trainer.scalars(1))
 
 
 def matmul(job: Job) -> Case:

@@ -25,6 +25,25 @@ enum hf_op {
 #define HF_END(name) } hf_##name##_args;
 #include "ops.def"
 
+/* Update rules, and the first columns of a set of scalars; the rule's hyperparameters follow. */
+#define HF_RULE(name) HF_RULE_##name,
+enum hf_rule {
+#include "optim.def"
+  HF_N_RULES
+};
+#define HF_RULE(name)
+#define HF_COMMON(name) HF_COLUMN_##name,
+enum hf_column {
+#include "optim.def"
+  HF_N_COMMON
+};
+
+/* Elements [offset, offset + n) of the parameter buffer, with the set of scalars that begins at `column`. Its units are
+ * chunks of HF_SWEEP_CHUNK elements (rows of a product), numbered from `unit` on. */
+typedef struct hf_param_run {
+  int64_t offset, n, column, unit;
+} hf_param_run;
+
 /* The part of y(m, n) that units [lo, hi) of a matrix product stand for: rows, or blocks of columns. */
 typedef struct hf_region {
   int64_t r0, r1, c0, c1;

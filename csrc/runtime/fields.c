@@ -61,3 +61,11 @@ const char *const hf_instr_names[] = {
 #include "ewise.def"
 };
 const int hf_n_instr = HF_N_INSTR;
+
+const char hf_rules[] =
+#define HF_COMMON(name) "common " #name "\n"
+#define HF_RULE(name) "rule " #name "\n"
+#define HF_HYPER(name) "hyper " #name "\n"
+#define HF_SLOT(name) "slot " #name "\n"
+#include "optim.def"
+    ;

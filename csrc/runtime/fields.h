@@ -34,4 +34,7 @@ extern const int hf_n_reduce;
 extern const char *const hf_instr_names[];
 extern const int hf_n_instr;
 
+/* optim.def as text: lines "common since", "rule adam", and behind a rule "hyper lr", "slot m". */
+extern const char hf_rules[];
+
 #endif

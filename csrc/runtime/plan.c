@@ -112,7 +112,7 @@ static void team_member(void *context, int thread, int team) {
   int64_t step = first_step, i = first_record, piece = first_piece;
   for (; step < run->n_steps; step++) {
     ctx.step = run->step0 + step;
-    ctx.lr = run->lr ? run->lr[step] : 0;
+    ctx.scalars = run->scalars ? run->scalars + step * run->scalar_stride : 0;
     ctx.first = step * run->batch;
     ctx.batch = batch_of(run, step);
     for (i = step == first_step ? first_record : 0; i < plan->n_records; i++) {
@@ -193,7 +193,7 @@ int hf_plan_run_debug(hf_plan *plan, hf_run *run, int n_threads, uint64_t seed) 
     const hf_record *r = plan->records + i;
     bind_batch(plan, batch_of(run, step));
     ctx.step = run->step0 + step;
-    ctx.lr = run->lr ? run->lr[step] : 0;
+    ctx.scalars = run->scalars ? run->scalars + step * run->scalar_stride : 0;
     ctx.first = step * run->batch;
     ctx.batch = batch_of(run, step);
     if (yields_at(run, r)) {

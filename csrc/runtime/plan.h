@@ -19,7 +19,7 @@
 typedef struct hf_ctx {
   uint64_t seed;
   int64_t step;              /* steps done before this one, over the life of the trainer */
-  double lr;
+  const double *scalars;     /* this step's numbers: columns of the update, see defs/optim.def */
   int64_t batch;             /* rows in this step */
   int64_t first;             /* position of the batch's first row in the epoch */
   const int64_t *index;      /* the epoch's row order, or NULL: rows first, first + 1, ... */
@@ -66,7 +66,8 @@ typedef struct hf_plan {
 typedef struct hf_run {
   int64_t n_steps, batch, rows;
   const int64_t *index;      /* (rows) or NULL */
-  const double *lr;          /* (n_steps) or NULL: 0 */
+  const double *scalars;     /* (n_steps, scalar_stride), or NULL where no record asks for them */
+  int64_t scalar_stride;     /* 0: the same row for every step */
   uint64_t seed;
   int64_t step0;             /* steps done before the epoch */
   double budget_seconds;     /* give control back after about this long; <= 0: never */

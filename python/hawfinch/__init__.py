@@ -9,11 +9,12 @@ from . import (
     metrics as metrics,
     nn as nn,
     ops as ops,
+    schedules as schedules,
     values as values,
 )
 from ._core import VERSION as _VERSION
 from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
-from .files.model import load as load
+from .files.model import load as load, save_model as _save_model
 from .function import compile as compile, grad as grad, hvp as hvp, jvp as jvp, value_and_grad as value_and_grad
 from .losses import (
     MAE as MAE,
@@ -35,6 +36,7 @@ from .nn import (
     LogSoftmax as LogSoftmax,
     Module as Module,
     ReLU as ReLU,
+    RMSNorm as RMSNorm,
     Sequential as Sequential,
     Sigmoid as Sigmoid,
     SiLU as SiLU,
@@ -42,27 +44,25 @@ from .nn import (
     Softplus as Softplus,
     Tanh as Tanh,
 )
-from .optim import (
-    SGD as SGD,
-    Adagrad as Adagrad,
-    Adam as Adam,
-    AdamW as AdamW,
-    Optimizer as Optimizer,
-    RMSprop as RMSprop,
-)
+from .nn.summary import summary as _summary
+from .optim import *  # noqa: F403
+from .predict.predictor import predict as _predict
 from .show_config import show_config as show_config
 from .train.callbacks import Progress as Progress
 from .train.history import History as History
 from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer
 
+Module.uses.update(predict=_predict, save=_save_model, summary=_summary)
 __version__: str = _VERSION
 
 if _TYPE_CHECKING:
     from . import data as data
 
 # The other submodules are rooms of the house, not part of the interface.
-_PUBLIC_MODULES = frozenset({"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "values"})
+_PUBLIC_MODULES = frozenset(
+    {"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "schedules", "values"}
+)
 
 
 def __getattr__(name: str) -> _Any:

@@ -16,6 +16,8 @@ FIELDS: dict[str, dict[str, tuple[int, int, int]]]
 CONSTANTS: dict[str, int]
 REDUCE_KINDS: dict[str, int]
 INSTRUCTIONS: list[str]
+COMMON_COLUMNS: tuple[str, ...]
+RULES: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]]
 VERSION: str
 ISAS: list[str]
 
@@ -29,8 +31,6 @@ def first_nonfinite(a: Array) -> tuple[int, ...] | None: ...
 def permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]: ...
 def random_uniform(n: int, seed: int, stream: int, lo: float, hi: float) -> npt.NDArray[np.float64]: ...
 def random_normal(n: int, seed: int, stream: int, mean: float, std: float) -> npt.NDArray[np.float64]: ...
-def new_version() -> None: ...
-def version() -> int: ...
 
 class Plan:
     busy: bool
@@ -61,7 +61,7 @@ class Plan:
         batch: int = ...,
         rows: int = ...,
         index: Array | None = ...,
-        lr: Array | None = ...,
+        scalars: Array | None = ...,
         seed: int = ...,
         step0: int = ...,
         threads: int = ...,
@@ -79,7 +79,7 @@ class Plan:
         batch: int = ...,
         rows: int = ...,
         index: Array | None = ...,
-        lr: Array | None = ...,
+        scalars: Array | None = ...,
         seed: int = ...,
         step0: int = ...,
         only_record: int = ...,
@@ -92,11 +92,20 @@ class Call:
     def __init__(self, plans: list[Any], arrays: tuple[Array, ...], n_in: int, several: bool, threads: int) -> None: ...
     def run(self, args: tuple[Any, ...], out: Any) -> Any: ...
 
+class Changes:
+    def add(self) -> None: ...
+    def join(self, other: Changes) -> None: ...
+
+class Watch:
+    def __init__(self, changes: Changes, containers: Sequence[Any] = ...) -> None: ...
+    def unchanged(self) -> bool: ...
+
 class Quick:
     def __init__(
         self,
+        watch: Watch,
         plans: list[Any],
-        templates: Sequence[Array],
+        sources: Sequence[Array],
         least_rows: int,
         most_rows: int,
         threads: int,
@@ -104,4 +113,4 @@ class Quick:
         value: Array | None = ...,
     ) -> None: ...
     def predict(self, x: object) -> Array | None: ...
-    def step(self, x: object, y: object, lr: float, seed: int, step0: int) -> float | None: ...
+    def step(self, x: object, y: object, scalars: Array, seed: int, step0: int) -> float | None: ...

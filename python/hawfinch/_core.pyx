@@ -79,7 +79,8 @@ cdef extern from "plan.h" nogil:
     ctypedef struct hf_run:
         int64_t n_steps, batch, rows
         const int64_t *index
-        const double *lr
+        const double *scalars
+        int64_t scalar_stride
         uint64_t seed
         int64_t step0
         double budget_seconds
@@ -128,6 +129,7 @@ cdef extern from "fields.h" nogil:
     int64_t hf_args_size[]
     const char *hf_instr_names[]
     int hf_n_instr
+    const char *hf_rules
     ctypedef struct hf_constant:
         const char *name
         int64_t value
@@ -156,6 +158,24 @@ REDUCE_KINDS = {hf_reduce_names[i].decode(): i for i in range(hf_n_reduce)}
 INSTRUCTIONS = [hf_instr_names[i].decode() for i in range(hf_n_instr)]
 VERSION = hf_version().decode()
 ISAS = [hf_isa_name(i).decode() for i in range(hf_isa_count())]
+
+
+def _describe_rules():
+    """Of optim.def: the columns that every set of scalars begins with, and per rule (number, hyperparameters, slots)."""
+    common, rules = [], {}
+    for line in hf_rules.decode().split("\n")[:-1]:
+        kind, name = line.split()
+        if kind == "common":
+            common.append(name)
+        elif kind == "rule":
+            hyper, slots = [], []
+            rules[name] = len(rules), hyper, slots
+        else:
+            (hyper if kind == "hyper" else slots).append(name)
+    return tuple(common), {name: (i, tuple(h), tuple(s)) for name, (i, h, s) in rules.items()}
+
+
+COMMON_COLUMNS, RULES = _describe_rules()
 
 
 def _choose_isa():
@@ -407,8 +427,8 @@ cdef class Plan:
     def drop_sources(self):
         self.kept_sources.clear()
 
-    cdef _begin(self, tuple dynamic, int64_t n_steps, int64_t batch, int64_t rows, cnp.ndarray index, cnp.ndarray lr,
-                uint64_t seed, int64_t step0, int64_t only_record, int64_t first_step):
+    cdef _begin(self, tuple dynamic, int64_t n_steps, int64_t batch, int64_t rows, cnp.ndarray index,
+                cnp.ndarray scalars, uint64_t seed, int64_t step0, int64_t only_record, int64_t first_step):
         cdef int i
         cdef hf_run *run = &self.state
         if self.busy:
@@ -418,13 +438,18 @@ cdef class Plan:
                 <int64_t>cnp.PyArray_DATA(<cnp.ndarray>dynamic[self.dynamic_number[i]]) + self.dynamic_offset[i])
         run.n_steps, run.batch, run.rows = n_steps, batch, rows
         run.index = NULL if index is None else <const int64_t *>cnp.PyArray_DATA(index)
-        run.lr = NULL if lr is None else <const double *>cnp.PyArray_DATA(lr)
+        run.scalars, run.scalar_stride = NULL, 0
+        if scalars is not None:
+            if cnp.PyArray_DIM(scalars, 0) != 1 and cnp.PyArray_DIM(scalars, 0) < n_steps:
+                raise ValueError(f"scalars: {cnp.PyArray_DIM(scalars, 0)} rows for {n_steps} steps")
+            run.scalars = <const double *>cnp.PyArray_DATA(scalars)
+            run.scalar_stride = cnp.PyArray_DIM(scalars, 1) if cnp.PyArray_DIM(scalars, 0) > 1 else 0
         run.seed, run.step0 = seed, step0
         run.budget_seconds = 0.05
         run.only_record = only_record
         run.cursor_step = self.last_step = first_step
         run.cursor_record = run.cursor_piece = 0
-        self.kept_run = (dynamic, index, lr)
+        self.kept_run = (dynamic, index, scalars)
         self.busy = 1
 
     cdef tuple _end(self, int status):
@@ -454,17 +479,18 @@ cdef class Plan:
         return self._end(status)
 
     def run(self, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1, int64_t rows=1, cnp.ndarray index=None,
-            cnp.ndarray lr=None, uint64_t seed=0, int64_t step0=0, int threads=1, int64_t only_record=-1,
+            cnp.ndarray scalars=None, uint64_t seed=0, int64_t step0=0, int threads=1, int64_t only_record=-1,
             int64_t first_step=0):
         """Runs steps [first_step, n_steps); returns (status, step where it stopped). Every 50 ms it looks at signals and
         halt. After YIELDED the run waits, with its arguments, for ``resume`` or ``abandon``.
 
         threads: a team's size; negative: that of a team which is used where it has been faster than one thread lately.
-        dynamic: the arrays behind the plan's Dynamic addresses, already checked. index: int64 (rows), lr: float64 (n_steps).
+        dynamic: the arrays behind the plan's Dynamic addresses, already checked. index: int64 (rows).
+        scalars: float64 (n_steps, columns), or (1, columns) where every step has the same.
         """
         if threads == 0 or abs(threads) > self.max_threads:
             raise ValueError(f"threads must be in [1, {self.max_threads}], got {threads}")
-        self._begin(dynamic, n_steps, batch, rows, index, lr, seed, step0, only_record, first_step)
+        self._begin(dynamic, n_steps, batch, rows, index, scalars, seed, step0, only_record, first_step)
         self.threads, self.debug_threads = threads, 0
         return self._go()
 
@@ -482,232 +508,15 @@ cdef class Plan:
         self._end(HF_PAUSED)
 
     def run_debug(self, int n_threads, uint64_t order, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1,
-                  int64_t rows=1, cnp.ndarray index=None, cnp.ndarray lr=None, uint64_t seed=0, int64_t step0=0,
+                  int64_t rows=1, cnp.ndarray index=None, cnp.ndarray scalars=None, uint64_t seed=0, int64_t step0=0,
                   int64_t only_record=-1, int64_t first_step=0):
         """The same by n_threads (1 to 64) virtual threads, one at a time, in an order drawn from ``order``, between the
         records where threads meet. A missing barrier gives wrong results for some orders, every time."""
         if not 1 <= n_threads <= HF_MAX_VIRTUAL:
             raise ValueError(f"n_threads must be in [1, {HF_MAX_VIRTUAL}], got {n_threads}")
-        self._begin(dynamic, n_steps, batch, rows, index, lr, seed, step0, only_record, first_step)
+        self._begin(dynamic, n_steps, batch, rows, index, scalars, seed, step0, only_record, first_step)
         self.debug_threads, self.debug_seed = n_threads, order
         return self._end(hf_plan_run_debug(&self.plan, &self.state, n_threads, order))
 
 
-cdef int run_once(Plan plan, int threads, int64_t rows, double lr, uint64_t seed, int64_t step0) except -1:
-    """One step of a plan that nobody else uses."""
-    cdef hf_run run
-    cdef int status = HF_PAUSED
-    if plan.n_yields:
-        raise RuntimeError("a plan that yields runs by Plan.run alone")
-    run.n_steps, run.batch, run.rows = 1, rows, rows
-    run.index, run.lr = NULL, &lr
-    run.seed, run.step0, run.budget_seconds = seed, step0, 0.05
-    run.only_record, run.cursor_step, run.cursor_record, run.cursor_piece = -1, 0, 0, 0
-    plan.busy = 1
-    if plan.brief and threads == 1:  # over before the clock or the interpreter's lock are worth their time
-        run.budget_seconds = 0
-        status = run_team(&plan.plan, &run, 1)
-    try:
-        while status == HF_PAUSED:
-            with nogil:
-                status = run_team(&plan.plan, &run, threads)
-            if status == HF_PAUSED:
-                PyErr_CheckSignals()
-    finally:
-        plan.busy = 0
-    return status
-
-
-cpdef enum:
-    MOST_ARRAYS = 16  # of a Call
-
-
-@cython.final
-cdef class Call:
-    """The short way for a compiled function: arrays of just these dtypes and shapes, contiguous, in a plan at hand.
-
-    Answers None where anything differs or fails; the caller then goes the long way, with all its checks and messages.
-    """
-
-    cdef list plans
-    cdef int n_in, n_all, threads, most_threads, typenums[MOST_ARRAYS], ndims[MOST_ARRAYS]
-    cdef cnp.npy_intp shapes[MOST_ARRAYS][64]
-    cdef bint several
-
-    def __init__(self, list plans, tuple arrays, int n_in, bint several, int threads):
-        """plans: the pool. arrays: n_in templates of inputs, then of outputs; several: a tuple is the result."""
-        cdef int i, d
-        cdef cnp.ndarray a
-        self.plans, self.n_in, self.n_all, self.several, self.threads = plans, n_in, len(arrays), several, threads
-        self.most_threads = hf_max_threads()
-        for i, x in enumerate(arrays):
-            a = x
-            self.typenums[i], self.ndims[i] = cnp.PyArray_TYPE(a), cnp.PyArray_NDIM(a)
-            for d in range(self.ndims[i]):
-                self.shapes[i][d] = cnp.PyArray_DIM(a, d)
-
-    cdef bint _alike(self, int i, object given):
-        cdef int d
-        if type(given) is not np.ndarray:
-            return False
-        cdef cnp.ndarray a = given
-        if cnp.PyArray_TYPE(a) != self.typenums[i] or cnp.PyArray_NDIM(a) != self.ndims[i]:
-            return False
-        for d in range(self.ndims[i]):
-            if cnp.PyArray_DIM(a, d) != self.shapes[i][d]:
-                return False
-        return cnp.PyArray_ISCARRAY_RO(a)
-
-    cdef bint _may_write(self, int number, object out, char **data, tuple args, list results):
-        """Whether out is as it should be and apart from the arrays before it."""
-        cdef int i
-        if not self._alike(number, out) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out):
-            return False
-        cdef cnp.ndarray other
-        cdef char *start = <char *>cnp.PyArray_DATA(<cnp.ndarray>out)
-        for i in range(number):
-            other = args[i] if i < self.n_in else results[i - self.n_in]
-            if start < data[i] + cnp.PyArray_NBYTES(other) and data[i] < start + cnp.PyArray_NBYTES(<cnp.ndarray>out):
-                return False
-        return True
-
-    def run(self, tuple args, out):
-        cdef char *data[MOST_ARRAYS]
-        cdef int i, status
-        cdef Plan plan
-        cdef list results = []
-        if len(args) != self.n_in or not self.plans:
-            return None
-        for i in range(self.n_in):
-            if not self._alike(i, args[i]):
-                return None
-            data[i] = <char *>cnp.PyArray_DATA(<cnp.ndarray>args[i])
-        if out is not None:
-            if (type(out) is tuple) != self.several or self.several and len(out) != self.n_all - self.n_in:
-                return None
-            results.extend(out if self.several else (out,))
-        else:
-            for i in range(self.n_in, self.n_all):
-                results.append(cnp.PyArray_EMPTY(self.ndims[i], self.shapes[i], self.typenums[i], 0))
-        for i in range(self.n_in, self.n_all):
-            if out is not None and not self._may_write(i, results[i - self.n_in], data, args, results):
-                return None
-            data[i] = <char *>cnp.PyArray_DATA(<cnp.ndarray>results[i - self.n_in])
-        if self.threads < 0 and hf_max_threads() != self.most_threads:
-            return None
-        owner = self.plans.pop()
-        plan = owner.core
-        for i in range(plan.n_dynamic):
-            plan.dynamic_target[i][0] = <int64_t>data[plan.dynamic_number[i]] + plan.dynamic_offset[i]
-        status = run_once(plan, self.threads, 1, 0.0, 0, 0)
-        self.plans.append(owner)
-        if status != 0:
-            return None
-        if out is not None:
-            return out
-        for i in range(len(results)):
-            if self.ndims[self.n_in + i] == 0:
-                results[i] = results[i][()]
-        return tuple(results) if self.several else results[0]
-
-
-cdef int64_t _version = 0
-
-
-def new_version():
-    """To be called when any model's arrays or layers change place: every Quick made before stops answering."""
-    global _version
-    _version += 1
-
-
-def version():
-    return _version
-
-
-@cython.final
-cdef class Quick:
-    """The short way for calls that repeat: arrays of the same dtypes and row shapes as the templates, plans at hand.
-
-    Answers None where anything differs; the caller then goes the long way, with all its checks and messages.
-    """
-
-    cdef list plans
-    cdef cnp.ndarray value
-    cdef int n_sources, typenums[8], out_type, out_ndim, threads
-    cdef int64_t shapes[8][8]
-    cdef int ndims[8]
-    cdef cnp.npy_intp out_shape[8]
-    cdef int64_t least_rows, most_rows, version
-
-    def __init__(self, list plans, templates, int64_t least_rows, int64_t most_rows, int threads, out=None, value=None):
-        cdef int i, d
-        cdef cnp.ndarray a
-        self.plans, self.value, self.threads = plans, value, threads
-        self.least_rows, self.most_rows, self.version = least_rows, most_rows, _version
-        self.n_sources = len(templates)
-        for i, template in enumerate(templates):
-            a = template
-            self.typenums[i], self.ndims[i] = cnp.PyArray_TYPE(a), cnp.PyArray_NDIM(a)
-            for d in range(1, self.ndims[i]):
-                self.shapes[i][d] = cnp.PyArray_DIM(a, d)
-        if out is not None:
-            a = out
-            self.out_type, self.out_ndim = cnp.PyArray_TYPE(a), cnp.PyArray_NDIM(a)
-            for d in range(self.out_ndim):
-                self.out_shape[d] = cnp.PyArray_DIM(a, d)
-
-    cdef int64_t _load(self, Plan plan, int i, object given) except -2:
-        """Points source i at the array; gives its rows, or -1 where it is not like the template or not finite."""
-        cdef cnp.ndarray a
-        cdef int d
-        if type(given) is not np.ndarray:
-            return -1
-        a = given
-        if cnp.PyArray_TYPE(a) != self.typenums[i] or cnp.PyArray_NDIM(a) != self.ndims[i]:
-            return -1
-        if not cnp.PyArray_ISNOTSWAPPED(a):
-            return -1
-        for d in range(1, self.ndims[i]):
-            if cnp.PyArray_DIM(a, d) != self.shapes[i][d]:
-                return -1
-        _fill_array(&plan.sources[i], a)
-        if hf_first_nonfinite(&plan.sources[i], 0, plan.sources[i].rows) >= 0:
-            return -1
-        return plan.sources[i].rows
-
-    def predict(self, x):
-        """The output for x, or None."""
-        cdef Plan plan
-        cdef int64_t rows
-        cdef cnp.ndarray out
-        cdef int i
-        if self.version != _version or not self.plans:
-            return None
-        owner = self.plans.pop()
-        plan = owner.core
-        rows = self._load(plan, 0, x)
-        if rows < self.least_rows or rows > self.most_rows:
-            self.plans.append(owner)
-            return None
-        self.out_shape[0] = rows
-        out = cnp.PyArray_EMPTY(self.out_ndim, self.out_shape, self.out_type, 0)
-        for i in range(plan.n_dynamic):
-            plan.dynamic_target[i][0] = <int64_t>cnp.PyArray_DATA(out) + plan.dynamic_offset[i]
-        i = run_once(plan, self.threads, rows, 0.0, 0, 0)
-        self.plans.append(owner)
-        return out if i == 0 else None
-
-    def step(self, x, y, double lr, uint64_t seed, int64_t step0):
-        """The loss of one training step, or None where nothing was done."""
-        cdef Plan plan = self.plans[0].core
-        cdef int64_t rows
-        if self.version != _version or plan.busy:
-            return None
-        rows = self._load(plan, 0, x)
-        if rows < self.least_rows or rows > self.most_rows or self._load(plan, 1, y) != rows:
-            return None
-        if run_once(plan, self.threads, rows, lr, seed, step0) != 0:
-            return None
-        if self.out_type == cnp.NPY_FLOAT32:
-            return (<float *>cnp.PyArray_DATA(self.value))[0]
-        return (<double *>cnp.PyArray_DATA(self.value))[0]
+include "_calls.pyx"  # one module: a second one would hold the C code, and its threads, again

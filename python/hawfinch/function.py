@@ -15,7 +15,7 @@ from . import _core
 from .compiler.autodiff import gradients, pull
 from .compiler.group import fuse
 from .compiler.memory import Dynamic, Place, base_of
-from .compiler.rewrite import rewrite
+from .compiler.rewrite import fresh, rewrite
 from .errors import ArgumentError, DTypeError, LabelError, NotBuiltError, ShapeError, TraceError
 from .ir import (
     CONST,
@@ -38,8 +38,8 @@ from .ir import (
     size_at,
     tracing,
 )
-from .ops.elementwise import ARGUMENT, COPY
-from .ops.shape import RESHAPE, TRANSPOSE, is_whole, to_real
+from .ops.elementwise import ARGUMENT, COPY, is_whole, items
+from .ops.shape import RESHAPE, to_real
 from .runtime.plan import Plan
 from .values import content
 
@@ -81,23 +81,6 @@ def as_input(value: Any, name: str) -> Array:
     if array.dtype.kind == "f":
         return array.astype(np.float32 if array.dtype.itemsize <= 4 else np.float64, copy=False)
     return array.astype(np.int64 if array.dtype.kind in "iu" else np.float32, copy=False)
-
-
-def fresh(graph: Graph, outputs: Sequence[Tensor]) -> list[Tensor]:
-    """The same values, each in memory of its own: leaves, and second views of the same tensor, are copied."""
-    seen: set[int] = set()
-    out = []
-    with tracing(graph):
-        for t in outputs:
-            while (base := base_of(t)).node.op.is_leaf or id(base) in seen:  # equal copies are one node: copy the copy
-                t = (
-                    apply(TRANSPOSE, t, axes=tuple(range(t.ndim)))
-                    if t.dtype == "int"
-                    else apply(COPY, t, shape=t.shape)
-                )
-            seen.add(id(base_of(t)))
-            out.append(t)
-    return out
 
 
 class _Compiled:
@@ -230,8 +213,6 @@ class Function:
 
     def __init__(self, fn: Callable[..., Any], threads: int | None = None, *, nested: bool = True):
         """nested: an argument may be a dict, list or tuple of arrays; else each is one array."""
-        if not callable(fn):
-            raise ArgumentError(f"expected a function, got {type(fn).__name__}")
         self.fn, self.threads, self.nested = fn, threads, nested
         self._cache: OrderedDict[Any, _Compiled] = OrderedDict()
         self._quick: tuple[int | None, _core.Call | None] = (None, None)  # the last call's threads and its short way
@@ -321,7 +302,7 @@ def compile(fn: Callable[..., Any], *, threads: int | None = None) -> Function:
     >>> f(np.array([[1.0, 2.0]]), np.array([[1.0, -1.0], [1.0, -1.0]]))
     array([[3., 0.]])
     """
-    return Function(fn, threads)
+    return Function(_function(fn), threads)
 
 
 def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, threads: int | None = None) -> Function:
@@ -344,7 +325,7 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, 
         value, found = _slopes(fn, args, numbers)
         return value, found if isinstance(numbers, tuple) else found[0]
 
-    return _like(Function(both, threads), fn)
+    return _like(Function(both, threads), _function(fn))
 
 
 def grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, threads: int | None = None) -> Function:
@@ -364,7 +345,7 @@ def grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, threads: i
         _, found = _slopes(fn, args, numbers)
         return found if isinstance(numbers, tuple) else found[0]
 
-    return _like(Function(slope, threads), fn)
+    return _like(Function(slope, threads), _function(fn))
 
 
 def jvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -416,11 +397,18 @@ def _like(function: Function, fn: Callable[..., Any]) -> Function:
     return function
 
 
+def _function(fn: Any) -> Callable[..., Any]:
+    if not callable(fn):
+        raise ArgumentError(f"expected a function, got {type(fn).__name__}")
+    return fn
+
+
 def _positions(argnums: int | Sequence[int]) -> int | tuple[int, ...]:
     if is_whole(argnums):
         return int(argnums)  # type: ignore[arg-type]
-    if isinstance(argnums, Sequence | range | np.ndarray) and all([is_whole(n) for n in argnums]):
-        return tuple([int(n) for n in argnums])
+    positions = items(argnums)
+    if positions is not None and all([is_whole(n) for n in positions]):
+        return tuple([int(n) for n in positions])
     raise ArgumentError(f"argnums must be a position among the arguments or a sequence of them, got {argnums!r}")
 
 
@@ -439,7 +427,7 @@ def _slopes(
     numbers = argnums if isinstance(argnums, tuple) else (argnums,)
     if any([not -len(args) <= n < len(args) for n in numbers]):
         raise ArgumentError(f"argnums {argnums} is out of range for {len(args)} arguments")
-    value = fn(*args)
+    value = _function(fn)(*args)
     if not isinstance(value, Tensor):
         raise TraceError(f"the function gave {type(value).__name__}, expected a scalar of its inputs")
     graph = _graph()
@@ -458,7 +446,7 @@ def _push(fn: Callable[..., Any], xs: tuple[Any, ...], vs: tuple[Any, ...]) -> t
     """Forward mode out of reverse mode twice: the gradient of sum(y * u) by x is linear in u, whatever u is, so its
     product with v has a gradient by u, and that is the Jacobian times v. u itself drops out of the plan. Rejected: a
     second, forward rule for every op, for a few nodes less in the graph."""
-    result = fn(*xs)
+    result = _function(fn)(*xs)
     graph = _graph()
     leaves, template = flatten(result)
     ys = [as_tensor(graph, y) for y in leaves]

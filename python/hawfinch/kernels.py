@@ -24,7 +24,7 @@ from .compiler.autodiff import gradients, pull
 from .errors import ShapeError
 from .function import Function
 from .ir import Array, Graph, as_array, current_graph
-from .ops.elementwise import setting
+from .ops.elementwise import flag, setting
 from .ops.matmul import check_precision
 
 __all__ = [
@@ -62,9 +62,12 @@ def matmul(
     """x (..., k) @ w (k, n) + bias (n,); precision: see ``hf.ops.matmul``; "bf16" makes everything float32 first.
 
     Raises ShapeError, ArgumentError.
+
+    >>> hf.kernels.matmul([[1.0, 2.0]], [[1.0], [1.0]], [0.5])
+    array([[3.5]])
     """
     arrays: tuple[Any, ...] = (x, w) if bias is None else (x, w, bias)
-    if precision == "f32":
+    if isinstance(precision, str) and precision == "f32":
         return _MATMUL.run(arrays, out, threads)
     check_precision(precision)
     arrays = tuple([as_array(a, "matmul").astype(np.float32, copy=False) for a in arrays])
@@ -72,17 +75,29 @@ def matmul(
 
 
 def relu(x: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
-    """max(x, 0)."""
+    """max(x, 0), of any shape.
+
+    >>> hf.kernels.relu([-1.0, 2.0])
+    array([0., 2.])
+    """
     return _function(ops.relu).run((x,), out, threads)
 
 
 def softmax(x: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
-    """exp(x) / sum(exp(x)) over the last axis."""
+    """exp(x) / sum(exp(x)) over the last axis. Raises ShapeError.
+
+    >>> hf.kernels.softmax([1e4, 1e4])
+    array([0.5, 0.5])
+    """
     return _function(ops.softmax).run((x,), out, threads)
 
 
 def log_softmax(x: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
-    """x - log(sum(exp(x))) over the last axis."""
+    """x - log(sum(exp(x))) over the last axis. Raises ShapeError.
+
+    >>> hf.kernels.log_softmax([1e4, 1e4])
+    array([-0.69314718, -0.69314718])
+    """
     return _function(ops.log_softmax).run((x,), out, threads)
 
 
@@ -93,7 +108,14 @@ def _batch_norm(eps: float, x: Any, gamma: Any, beta: Any) -> Any:
 def batch_norm(
     x: Any, gamma: Any, beta: Any, eps: float = 1e-5, *, threads: int | None = None
 ) -> tuple[Array, Array, Array]:
-    """(y, mean (C,), biased variance (C,)) of x (..., C) normalised over all axes but the last."""
+    """(y, mean (C,), biased variance (C,)) of x (..., C) normalised over all axes but the last.
+
+    gamma, beta: (C,). Raises ShapeError.
+
+    >>> y, mean, var = hf.kernels.batch_norm([[1.0], [3.0]], [1.0], [0.0], eps=0.0)
+    >>> y.ravel(), mean, var
+    (array([-1.,  1.]), array([2.]), array([1.]))
+    """
     return _function(_batch_norm, eps if type(eps) is float else setting("eps", eps)).run(
         (x, gamma, beta), None, threads
     )
@@ -127,7 +149,7 @@ def batch_norm_grad(
     >>> y.ravel(), dx.ravel(), dgamma, dbeta
     (array([-1.,  1.]), array([0., 0.]), array([1.]), array([3.]))
     """
-    return _function(_batch_norm_grad, eps if type(eps) is float else setting("eps", eps), bool(relu)).run(
+    return _function(_batch_norm_grad, eps if type(eps) is float else setting("eps", eps), flag("relu", relu)).run(
         (dy, x, gamma, beta), out, threads
     )
 
@@ -150,6 +172,10 @@ def layer_norm_grad(
     """(y, dx, dgamma, dbeta): layer norm of x (..., C) and its gradients, given dy (..., C), that of y.
 
     Raises ShapeError.
+
+    >>> y, dx, dgamma, dbeta = hf.kernels.layer_norm_grad([[1.0, 2.0]], [[1.0, 3.0]], [1.0, 1.0], [0.0, 0.0], eps=0.0)
+    >>> dx, dgamma, dbeta
+    (array([[0., 0.]]), array([-1.,  2.]), array([1., 2.]))
     """
     return _function(_layer_norm_grad, eps if type(eps) is float else setting("eps", eps)).run(
         (dy, x, gamma, beta), out, threads
@@ -163,7 +189,11 @@ def _layer_norm(eps: float, x: Any, gamma: Any, beta: Any) -> Any:
 def layer_norm(
     x: Any, gamma: Any, beta: Any, eps: float = 1e-5, *, out: Array | None = None, threads: int | None = None
 ) -> Array:
-    """x (..., C) normalised over its last axis, * gamma + beta."""
+    """x (..., C) normalised over its last axis, * gamma + beta, each (C,). Raises ShapeError.
+
+    >>> hf.kernels.layer_norm([[1.0, 3.0]], [1.0, 1.0], [0.0, 0.0], eps=0.0)
+    array([[-1.,  1.]])
+    """
     return _function(_layer_norm, eps if type(eps) is float else setting("eps", eps)).run(
         (x, gamma, beta), out, threads
     )
@@ -176,7 +206,13 @@ def _cross_entropy(smoothing: float, x: Any, t: Any) -> Any:
 def softmax_cross_entropy(
     logits: Any, target: Any, label_smoothing: float = 0.0, *, out: Array | None = None, threads: int | None = None
 ) -> Array:
-    """Loss of each row (rows,): logits (rows, classes), integer labels (rows,) or probabilities. Raises LabelError."""
+    """Loss of each row (rows,): logits (rows, classes), integer labels (rows,) or probabilities (rows, classes).
+
+    Raises ShapeError, ArgumentError, LabelError.
+
+    >>> hf.kernels.softmax_cross_entropy([[0.0, 0.0]], [1])
+    array([0.69314718])
+    """
     smoothing = label_smoothing if type(label_smoothing) is float else setting("label_smoothing", label_smoothing)
     return _function(_cross_entropy, smoothing).run((logits, target), out, threads)
 
@@ -203,11 +239,20 @@ def _cross_entropy_grad(smoothing: float, x: Any, t: Any) -> Any:
 def softmax_cross_entropy_grad(
     logits: Any, target: Any, label_smoothing: float = 0.0, *, threads: int | None = None
 ) -> tuple[Any, Array]:
-    """(mean loss, its gradient by the logits), in one pass over them."""
+    """(mean loss, its gradient by the logits), in one pass over them; arguments as in ``softmax_cross_entropy``.
+
+    >>> hf.kernels.softmax_cross_entropy_grad([[0.0, 0.0]], [1])
+    (np.float64(0.6931471805599453), array([[ 0.5, -0.5]]))
+    """
     smoothing = label_smoothing if type(label_smoothing) is float else setting("label_smoothing", label_smoothing)
     return _function(_cross_entropy_grad, smoothing).run((logits, target), None, threads)
 
 
 def gather(table: Any, index: Any, *, out: Array | None = None, threads: int | None = None) -> Array:
-    """table[index] for integer indices in [0, rows). Raises LabelError for others."""
+    """table[index] for integer indices in [0, rows). Raises LabelError for others, DTypeError for real ones.
+
+    >>> hf.kernels.gather([[1.0], [2.0]], [1, 0])
+    array([[2.],
+           [1.]])
+    """
     return _function(ops.gather).run((table, index), out, threads)

@@ -16,8 +16,10 @@ import numpy as np
 
 from . import ops
 from .errors import ArgumentError, DTypeError, LabelError, ShapeError, unknown_name
-from .ir import Array, Shape, Tensor
-from .values import Value
+from .ir import Array, Shape, Tensor, numel
+from .ops.elementwise import SIGMOID
+from .ops.softmax import SOFTMAX
+from .values import Value, check_real
 
 ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 
@@ -74,7 +76,16 @@ class Loss(Value):
         return y
 
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Per row, the share of what is right."""
         raise ArgumentError(f"the metric 'accuracy' needs a classification loss, not {type(self).__name__}")
+
+    def decisions(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What is predicted and what is true, each (rows, classes) of 0 and 1."""
+        raise ArgumentError(f"metrics of classes need a classification loss, not {type(self).__name__}")
+
+    def advice(self, prediction: Tensor) -> str | None:
+        """What is probably wrong with this prediction, to be told once; None: nothing."""
+        return None
 
     def row_weights(self, y: Array, output: Shape) -> Array | None:
         """Weights that follow from the targets (class weights), float (rows,), or None."""
@@ -127,9 +138,9 @@ class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
     checks_values = True
 
     def __init__(self, *, label_smoothing: float = 0.0, class_weight: ClassWeight = None):
-        if not 0 <= label_smoothing < 1:
-            raise ArgumentError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        self.label_smoothing, self.class_weight = float(label_smoothing), class_weight
+        name = "SoftmaxCrossEntropy: label_smoothing"
+        self.label_smoothing = check_real(label_smoothing, name, "in [0, 1)", lambda v: 0 <= v < 1)
+        self.class_weight = class_weight
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         return ops.softmax_cross_entropy(prediction, target, self.label_smoothing)
@@ -168,6 +179,18 @@ class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
             raise ArgumentError("the metric 'accuracy' needs integer labels, not probabilities")
         return ops.correct(prediction, target)
 
+    def advice(self, prediction: Tensor) -> str | None:
+        if prediction.node.op is SOFTMAX and not prediction.node.attrs["log"]:
+            return (
+                "SoftmaxCrossEntropy takes logits and applies softmax itself: leave out the Softmax at the model's end"
+            )
+        return None
+
+    def decisions(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        if target.dtype != "int":
+            raise ArgumentError("metrics of classes need integer labels, not probabilities")
+        return _one_hot(ops.argmax(prediction, -1), prediction), _one_hot(target, prediction)
+
     def row_weights(self, y: Array, output: Shape) -> Array | None:
         if self.class_weight is None:
             return None
@@ -176,6 +199,14 @@ class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
         classes = output[1]
         assert isinstance(classes, int)
         return weights_of_labels(self.class_weight, y, classes)
+
+
+def _one_hot(labels: Tensor, scores: Tensor) -> Tensor:
+    """(rows, classes): 1 in the column of the row's label, else 0."""
+    column = ops.reshape(ops.to_real(labels), (labels.shape[0], 1))
+    classes = np.arange(numel(scores.shape[1:]), dtype=np.float64)  # type: ignore[arg-type]
+    hit = ops.equal(column, classes[None, :])
+    return ops.where(hit, 1.0, 0.0)
 
 
 class BCEWithLogits(Loss, name="bce_with_logits"):
@@ -193,8 +224,19 @@ class BCEWithLogits(Loss, name="bce_with_logits"):
         return y
 
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
-        hit = ops.equal(ops.greater(prediction, 0.0), ops.greater(target, 0.5))
-        return per_row(ops.mul(hit, 1.0) + 0.0 if hit.dtype == "real" else ops.where(hit, 1.0, 0.0))
+        return per_row(ops.where(ops.equal(ops.greater(prediction, 0.0), ops.greater(target, 0.5)), 1.0, 0.0))
+
+    def advice(self, prediction: Tensor) -> str | None:
+        if prediction.node.op is SIGMOID:
+            return "BCEWithLogits takes logits and applies sigmoid itself: leave out the Sigmoid at the model's end"
+        return None
+
+    def decisions(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        def columns(hit: Tensor) -> Tensor:
+            flat: Tensor = ops.where(hit, 1.0, 0.0)
+            return flat if flat.ndim == 2 else ops.reshape(flat, (flat.shape[0], numel(flat.shape[1:])))
+
+        return columns(ops.greater(prediction, 0.0)), columns(ops.greater(target, 0.5))
 
 
 class MSE(Loss, name="mse"):
@@ -215,9 +257,7 @@ class Huber(Loss, name="huber"):
     """0.5 d**2 where abs(d) <= delta, else delta * (abs(d) - delta / 2); d = prediction - target. delta: default 1."""
 
     def __init__(self, delta: float = 1.0):
-        if not 0 < delta < float("inf"):
-            raise ArgumentError(f"Huber: delta must be finite and > 0, got {delta}")
-        self.delta = float(delta)
+        self.delta = check_real(delta, "Huber: delta", "above 0", lambda v: 0 < v < float("inf"))
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         d = prediction - target

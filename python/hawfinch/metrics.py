@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+import numpy as np
+
 from . import ops
 from .errors import ArgumentError, unknown_name
-from .ir import Array, Tensor
+from .ir import Array, Tensor, numel
 from .losses import Loss, per_row
 from .values import Value
 
@@ -125,6 +127,68 @@ class MeanAbsoluteError(MeanMetric, name="mae"):
 
     def rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         return per_row(ops.abs(prediction - target))
+
+
+class F1(Metric, name="f1"):
+    """2 TP / (2 TP + FP + FN) per class, and the mean over the classes that occur, predicted or true ("macro").
+
+    Beside ``SoftmaxCrossEntropy`` the largest output is the prediction; beside ``BCEWithLogits`` each output is a class
+    of its own, predicted where it is > 0. Exact over an epoch, with any weights. Raises ArgumentError beside other
+    losses and for targets that are probabilities. van Rijsbergen, Information Retrieval, 1979.
+
+    >>> import hawfinch as hf, numpy as np
+    >>> trainer = hf.Trainer(hf.Sequential(hf.ReLU()), "softmax_cross_entropy", metrics=["f1"])
+    >>> round(trainer.evaluate(np.eye(3)[[0, 0, 1, 2]], [0, 1, 1, 2])["f1"], 4)  # of the classes: 2/3, 2/3, 1
+    0.7778
+    """
+
+    def __init__(self, loss: Loss | None = None):
+        self.loss = loss
+
+    def for_loss(self, loss: Loss) -> Metric:
+        return F1(loss)
+
+    def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
+        assert self.loss is not None
+        predicted, actual = self.loss.decisions(prediction, target)
+        return [self.total(predicted * actual, weight), self.total(predicted, weight), self.total(actual, weight)]
+
+    def finalise(self, sums: Array) -> float:
+        hits, predicted, actual = sums.reshape(3, -1)
+        occurs = predicted + actual > 0
+        return float((2 * hits[occurs] / (predicted + actual)[occurs]).mean()) if occurs.any() else float("nan")
+
+
+class R2(Metric, name="r2"):
+    """1 - sum (prediction - target)**2 / sum (target - mean)**2 per output, and the mean over the outputs.
+
+    Exact over an epoch, with any weights; a target that does not vary counts 1 where all is right, else 0. The sums
+    are float32 within a batch of a float32 model: targets whose mean is far larger than their spread lose digits.
+
+    >>> import hawfinch as hf, numpy as np
+    >>> trainer = hf.Trainer(hf.Sequential(hf.ReLU()), "mse", metrics=["r2"])
+    >>> round(trainer.evaluate([[1.0], [2.0], [3.0]], [[1.0], [2.0], [6.0]])["r2"], 4)
+    0.3571
+    """
+
+    def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
+        if prediction.shape != target.shape:
+            raise ArgumentError(f"r2 needs targets of the output's shape {prediction.shape}, got {target.shape}")
+        p, t = _columns(prediction), _columns(target)
+        ones = t * 0.0 + 1.0
+        return [self.total(v, weight) for v in (ones, t, ops.square(t), ops.square(p - t))]
+
+    def finalise(self, sums: Array) -> float:
+        weight, total, squares, residual = sums.reshape(4, -1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = squares - total**2 / weight
+            scores = np.where(spread > 0, 1 - residual / spread, np.where(residual > 0, 0.0, 1.0))
+        return float(scores.mean())
+
+
+def _columns(values: Tensor) -> Tensor:
+    """(rows, outputs)."""
+    return values if values.ndim == 2 else ops.reshape(values, (values.shape[0], numel(values.shape[1:])))
 
 
 class FunctionMetric(MeanMetric):

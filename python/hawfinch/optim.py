@@ -1,12 +1,19 @@
-"""Optimisers: one sweep over the flat parameter buffer (csrc/kernels/cpu/optim.c). Formulas and defaults: PyTorch's.
+"""Optimisers: values that say how parameters follow their gradient. Formulas and defaults: PyTorch's.
 
-All take ``lr`` (a number, or a function of the step number that gives one), ``clip_norm`` (scale the whole gradient
-down to this Euclidean norm) and ``clip_value`` (limit each element to +-value); clipping comes before weight decay.
-"""
+Design: what an update rule does with an element is declared in csrc/defs/optim.def; a class here names the rule, its
+hyperparameters and their defaults. Every hyperparameter is a column of numbers that C reads step by step, so each may
+be a number or a schedule, and changing one makes no new plan. Rejected: rules written twice, here and in C, and options
+that are compiled into a plan.
+
+All take ``lr``, ``weight_decay`` and other hyperparameters, each a number, a schedule (``hawfinch.schedules``) or a
+function of the step number that gives a number; ``clip_norm`` (scale the whole gradient down to this Euclidean norm)
+and ``clip_value`` (limit each element to +-value), default None; clipping comes before weight decay. Raise
+ArgumentError for numbers out of range. Optimisers are immutable: ``trainer.set(lr=...)`` changes what a trainer goes on
+with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -14,8 +21,132 @@ import numpy as np
 
 from . import _core
 from .errors import ArgumentError, unknown_name
+from .ir import Array
+from .schedules import Schedule
+from .values import Value
 
-LearningRate = float | Callable[[int], float]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
+
+Number = float | Schedule | Callable[[int], float]
+BELOW_ONE = ("momentum", "alpha", "beta1", "beta2", "rho")
+
+
+def _bound(name: str, limit: float) -> str:
+    return (
+        "must be in [0, 1)"
+        if limit == 1
+        else "must be finite and not negative"
+        if name == "lr"
+        else "must be finite and >= 0"
+    )
+
+
+def check_values(name: str, values: Array, what: Callable[[int], str]) -> None:
+    """Raises ArgumentError for the first of a hyperparameter's values that is out of range. what(i): where it is
+    from."""
+    limit = 1.0 if name in BELOW_ONE else np.inf
+    bad = ~((values >= 0) & (values < limit))
+    if bad.any():
+        i = int(bad.argmax())
+        raise ArgumentError(f"{what(i)} is {values[i]}; it {_bound(name, limit)}")
+
+
+class Optimizer(Value):
+    """Base. ``rule``: its name in optim.def. ``decoupled``: weight decay is apart from the gradient.
+
+    >>> import hawfinch as hf
+    >>> hf.SGD(0.1, momentum=0.9).replace(lr=0.01)
+    SGD(lr=0.01, momentum=0.9, weight_decay=0.0)
+    """
+
+    rule: ClassVar[str] = ""
+    decoupled: ClassVar[bool] = False
+    lr: Number
+    clip_norm: float | None
+    clip_value: float | None
+
+    def __init__(self, lr: Number, clip_norm: float | None, clip_value: float | None, **options: Any):
+        self._names = tuple(options)
+        for name, value in {"lr": lr, "clip_norm": clip_norm, "clip_value": clip_value, **options}.items():
+            setattr(self, name, self._checked(name, value))
+
+    def _checked(self, name: str, value: Any) -> Any:
+        what = type(self).__name__
+        if name in ("clip_norm", "clip_value"):
+            if value is not None and not _number(what, name, value) > 0:
+                raise ArgumentError(f"{what}: {name} must be > 0, got {value}")
+            return value
+        if callable(value) and not isinstance(value, type):
+            return value
+        if not isinstance(value, Schedule):
+            limit = 1.0 if name in BELOW_ONE else np.inf
+            if not 0 <= _number(what, name, value) < limit:
+                raise ArgumentError(f"{what}: {name} {_bound(name, limit)}, got {value}")
+        return value
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if self._frozen:
+            what = type(self).__name__
+            raise ArgumentError(
+                f"{what} is immutable: call trainer.set({name}=...), or make a new one, instead of setting {name!r}"
+            )
+        super().__setattr__(name, value)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The hyperparameters but ``lr``, by name; read-only."""
+        return MappingProxyType({name: getattr(self, name) for name in self._names})
+
+    @property
+    def hyperparameters(self) -> dict[str, Number]:
+        """By name, ``lr`` first."""
+        return {"lr": self.lr, **self.options}
+
+    @property
+    def kind(self) -> str:
+        """Optimisers of one kind take over each other's slots."""
+        return self.rule.split("_")[0]
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """State buffers of the parameters' size."""
+        return _core.RULES[self.rule][2]
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """What a plan is made for, numbers aside."""
+        return (self.rule, self.clip_norm is not None)
+
+    def columns(self, **changes: Any) -> dict[str, Any]:
+        """What the columns of the rule hold, in their order: numbers, schedules and functions. changes: other values of
+        hyperparameters."""
+        given = {**self.hyperparameters, "clip_value": self.clip_value or 0.0, **changes}
+        decay = given.get("weight_decay", 0.0)
+        given.update(since=1.0, active=1.0, l1=0.0, decay=0.0, decoupled=0.0)
+        given["decoupled" if self.decoupled else "decay"] = decay
+        return {
+            name: given[name] if name in given else float(getattr(self, name))
+            for name in (*_core.COMMON_COLUMNS, *_core.RULES[self.rule][1])
+        }
+
+    def replace(self, **changes: Any) -> Optimizer:
+        """An optimiser that differs in these arguments; those of the constructor."""
+        if "betas" in changes and "beta1" in self._names:
+            changes.update(_betas(type(self).__name__, changes.pop("betas")))
+        known = ("lr", "clip_norm", "clip_value", *self._names)
+        for name in changes:
+            if name not in known:
+                raise unknown_name(f"argument of {type(self).__name__}", name, known)
+        new = object.__new__(type(self))
+        new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("_key", "_frozen")})
+        for name, value in changes.items():
+            setattr(new, name, self._checked(name, value))
+        new.__dict__["_frozen"] = True
+        return new
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{k}={v}" for k, v in self.hyperparameters.items())
+        return f"{type(self).__name__}({inner})"
 
 
 def _number(what: str, name: str, value: Any) -> float:
@@ -24,180 +155,165 @@ def _number(what: str, name: str, value: Any) -> float:
     return float(value)
 
 
-class Optimizer:
-    """Base: hyperparameters by name; ``slots`` are the state buffers that the op sweeps along with the parameters."""
-
-    op: ClassVar[str]
-
-    def __init__(self, lr: LearningRate, clip_norm: float | None, clip_value: float | None, **options: float):
-        what = type(self).__name__
-        if not callable(lr) and not 0 <= _number(what, "lr", lr) < float("inf"):
-            raise ArgumentError(f"{what}: lr must be finite and not negative, got {lr}")
-        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None and not _number(what, name, value) > 0:
-                raise ArgumentError(f"{what}: {name} must be > 0, got {value}")
-        for name, value in options.items():
-            below_one = name in ("momentum", "alpha", "beta1", "beta2")
-            if not 0 <= _number(what, name, value) < (1 if below_one else float("inf")):
-                bound = "in [0, 1)" if below_one else "finite and >= 0"
-                raise ArgumentError(f"{what}: {name} must be {bound}, got {value}")
-        self.lr, self.clip_norm, self.clip_value, self.options = lr, clip_norm, clip_value, MappingProxyType(options)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name != "lr":  # the one setting that is read at every step; the others are part of the plan
-            _core.new_version()
-        super().__setattr__(name, value)
-
-    @property
-    def slots(self) -> list[str]:
-        return []
-
-    @property
-    def flags(self) -> dict[str, int]:
-        return {}
-
-    @property
-    def signature(self) -> tuple[object, ...]:
-        """All that a plan is made for."""
-        return (self.op, *self.options.items(), *self.flags.items(), self.clip_norm, self.clip_value)
-
-    def lr_at(self, step: int) -> float:
-        value = float(self.lr(step)) if callable(self.lr) else float(self.lr)
-        if not 0 <= value < float("inf"):
-            raise ArgumentError(f"the learning rate at step {step} is {value}; it must be finite and not negative")
-        return value
-
-    def __repr__(self) -> str:
-        inner = ", ".join(f"{k}={v}" for k, v in {"lr": self.lr, **self.options}.items())
-        return f"{type(self).__name__}({inner})"
+def _betas(what: str, betas: Any) -> dict[str, Any]:
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise ArgumentError(f"{what}: betas must be two numbers, got {betas!r}")
+    return {"beta1": betas[0], "beta2": betas[1]}
 
 
 class SGD(Optimizer):
     """v = momentum v + g, p -= lr v (Nesterov: p -= lr (g + momentum v)); weight_decay adds weight_decay * p to g (L2).
 
-    Defaults: lr 0.01, momentum 0, weight_decay 0.
-    """
+    Defaults: lr 0.01, momentum 0, nesterov False, weight_decay 0.
 
-    op = "sgd"
+    >>> import hawfinch as hf
+    >>> hf.SGD(0.1, momentum=0.9, nesterov=True).slots
+    ('velocity',)
+    """
 
     def __init__(
         self,
-        lr: LearningRate = 0.01,
+        lr: Number = 0.01,
         *,
-        momentum: float = 0.0,
+        momentum: Number = 0.0,
         nesterov: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
         super().__init__(lr, clip_norm, clip_value, momentum=momentum, weight_decay=weight_decay)
         if nesterov and momentum == 0:
             raise ArgumentError("SGD: nesterov needs momentum > 0")
-        self.nesterov = nesterov
+        self.nesterov = bool(nesterov)
 
     @property
-    def slots(self) -> list[str]:
-        return ["velocity"] if self.options["momentum"] else []
-
-    @property
-    def flags(self) -> dict[str, int]:
-        return {"nesterov": int(self.nesterov)}
+    def rule(self) -> str:  # type: ignore[override]
+        return (
+            "sgd" if isinstance(self.options["momentum"], int | float) and self.options["momentum"] == 0 else "momentum"
+        )
 
 
 class Adagrad(Optimizer):
-    """s += g**2, p -= lr g / (sqrt(s) + eps). Defaults: lr 0.01, eps 1e-10. Duchi, Hazan, Singer, JMLR 12, 2011."""
+    """s += g**2, p -= lr g / (sqrt(s) + eps). Defaults: lr 0.01, eps 1e-10. Duchi, Hazan, Singer, JMLR 12, 2011.
 
-    op = "adagrad"
+    >>> import hawfinch as hf
+    >>> hf.Adagrad(0.1)
+    Adagrad(lr=0.1, eps=1e-10, weight_decay=0.0)
+    """
+
+    rule = "adagrad"
 
     def __init__(
         self,
-        lr: LearningRate = 0.01,
+        lr: Number = 0.01,
         *,
-        eps: float = 1e-10,
-        weight_decay: float = 0.0,
+        eps: Number = 1e-10,
+        weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
         super().__init__(lr, clip_norm, clip_value, eps=eps, weight_decay=weight_decay)
 
-    @property
-    def slots(self) -> list[str]:
-        return ["accumulator"]
+
+class Adadelta(Optimizer):
+    """s = rho s + (1 - rho) g**2, d = sqrt(a + eps) / sqrt(s + eps) g, a = rho a + (1 - rho) d**2, p -= lr d.
+
+    Defaults: lr 1, rho 0.9, eps 1e-6, weight_decay 0. Zeiler, arXiv:1212.5701, 2012.
+
+    >>> import hawfinch as hf
+    >>> hf.Adadelta().slots
+    ('square_avg', 'acc_delta')
+    """
+
+    rule = "adadelta"
+
+    def __init__(
+        self,
+        lr: Number = 1.0,
+        *,
+        rho: Number = 0.9,
+        eps: Number = 1e-6,
+        weight_decay: Number = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        super().__init__(lr, clip_norm, clip_value, rho=rho, eps=eps, weight_decay=weight_decay)
 
 
 class RMSprop(Optimizer):
     """s = alpha s + (1 - alpha) g**2, p -= lr g / (sqrt(s) + eps), with momentum if asked. Tieleman, Hinton, 2012.
 
-    Defaults: lr 0.01, alpha 0.99, eps 1e-8, momentum 0.
-    """
+    Defaults: lr 0.01, alpha 0.99, eps 1e-8, momentum 0, weight_decay 0.
 
-    op = "rmsprop"
+    >>> import hawfinch as hf
+    >>> hf.RMSprop(momentum=0.5).slots
+    ('square_avg', 'velocity')
+    """
 
     def __init__(
         self,
-        lr: LearningRate = 0.01,
+        lr: Number = 0.01,
         *,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        alpha: Number = 0.99,
+        eps: Number = 1e-8,
+        momentum: Number = 0.0,
+        weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
         super().__init__(lr, clip_norm, clip_value, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay)
 
     @property
-    def slots(self) -> list[str]:
-        return ["square_avg", "velocity"] if self.options["momentum"] else ["square_avg"]
+    def rule(self) -> str:  # type: ignore[override]
+        plain = isinstance(self.options["momentum"], int | float) and self.options["momentum"] == 0
+        return "rmsprop" if plain else "rmsprop_momentum"
 
 
 class Adam(Optimizer):
     """m, v = averages of g and g**2; p -= lr m^ / (sqrt(v^) + eps), bias-corrected. weight_decay is L2, added to g.
 
-    Defaults: lr 1e-3, betas (0.9, 0.999), eps 1e-8. Kingma, Ba, ICLR 2015.
+    Defaults: lr 1e-3, betas (0.9, 0.999), eps 1e-8, weight_decay 0. Kingma, Ba, ICLR 2015.
+
+    >>> import hawfinch as hf
+    >>> hf.Adam().options["beta2"]
+    0.999
     """
 
-    op = "adam"
-    decoupled = 0
+    rule = "adam"
 
     def __init__(
         self,
-        lr: LearningRate = 1e-3,
+        lr: Number = 1e-3,
         *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        betas: tuple[Number, Number] = (0.9, 0.999),
+        eps: Number = 1e-8,
+        weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise ArgumentError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}")
-        super().__init__(lr, clip_norm, clip_value, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
-
-    @property
-    def slots(self) -> list[str]:
-        return ["m", "v"]
-
-    @property
-    def flags(self) -> dict[str, int]:
-        return {"decoupled": self.decoupled}
+        options = _betas(type(self).__name__, betas)
+        super().__init__(lr, clip_norm, clip_value, **options, eps=eps, weight_decay=weight_decay)
 
 
 class AdamW(Adam):
     """Adam whose weight decay is p -= lr * weight_decay * p, apart from the gradient (default 0.01).
 
     Loshchilov, Hutter, ICLR 2019.
+
+    >>> import hawfinch as hf
+    >>> hf.AdamW().options["weight_decay"]
+    0.01
     """
 
-    decoupled = 1
+    decoupled = True
 
     def __init__(
         self,
-        lr: LearningRate = 1e-3,
+        lr: Number = 1e-3,
         *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
+        betas: tuple[Number, Number] = (0.9, 0.999),
+        eps: Number = 1e-8,
+        weight_decay: Number = 0.01,
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
@@ -206,12 +322,36 @@ class AdamW(Adam):
         )
 
 
-OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
-    "sgd": SGD,
-    "adagrad": Adagrad,
-    "rmsprop": RMSprop,
-    "adam": Adam,
-    "adamw": AdamW,
+class Lion(Optimizer):
+    """p -= lr sign(beta1 m + (1 - beta1) g), then m = beta2 m + (1 - beta2) g; weight_decay as in AdamW.
+
+    Every parameter moves by lr, so lr is 3 to 10 times smaller than Adam's, and weight_decay as many times larger.
+    Defaults: lr 1e-4, betas (0.9, 0.99), weight_decay 0. Chen et al., NeurIPS 2023, algorithm 2.
+
+    >>> import hawfinch as hf
+    >>> hf.Lion(3e-4).slots
+    ('m',)
+    """
+
+    rule = "lion"
+    decoupled = True
+
+    def __init__(
+        self,
+        lr: Number = 1e-4,
+        *,
+        betas: tuple[Number, Number] = (0.9, 0.99),
+        weight_decay: Number = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        super().__init__(lr, clip_norm, clip_value, **_betas("Lion", betas), weight_decay=weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    kind.__name__.lower(): kind
+    for kind in list(globals().values())
+    if isinstance(kind, type) and issubclass(kind, Optimizer) and kind is not Optimizer
 }
 
 
@@ -225,6 +365,3 @@ def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
     if optimizer not in OPTIMIZERS:
         raise unknown_name("optimizer", optimizer, OPTIMIZERS)
     return OPTIMIZERS[optimizer]()
-
-
-__all__: list[Any] = ["OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get_optimizer"]

@@ -186,7 +186,7 @@ static void make_accumulate(test_case *c) {
   p->value = table;
   p->weight = chance(2) ? table + 8 : NULL;
   p->rows = below(ROWS);
-  c->units = 1;
+  c->units = 1 + below(8);
   c->out = &p->sums;
 }
 

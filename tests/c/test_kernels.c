@@ -19,7 +19,7 @@
 #include "isa.h"
 #include "program.h"
 
-enum { MAX_BUFFERS = 16, GUARD = 64, SCRATCH = 2 << 20, POISON = 0xA5 };
+enum { MAX_BUFFERS = 16, MAX_RUNS = 3, GUARD = 64, SCRATCH = 2 << 20, POISON = 0xA5 };
 
 /* ---- random numbers ---- */
 
@@ -65,14 +65,13 @@ typedef struct test_case {
     hf_softmax_args softmax;
     hf_softmax_cross_entropy_args xent;
     hf_grad_norm_args grad_norm;
-    hf_sgd_args sgd;
-    hf_adagrad_args adagrad;
-    hf_rmsprop_args rmsprop;
-    hf_adam_args adam;
+    hf_sweep_args sweep;
   } args;
   buffer buffers[MAX_BUFFERS];
   int n_buffers;
   int64_t units;
+  double scalars[32];
+  hf_param_run runs[MAX_RUNS];
   double scale; /* size of the terms that cancel in a result */
 } test_case;
 
@@ -315,53 +314,49 @@ static void add_product(test_case *c, hf_matmul_args *m, size_t at) {
     for (int64_t i = 0; i < c->buffers[b].count; i++) c->buffers[b].start[i] = floor(4 * c->buffers[b].start[i]) / 4;
 }
 
-/* The fields that every optimiser has; clipping and weight decay are each on half of the time. */
-#define MAKE_OPTIMIZER(type, member)                           \
-  hf_##type##_args *p = &c->args.member;                       \
-  c->scale = 4;                                                \
-  p->weight_decay = chance(2) ? 0 : 0.125;                     \
-  p->clip_value = chance(2) ? 0 : 0.5;                         \
-  if (chance(2)) {                                             \
-    add_product(c, &p->product, offsetof(hf_##type##_args, product)); \
-    p->n = p->product.m * p->product.n;                        \
-  } else {                                                     \
-    c->units = p->n = parameter_count();                       \
-    ADD(hf_##type##_args, g, IN, p->n, -1, 1);                 \
-  }                                                            \
-  ADD(hf_##type##_args, p, INOUT, p->n, -2, 2);                \
-  ADD(hf_##type##_args, scale, IN, 1, 0.25, 1);
-
-static void make_sgd(test_case *c) {
-  MAKE_OPTIMIZER(sgd, sgd)
-  p->momentum = chance(2) ? 0 : 0.75;
-  p->nesterov = chance(2);
-  if (p->momentum != 0) ADD(hf_sgd_args, velocity, INOUT, p->n, -1, 1);
+/* An update rule over a product, or over runs with sets of scalars of their own; clipping, decays, L1 and sums are each on
+ * half of the time. */
+static void make_sweep(test_case *c, int rule, int n_slots) {
+  hf_sweep_args *p = &c->args.sweep;
+  static const double step[2][12] = {{-2, 1, 0, 0.5, 0, 0, 0.0625, 0.75, 0.875, 0.5, 1},
+                                     {1, 1, 0.125, 0, 0.25, 0.5, 0.0625, 0.875, 0.5, 1, 0}};
+  c->scale = 4;
+  p->rule = rule;
+  int64_t n;
+  if (chance(2)) {
+    add_product(c, &p->product, offsetof(hf_sweep_args, product));
+    n = p->product.m * p->product.n;
+    c->runs[0] = (hf_param_run){0, n, chance(2) ? 16 : 0, 0};
+    p->n_runs = 1;
+  } else {
+    n = 0;
+    for (p->n_runs = 0; p->n_runs < 1 + draw() % MAX_RUNS; p->n_runs++) {
+      const int64_t length = parameter_count();
+      n += below(3);
+      c->runs[p->n_runs] = (hf_param_run){n, length, chance(2) ? 16 : 0, c->units};
+      n += length;
+      c->units += (length + HF_SWEEP_CHUNK - 1) / HF_SWEEP_CHUNK;
+    }
+    ADD(hf_sweep_args, g, IN, n, -1, 1);
+  }
+  p->runs = c->runs;
+  memcpy(c->scalars, step[0], sizeof step[0]);
+  memcpy(c->scalars + 16, step[1], sizeof step[1]);
+  ADD(hf_sweep_args, p, INOUT, n, -2, 2);
+  ADD(hf_sweep_args, scale, IN, 1, 0.25, 1);
+  for (int s = 0; s < n_slots; s++)
+    add(c, offsetof(hf_sweep_args, slot) + (size_t)s * sizeof(void *), INOUT, n, 0.01, 1);
+  if (chance(2)) ADD(hf_sweep_args, sums, OUT_DOUBLE, 3 * c->units, 0, 0);
 }
 
-static void make_adagrad(test_case *c) {
-  MAKE_OPTIMIZER(adagrad, adagrad)
-  p->eps = 1e-10;
-  ADD(hf_adagrad_args, accumulator, INOUT, p->n, 0.01, 1);
-}
-
-static void make_rmsprop(test_case *c) {
-  MAKE_OPTIMIZER(rmsprop, rmsprop)
-  p->alpha = 0.875;
-  p->eps = 1e-8;
-  p->momentum = chance(2) ? 0 : 0.75;
-  ADD(hf_rmsprop_args, square_avg, INOUT, p->n, 0.01, 1);
-  if (p->momentum != 0) ADD(hf_rmsprop_args, velocity, INOUT, p->n, -1, 1);
-}
-
-static void make_adam(test_case *c) {
-  MAKE_OPTIMIZER(adam, adam)
-  p->beta1 = 0.9;
-  p->beta2 = 0.999;
-  p->eps = 1e-8;
-  p->decoupled = chance(2);
-  ADD(hf_adam_args, m, INOUT, p->n, -1, 1);
-  ADD(hf_adam_args, v, INOUT, p->n, 0.01, 1);
-}
+#define HF_RULE(rule)                      \
+  static void make_##rule(test_case *c) {  \
+    int slots = 0;
+#define HF_SLOT(name) slots++;
+#define HF_END(rule)                       \
+    make_sweep(c, HF_RULE_##rule, slots);  \
+  }
+#include "optim.def"
 
 /* Op, how its cases are made, tolerance in eps of the dtype. */
 static const struct {
@@ -380,10 +375,8 @@ static const struct {
     {"softmax", HF_OP_softmax, make_softmax, 8},
     {"softmax_cross_entropy", HF_OP_softmax_cross_entropy, make_softmax_cross_entropy, 8},
     {"grad_norm", HF_OP_grad_norm, make_grad_norm, 128},
-    {"sgd", HF_OP_sgd, make_sgd, 2},
-    {"adagrad", HF_OP_adagrad, make_adagrad, 2},
-    {"rmsprop", HF_OP_rmsprop, make_rmsprop, 2},
-    {"adam", HF_OP_adam, make_adam, 2},
+#define HF_RULE(rule) {#rule, HF_OP_sweep, make_##rule, 4},
+#include "optim.def"
 };
 enum { N_OPS = sizeof ops / sizeof *ops };
 
@@ -441,7 +434,7 @@ static result run_case(const test_case *c, hf_kernel kernel, hf_dtype dtype, int
       memset(base[i], POISON, bytes + 2 * GUARD);
       memset(base[i] + GUARD, 0xFF, bytes); /* NaN */
       for (int64_t e = 0; b->start && e < b->count; e++) put(b, dtype, base[i] + GUARD, e, b->start[e]);
-      if (b->role == OUT_DOUBLE) r.eps = 0x1p-52;
+      if (b->role == OUT_DOUBLE && c->scalars[0] == 0) r.eps = 0x1p-52; /* the sums of a sweep are of reals */
       r.count += b->role == IN || b->role == IN_INT ? 0 : b->count;
     }
     void *data = base[from] + GUARD;
@@ -449,7 +442,7 @@ static result run_case(const test_case *c, hf_kernel kernel, hf_dtype dtype, int
   }
   const hf_ctx ctx = {.seed = 42,
                       .step = 6,
-                      .lr = 0.0625,
+                      .scalars = c->scalars,
                       .batch = 1,
                       .n_threads = 1,
                       .scratch = scratch,

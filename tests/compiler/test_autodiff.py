@@ -497,7 +497,10 @@ def test_what_has_no_gradient_says_so():
         hf.value_and_grad(lambda a: (O.sum(a), a))(x)
     with pytest.raises(DTypeError, match="integers"):
         hf.value_and_grad(lambda a: O.sum(a))(np.arange(3))
-    for argnums in (2, -3, (0, 5)):
+    for given in (np.int64(1), [np.int64(1)], np.array([1])):
+        _, g = hf.value_and_grad(lambda a, b: O.sum(a * b), given)(x, x + 1)
+        np.testing.assert_array_equal(g if isinstance(given, np.int64) else g[0], x)
+    for argnums in (2, -3, (0, 5), 0.0, True, "0", None):
         with pytest.raises(ArgumentError, match="argnums"):
             hf.value_and_grad(lambda a, b: O.sum(a * b), argnums)(x, x)
 
@@ -541,6 +544,17 @@ def test_a_product_of_two_cross_entropies():
     np.testing.assert_allclose(value, ref(a, b), rtol=1e-13)
     close(da, differences(lambda v: ref(v, b), a))
     close(db, differences(lambda v: ref(a, v), b))
+
+
+def test_a_product_of_two_cross_entropies_as_a_loss():
+    x, t = rng.normal(size=(8, 3)), np.eye(3)[np.arange(8) % 3]
+    model = hf.Linear(3)
+
+    def loss(p, t):
+        return O.softmax_cross_entropy(p, t) * O.softmax_cross_entropy(p * 2.0, t)
+
+    history = hf.Trainer(model, loss, hf.SGD(0.1), seed=0).fit(x, t, epochs=20)
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
 
 
 def test_no_gradient_goes_through_stop_gradient():

@@ -4,11 +4,13 @@ import json
 import pickle
 import struct
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from layer_cases import LAYER_CASES
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, FormatError, HawfinchError
@@ -24,18 +26,6 @@ def small() -> hf.Sequential:
     return hf.Sequential(hf.Linear(5), hf.BatchNorm(), hf.ReLU(), hf.Linear(2))
 
 
-LAYERS: dict[str, Any] = {
-    "Linear": lambda: hf.Linear(7, bias=False, init="kaiming_normal"),
-    "BatchNorm": lambda: hf.BatchNorm(eps=1e-3, momentum=0.2),
-    "LayerNorm": lambda: hf.LayerNorm(eps=1e-2),
-    "Dropout": lambda: hf.Dropout(0.25),
-    "Flatten": lambda: hf.Flatten(),
-    "LeakyReLU": lambda: hf.LeakyReLU(negative_slope=0.3),
-    "ELU": lambda: hf.ELU(0.5),
-    "Sequential": lambda: hf.Sequential([hf.Linear(4), "tanh", hf.Sequential(hf.Linear(np.int64(3)))]),
-}
-
-
 def test_the_table_knows_every_layer() -> None:
     exported = {
         name: value
@@ -49,7 +39,7 @@ def test_the_table_knows_every_layer() -> None:
 @pytest.mark.parametrize("name", checkpoint.LAYERS)
 def test_every_layer(name: str, dtype: str, tmp_path: Path) -> None:
     """Trained, saved, loaded: the same predictions, parameters, statistics, and the same training from there on."""
-    layer = LAYERS[name]() if name in LAYERS else checkpoint.LAYERS[name]()
+    layer = LAYER_CASES[name].make()
     model = hf.Sequential(hf.Linear(6), layer, hf.Linear(2))
     model.dtype = dtype
     hf.Trainer(model, "mse").fit(X, Y, epochs=2)
@@ -357,3 +347,60 @@ def test_a_changed_layer_is_saved_as_it_is(tmp_path: Path) -> None:
     other = hf.load(tmp_path / "m")
     assert other.predict(X).tobytes() == expected.tobytes()
     assert other[1].negative_slope == 0.5
+
+
+def test_a_shared_layer_stays_shared(tmp_path: Path) -> None:
+    layer, block = hf.Linear(6), hf.Sequential(hf.Linear(6), hf.BatchNorm())
+    model = hf.Sequential(layer, hf.ReLU(), layer, block, "tanh", hf.Sequential(layer, block))
+    hf.Trainer(model, "mse").fit(X, X, epochs=2)
+    model.save(tmp_path / "m")
+    other = hf.load(tmp_path / "m")
+    assert other[0] is other[2] is other[5][0] and other[3] is other[5][1]
+    assert list(other.parameters()) == list(model.parameters())
+    assert other.predict(X).tobytes() == model.predict(X).tobytes()
+
+
+@pytest.mark.parametrize("number", [0, 1, -1, 99, "0", None, True, 0.5])
+def test_the_same_as_a_layer_that_is_not_there(number: Any) -> None:
+    description = {"layer": "Sequential", "args": [{"same": number}, {"layer": "ReLU", "args": [], "kwargs": {}}]}
+    with pytest.raises(FormatError, match="same as layer"):
+        checkpoint.rebuild(description | {"kwargs": {}})
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_failed_load_leaves_the_instance_as_it_was(tmp_path: Path, built: bool) -> None:
+    """Of other widths, other names, and float64."""
+    wide = hf.Sequential(hf.Linear(8), "relu", hf.Linear(3)).astype("float64").build((6,))
+    wide.save(tmp_path / "m")
+    encoder = hf.Linear(5).build((6,))
+    for make in (lambda: [encoder, hf.ReLU(), hf.Linear(3)], lambda: [hf.Linear(8), hf.ReLU()], lambda: [hf.Flatten()]):
+        model = hf.Sequential(*make())
+        if built:
+            model.build((6,))
+        views = {**model.parameters(), **model.buffers()} if built else {}
+        kept = {k: v.tobytes() for k, v in views.items()}
+        encoder_weight = encoder.parameters()["weight"].copy()
+        with pytest.raises(FormatError):
+            hf.load(tmp_path / "m", model)
+        assert model.dtype == "float32" and (model.inputs is not None) == built
+        assert np.array_equal(encoder.parameters()["weight"], encoder_weight)
+        if built:
+            now = {**model.parameters(), **model.buffers()}
+            assert {k: v.tobytes() for k, v in now.items()} == kept
+            assert all(np.shares_memory(v, now[k]) for k, v in views.items())
+        assert model.predict(X).dtype == np.float32
+
+
+def test_a_claim_of_a_huge_model_allocates_nothing(tmp_path: Path) -> None:
+    """The arrays of the file are compared before memory is made."""
+    small = hf.Sequential(hf.Linear(1)).build((1,))
+    small.save(tmp_path / "m")
+    tensors, metadata = load_file(tmp_path / "m")
+    metadata["hawfinch.input"] = "[[1000000000]]"
+    metadata["hawfinch.model"] = metadata["hawfinch.model"].replace('"out": 1', '"out": 1000')
+    save_file(tmp_path / "huge", tensors, metadata)
+    tracemalloc.start()
+    with pytest.raises(FormatError, match=r"0\.weight is float32"):
+        hf.load(tmp_path / "huge")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()

@@ -5,6 +5,7 @@ every result.
 """
 
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -15,14 +16,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CASES, IDS, MODES, cast, outputs, problems
+from cases import CASES, IDS, KERNELS, MODES, cast, outputs, problems
 
 import hawfinch as hf
-from hawfinch import _core
+from hawfinch import _core, kernels
 
 O = hf.ops
 FMA = [isa for isa in _core.ISAS if isa in ("avx2", "avx512", "neon")]
 THREADS = (1, 2, 3, 4)
+
+
+def test_the_table_has_a_row_for_every_public_kernel():
+    public = {name for name, value in vars(kernels).items() if inspect.isfunction(value) and name[0] != "_"}
+    assert {c.name for c in KERNELS} == set(kernels.__all__) <= public
+
+
+@pytest.mark.parametrize("dtype", MODES)
+@pytest.mark.parametrize("case", KERNELS, ids=lambda c: c.name)
+def test_a_kernel_on_arrays(case, dtype):
+    assert not list(problems(case, dtype, case.call))
 
 
 def digest(arrays):

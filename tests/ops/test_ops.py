@@ -46,6 +46,13 @@ def test_the_comparison_itself_notices_one_unit_in_the_last_place():
     assert list(problems(exact, "float64", lambda x, axes=None: x))
 
 
+def test_a_size_0_is_flattened():
+    x = np.zeros((2, 0, 3), np.float32)
+    assert O.reshape(x, 2, -1).shape == (2, 0)
+    model = hf.Sequential(hf.Flatten(), hf.Linear(2))
+    np.testing.assert_array_equal(model.predict(x), np.broadcast_to(model.parameters()["1.bias"], (2, 2)))
+
+
 # ---- operators and Python numbers ----
 def test_operators_are_the_ops():
     x, y = np.abs(X34) + 0.5, rng.normal(size=4)

@@ -1,6 +1,7 @@
 """The public face: what ``hawfinch`` shows, its version, and what it says where an optional package is missing."""
 
 import ast
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import hawfinch as hf
+from hawfinch import optim
 from hawfinch.errors import HawfinchError, MissingExtraError, import_extra
 
 
@@ -31,8 +33,8 @@ def test_dir_lists_the_public_names_and_nothing_else() -> None:
         for node in tree.body
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
-        if not (alias.asname or alias.name).startswith("_")
-    }
+        if not (alias.asname or alias.name).startswith(("_", "*"))
+    } | set(optim.__all__)
     assert chosen <= set(names), "what __init__ imports is public"
     assert {n for n in names if isinstance(getattr(hf, n), ModuleType)} - {"data"} <= chosen
     assert set(dir(hf.data)) == {n for n in vars(hf.data)["_HOMES"]}
@@ -67,3 +69,8 @@ def test_an_extra_that_lacks_something_itself_is_not_reported_as_missing(
     with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there") as caught:
         import_extra("half_installed", "plot")
     assert not isinstance(caught.value, HawfinchError)
+
+
+def test_the_signature_of_a_class_is_that_of_its_constructor() -> None:
+    assert str(inspect.signature(hf.Adam)).startswith("(lr: ")
+    assert str(inspect.signature(hf.values.Value)) == "()"

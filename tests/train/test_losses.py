@@ -7,47 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loss_cases import BITS, LABELS, LOSS_CASES, METRIC_CASES, REAL, RNG, SHARES, Z
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, DTypeError, HawfinchError, LabelError, ShapeError
 from hawfinch.losses import LOSSES
-
-RNG = np.random.default_rng(11)
-Z = RNG.normal(size=(40, 5)) * 3
-LABELS = RNG.integers(0, 5, 40)
-REAL = RNG.normal(size=(40, 5))
-BITS = RNG.integers(0, 2, (40, 5)).astype(np.float64)
-SHARES = RNG.dirichlet(np.ones(5), 40)
-
-
-def log_softmax(z: np.ndarray) -> np.ndarray:
-    z = z - z.max(1, keepdims=True)
-    return z - np.log(np.exp(z).sum(1, keepdims=True))
-
-
-def cross_entropy(z: np.ndarray, t: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
-    share = np.eye(z.shape[1])[t] if t.ndim == 1 else t
-    share = (1 - smoothing) * share + smoothing / z.shape[1]
-    return -(share * log_softmax(z)).sum(1)
-
-
-def huber(d: np.ndarray, delta: float) -> np.ndarray:
-    return np.where(np.abs(d) <= delta, d * d / 2, delta * (np.abs(d) - delta / 2)).mean(1)
-
-
-CASES: dict[str, tuple[Any, np.ndarray, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
-    "labels": (hf.SoftmaxCrossEntropy(), LABELS, cross_entropy),
-    "smooth labels": (hf.SoftmaxCrossEntropy(label_smoothing=0.1), LABELS, lambda z, t: cross_entropy(z, t, 0.1)),
-    "shares": (hf.SoftmaxCrossEntropy(), SHARES, cross_entropy),
-    "smooth shares": (hf.SoftmaxCrossEntropy(label_smoothing=0.3), SHARES, lambda z, t: cross_entropy(z, t, 0.3)),
-    "bce": (hf.BCEWithLogits(), BITS, lambda z, t: (np.logaddexp(0, z) - z * t).mean(1)),
-    "bce shares": (hf.BCEWithLogits(), SHARES, lambda z, t: (np.logaddexp(0, z) - z * t).mean(1)),
-    "mse": (hf.MSE(), REAL, lambda z, t: ((z - t) ** 2).mean(1)),
-    "mae": (hf.MAE(), REAL, lambda z, t: np.abs(z - t).mean(1)),
-    "huber": (hf.Huber(), REAL, lambda z, t: huber(z - t, 1.0)),
-    "huber 0.3": (hf.Huber(0.3), REAL, lambda z, t: huber(z - t, 0.3)),
-    "own": (lambda p, t: hf.ops.abs(p - t) ** 3, REAL, lambda z, t: (np.abs(z - t) ** 3).mean(1)),
-}
+from hawfinch.metrics import METRICS
 
 
 def identity(loss: Any, metrics: Any = (), features: int = 5) -> hf.Trainer:
@@ -58,18 +23,27 @@ def identity(loss: Any, metrics: Any = (), features: int = 5) -> hf.Trainer:
     return hf.Trainer(model, loss, hf.SGD(lr=1.0), metrics=metrics)
 
 
-@pytest.mark.parametrize("name", CASES)
+def test_every_public_loss_and_metric_has_a_case() -> None:
+    """And a name, and is exported."""
+    cases = {type(case.loss) for case in LOSS_CASES.values()}
+    assert set(LOSSES.values()) <= cases
+    public = {v for v in vars(hf).values() if isinstance(v, type) and issubclass(v, hf.Loss) and v is not hf.Loss}
+    assert public == set(LOSSES.values())
+    assert set(METRICS) <= {case.metric for case in METRIC_CASES.values()}
+
+
+@pytest.mark.parametrize("name", LOSS_CASES)
 def test_value(name: str) -> None:
-    loss, target, formula = CASES[name]
+    loss, target, formula = LOSS_CASES[name]
     got = identity(loss).evaluate(Z, target)["loss"]
     assert got == pytest.approx(formula(Z, target).mean(), rel=1e-12)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LOSS_CASES)
 def test_gradient(name: str, weighted: bool) -> None:
     """By central differences of the NumPy formula: the step of SGD with lr 1 is the gradient."""
-    loss, target, formula = CASES[name]
+    loss, target, formula = LOSS_CASES[name]
     w = RNG.uniform(size=40) if weighted else np.ones(40)
 
     def total(bias: np.ndarray) -> float:
@@ -290,11 +264,44 @@ def test_a_loss_of_ones_own_with_its_own_targets() -> None:
     assert identity(Interval()).evaluate(Z, y)["loss"] == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("loss", ["bce_with_logits", "softmax_cross_entropy"])
-def test_accuracy(loss: str) -> None:
-    y = BITS if loss.startswith("bce") else LABELS
-    expected = ((Z > 0) == (BITS > 0.5)).mean() if loss.startswith("bce") else (Z.argmax(1) == LABELS).mean()
-    assert identity(loss, ["accuracy"]).evaluate(Z, y)["accuracy"] == pytest.approx(expected, rel=1e-14)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", METRIC_CASES)
+def test_metric(name: str, weighted: bool) -> None:
+    """The whole epoch's, exactly, whatever the batches; and in the history of a fit too."""
+    metric, loss, target, formula = METRIC_CASES[name]
+    w = RNG.uniform(size=40) if weighted else None
+    key = metric if isinstance(metric, str) else "<lambda>"
+    expected = formula(Z, target, np.ones(40) if w is None else w)
+    for batch in (7, 40):
+        got = identity(loss, [metric]).evaluate(Z, target, batch_size=batch, sample_weight=w)
+        assert got[key] == pytest.approx(expected, rel=1e-12, abs=1e-14)
+    trainer = identity(loss, [metric])
+    trainer.optimizer = hf.SGD(lr=0.0)
+    history = trainer.fit(Z, target, batch_size=11, sample_weight=w)
+    assert history[key][0] == pytest.approx(expected, rel=1e-12, abs=1e-14)
+    single = identity(loss, [metric]).model.astype("float32")
+    got = hf.Trainer(single, loss, metrics=[metric]).evaluate(Z, target, batch_size=9, sample_weight=w)[key]
+    assert got == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_metrics_at_their_edges() -> None:
+    """Targets that do not vary, classes that nobody has; each with the answer that its docstring says."""
+    same = np.ones((4, 2))
+    assert identity("mse", ["r2"], 2).evaluate(same, same)["r2"] == 1
+    assert identity("mse", ["r2"], 2).evaluate(same + 1, same)["r2"] == 0
+    assert identity("bce_with_logits", ["f1"], 2).evaluate(same, same)["f1"] == 1
+    assert np.isnan(identity("bce_with_logits", ["f1"], 2).evaluate(-same, 0 * same)["f1"])
+    for loss, y in (("mse", same), ("softmax_cross_entropy", same / 2)):
+        with pytest.raises(ArgumentError, match=r"classes|labels"):
+            identity(loss, ["f1"], 2).evaluate(same, y)
+    with pytest.raises(ArgumentError, match="r2 needs targets of the output's shape"):
+        identity("softmax_cross_entropy", ["r2"], 2).evaluate(same, np.zeros(4, int))
+    many = identity("bce_with_logits", ["f1", "accuracy"], 40)
+    z, y = RNG.normal(size=(30, 40)), RNG.integers(0, 2, (30, 40)).astype(float)
+    hits, both = ((z > 0) * y).sum(0), (z > 0).sum(0) + y.sum(0)
+    got = many.evaluate(z, y)
+    assert got["f1"] == pytest.approx((2 * hits / both).mean(), rel=1e-12)
+    assert got["accuracy"] == pytest.approx(((z > 0) == (y > 0)).mean(), rel=1e-12)
 
 
 def test_accuracy_takes_the_first_of_equals() -> None:

@@ -248,7 +248,7 @@ def test_learning_rate_function_is_asked_for_every_step(lr: float) -> None:
     assert asked == list(range(10))
     by_hand = make(net(out=2), "mse", hf.SGD(lr=lr))
     for step in range(10):
-        by_hand.optimizer.lr = lr / (1 + step)
+        by_hand.set(lr=lr / (1 + step))
         i = step % 5 * 50
         by_hand.step(X[i : i + 50], Y[i : i + 50])
     for name, p in by_function.model.parameters().items():

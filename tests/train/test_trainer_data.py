@@ -1,6 +1,7 @@
 """hawfinch.train: any form of data, models of one's own, exact failure where something is not finite."""
 
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from training import LABELS, RNG, Branches, X, Y, assert_same_state, both_outputs, full_net, make, net, state
 
 import hawfinch as hf
-from hawfinch.errors import NonFiniteError, ShapeError
+from hawfinch.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
 
 # ---- forms of data ----
 
@@ -161,7 +162,7 @@ def test_several_inputs_and_outputs_and_shared_weights() -> None:
     gradient = x.T @ (dh * (1 - hx**2)) + z.T @ (dh * (1 - hz**2))
     moved = p["shared.weight"] - model.parameters()["shared.weight"]
     np.testing.assert_allclose(moved, 0.5 * gradient, rtol=1e-10, atol=1e-13)
-    trainer.optimizer.lr = 0.02
+    trainer.set(lr=0.02)
     history = trainer.fit((x, z), Y, epochs=60, validation_data=((x, z), Y))
     assert history["val_loss"][-1] < 0.7 * loss
 
@@ -348,3 +349,110 @@ def test_a_loss_that_gives_one_number_takes_no_weights() -> None:
     with pytest.raises(ShapeError, match="one value per row"):
         trainer.step(x, y, sample_weight=np.array([1.0, 0, 0, 0]))
     assert trainer.steps == 1
+
+
+# ---- what is said about wrong input ----
+
+
+class Idle:
+    def on_epoch_end(self, trainer: Any, epoch: int, logs: Any) -> None:
+        pass
+
+
+SAID: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"validation_data": (X[:, :2], Y)}, ShapeError, r"validation_data: x: expected \(rows, 12\)"),
+    ({"validation_data": (X, Y[:5])}, ShapeError, "validation_data: x has 203 rows, y has 5"),
+    ({"validation_data": (X * np.nan, Y)}, hf.HawfinchError, "validation_data: x holds nan in row 0"),
+    ({"validation_data": (X, Y, -np.ones(203))}, ArgumentError, "validation_data: sample_weight must not be neg"),
+    ({"validation_data": X}, ArgumentError, r"validation_data: expected \(x, y\)"),
+    ({"shuffle": "no"}, ArgumentError, "shuffle must be True or False, got 'no'"),
+    ({"shuffle": 1}, ArgumentError, "shuffle"),
+    ({"batch_size": "ful"}, ArgumentError, "batch_size must be a whole number from 1, not 'ful'"),
+    ({"batch_size": 2.0}, ArgumentError, "batch_size"),
+    ({"epochs": -1}, ArgumentError, "epochs"),
+    ({"callbacks": [Idle]}, ArgumentError, r"Idle is a class; pass an object of it, Idle\(...\)"),
+    ({"callbacks": Idle()}, ArgumentError, "expected a list"),
+    ({"callbacks": "Idle"}, ArgumentError, "expected a list"),
+    ({"callbacks": [3]}, ArgumentError, "on_epoch_end"),
+    ({"sample_weight": np.zeros(203)}, ArgumentError, "sample_weight: all are 0"),
+    ({"y": np.full((203, 2), 2**53 + 2)}, ArgumentError, r"y: 9007199254740994 is beyond 2\*\*53"),
+    ({"y": np.full((203, 2), -(2**60))}, ArgumentError, r"beyond 2\*\*53"),
+    ({"y": [[10**400, 0]] * 203}, DTypeError, "too large for 64 bits"),
+    ({"y": [[1.0, "a"]] * 203}, DTypeError, "y: text"),
+    ({"y": [[1.0, None]] * 203}, DTypeError, r"y: NoneType None at \[0, 1\]"),
+    ({"y": (Y, Y)}, ArgumentError, "2 arrays, but there is one loss"),
+    ({"y": None}, ArgumentError, "y is missing"),
+    ({"x": None}, ArgumentError, "x is missing"),
+    ({"x": "abc"}, DTypeError, "x: text"),
+    ({"x": [[1.0] * 12, [1.0]]}, ShapeError, "x: rows of different lengths"),
+]
+
+
+@pytest.mark.parametrize(("changes", "kind", "message"), SAID)
+def test_what_is_said_about_wrong_input(changes: dict[str, Any], kind: type[Exception], message: str) -> None:
+    trainer = make(net(out=2), "mse")
+    with pytest.raises(kind, match=message):
+        trainer.fit(**{"x": X, "y": Y, **changes})
+    assert trainer.steps == 0
+
+
+def test_a_frame_of_floats_and_booleans_is_numbers() -> None:
+    mixed = np.empty((203, 12), object)
+    mixed[...] = X.tolist()
+    mixed[:, 3] = X[:, 3] > 0
+    numbers = X.copy()
+    numbers[:, 3] = X[:, 3] > 0
+    a, b = (make(net(out=2), "mse").fit(x, Y)["loss"] for x in (mixed, numbers))
+    assert a == b
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300, 5e-324, 2.0**1000])
+def test_only_ratios_of_weights_matter(scale: float) -> None:
+    """Also where the weights are beyond float32, or no normal numbers."""
+    w = np.array([1.0, 2.0, 4.0])[np.arange(len(X)) % 3]
+    plain, scaled = (make(net(dtype="float64", out=2), "mse", hf.SGD(lr=0.1)) for _ in range(2))
+    a = plain.fit(X, Y, epochs=2, sample_weight=w)["loss"]
+    b = scaled.fit(X, Y, epochs=2, sample_weight=w * scale)["loss"]
+    np.testing.assert_allclose(a, b, rtol=1e-12)
+    assert scaled.evaluate(X, Y, sample_weight=w * scale)["loss"] == pytest.approx(
+        plain.evaluate(X, Y, sample_weight=w)["loss"], rel=1e-12
+    )
+
+
+def test_the_full_batch() -> None:
+    a, b = make(net(out=2), "mse"), make(net(out=2), "mse")
+    a.fit(X, Y, batch_size="full")
+    b.fit(X, Y, batch_size=len(X))
+    assert_same_state(state(a), state(b))
+    assert a.steps == 1 and a.evaluate(X, Y, batch_size="full") == b.evaluate(X, Y, batch_size=1000)
+
+
+@pytest.mark.parametrize(
+    ("loss", "layer", "y"),
+    [("softmax_cross_entropy", hf.Softmax, LABELS), ("bce_with_logits", hf.Sigmoid, X[:, :3] > 0)],
+)
+def test_softmax_twice_is_told_once(loss: str, layer: Any, y: Any) -> None:
+    trainer = make(hf.Sequential(hf.Linear(3), layer()), loss)
+    with pytest.warns(UserWarning, match="logits") as caught:
+        trainer.fit(X, y, validation_data=(X, y))
+        trainer.fit(X[:9], y[:9])
+    assert len(caught) == 1 and caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(hf.Sequential(hf.Linear(3), hf.LogSoftmax()), "softmax_cross_entropy").fit(X, LABELS)
+
+
+def test_wrong_calls_of_the_constructor_and_short_reprs() -> None:
+    for call, message in (
+        (lambda: hf.Trainer(net()), "missing a required argument: 'loss'"),
+        (lambda: hf.Trainer(net(), "mse", optimiser="adam"), "Did you mean 'optimizer'"),
+        (lambda: hf.Trainer(hf.Linear, "mse"), "expected a hawfinch Module"),
+        (lambda: hf.Huber("a"), "delta must be a number"),
+        (lambda: hf.SoftmaxCrossEntropy(label_smoothing="a"), "label_smoothing must be a number"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            call()
+    trainer = make(loss=hf.SoftmaxCrossEntropy(class_weight=list(range(1000))))
+    assert len(repr(trainer)) < 250 and len(repr(trainer.loss)) < 150
+    with pytest.raises(KeyError, match="no 'mae' in the history; it has loss"):
+        make(net(out=2), "mse").fit(X, Y)["mae"]

@@ -1,5 +1,6 @@
 """A fit that is gone on with has the bits of one that was never stopped; states in memory, in files, in pickles."""
 
+import copy
 import json
 import pickle
 from pathlib import Path
@@ -165,6 +166,18 @@ def test_states_between_steps() -> None:
     a.fit(X, LABELS, epochs=2)
     assert_same_state(state(a), state(b))
     assert "step=" in repr(a.get_state())
+
+
+def test_copies_and_pickles_of_trainers_go_on_alike() -> None:
+    trainer = fresh()
+    trainer.fit(X, LABELS, epochs=2)
+    twins = [copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))]
+    for twin in twins:
+        assert_same_state(state(trainer), state(twin))
+    trainer.fit(X, LABELS, epochs=2)
+    for twin in twins:
+        twin.fit(X, LABELS, epochs=2)
+        assert_same_state(state(trainer), state(twin))
 
 
 def test_damaged_files(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 import hawfinch as hf
 from hawfinch.errors import NonFiniteError
 from hawfinch.optim import OPTIMIZERS
-from hawfinch.train import update
+from hawfinch.train.update import products
 
 OPTIONS: dict[str, Any] = {
     **OPTIMIZERS,
@@ -40,7 +40,7 @@ def trained(
     dtype: str = "float32",
 ) -> tuple[bytes, str]:
     """All of a trainer's numbers after two epochs with a short last batch, and its plan."""
-    monkeypatch.setattr(update, "LEAST_PRODUCT", least)
+    monkeypatch.setattr(products, "LEAST_PRODUCT", least)
     trainer = hf.Trainer(network(sizes, dtype), "mse", optimizer)
     x, y = data(rows, sizes)
     trainer.fit(x, y, epochs=2, batch_size=8, threads=threads)
@@ -165,8 +165,8 @@ def test_what_lay_in_memory_before_does_not_matter(monkeypatch: pytest.MonkeyPat
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(64, 512)).astype(np.float32), rng.normal(size=(64, 1))
     results = []
-    for least in (1 << 60, update.LEAST_PRODUCT):
-        monkeypatch.setattr(update, "LEAST_PRODUCT", least)
+    for least in (1 << 60, products.LEAST_PRODUCT):
+        monkeypatch.setattr(products, "LEAST_PRODUCT", least)
         trainer = hf.Trainer(Joined(), "mse", hf.SGD(1e-3), seed=1)
         trainer.fit(x, y, epochs=3, batch_size=16)
         results.append(trainer.model.store().params.tobytes())

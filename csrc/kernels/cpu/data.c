@@ -160,7 +160,7 @@ static void cpu_accumulate(const void *args, const hf_ctx *ctx, int64_t lo, int6
   const double weight = p->weight ? *(const real *)p->weight : (double)p->rows;
   double *sums = p->sums;
   for (int64_t i = lo; i < hi; i++) {
-    sums[0] += *(const real *)p->value;
-    sums[1] += weight;
+    sums[2 * i] += ((const real *)p->value)[i];
+    sums[2 * i + 1] += weight;
   }
 }

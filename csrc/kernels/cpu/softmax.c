@@ -13,12 +13,6 @@
  */
 enum { NARROW = 32, ROW_BUFFER = 16384 / sizeof(real), ROW_AHEAD = 4096 / sizeof(real) };
 
-#ifdef HF_F64
-#define EXP_NONPOS hf_exp
-#else
-#define EXP_NONPOS hf_exp_nonpos
-#endif
-
 typedef real softmax_tile[NARROW][LANES] __attribute__((aligned(64)));
 
 /* t(cols, LANES) = the transpose of x(n, cols), n <= LANES. */
@@ -60,7 +54,7 @@ HF_INLINE void softmax_tile_rows(const int log, real *y, const real *x, int64_t 
   tile_load(t, x, n, cols);
   tile_max(max, t, cols);
   for (int64_t j = 0; j < cols; j++) FOR_LANES {
-      const real d = t[j][l] - max[l], e = EXP_NONPOS(d);
+      const real d = t[j][l] - max[l], e = hf_exp_nonpos(d);
       t[j][l] = log ? d : e;
       sum[l] += e;
     }
@@ -96,7 +90,7 @@ HF_INLINE real exp_run(const int store, real *e, const real *x, int64_t n, real 
   for (; i + LANES <= n; i += LANES) {
     __builtin_prefetch(far + i);
     FOR_LANES {
-      const real v = EXP_NONPOS(x[i + l] - top);
+      const real v = hf_exp_nonpos(x[i + l] - top);
       most[l] = reduce_combine(LOOSE_MAX, most[l], next[i + l]);
       if (store) e[i + l] = v;
       sum[l] += v;
@@ -105,7 +99,7 @@ HF_INLINE real exp_run(const int store, real *e, const real *x, int64_t n, real 
   if (i < n) {
     pad_lanes(tail, x + i, (int)(n - i), -(real)INFINITY);
     FOR_LANES {
-      tail[l] = EXP_NONPOS(tail[l] - top);
+      tail[l] = hf_exp_nonpos(tail[l] - top);
       sum[l] += tail[l];
     }
     if (store) crop_lanes(e + i, tail, (int)(n - i));
@@ -165,7 +159,7 @@ HF_INLINE void xent_tile_rows(const hf_softmax_cross_entropy_args *p, const xent
   }
   tile_max(max, t, cols);
   for (int64_t j = 0; j < cols; j++) FOR_LANES {
-      const real d = t[j][l] - max[l], e = EXP_NONPOS(d), u = target[j][l];
+      const real d = t[j][l] - max[l], e = hf_exp_nonpos(d), u = target[j][l];
       t[j][l] = e;
       sum[l] += e;
       sum_t[l] += u;

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
         x_fit, y_fit, epochs=args.epochs, batch_size=batch, validation_data=(x_test, y_test), callbacks=[report]
     )
     took = time.perf_counter() - began
-    logits = model.predict(x_test)
+    logits = np.asarray(model.predict(x_test))
     wrong = np.flatnonzero(logits.argmax(axis=1) != y_test)
     accuracy = 1 - len(wrong) / len(x_test)
     model.save(out / "digits.safetensors", metadata={"hawfinch.demo": f"test accuracy {accuracy:.4f}"})

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     if args.proba and not classify:
         raise ArgumentError(f"--proba is for classifiers; {args.net} predicts the number {encoder.target!r}")
     table = read_table(args.data, delimiter=args.delimiter, header=encoder.named)
-    outputs = model.predict(encoder.transform(table), threads=args.threads)
+    outputs = np.asarray(model.predict(encoder.transform(table), threads=args.threads))
     answers = encoder.decode(outputs)
     columns: list[Sequence[str]] = [answers.tolist() if classify else [f"{v:.9g}" for v in answers.tolist()]]
     names = ["prediction"]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import ShapeError, TraceError
 from ..ir import Graph, Node, Tensor, as_tensor, scalar, tracing
+from .show import stage
 
 Parts = dict[int, list[Tensor]]  # id of a tensor -> what has arrived of its gradient
 
@@ -23,6 +24,9 @@ def gradients(graph: Graph, y: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | N
 
 def pull(graph: Graph, ys: Sequence[Tensor], gs: Sequence[Tensor | None], wrt: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradient of sum(ys * gs) by each tensor of wrt, gs held fixed; None where ys do not depend on it."""
+    if not graph.differentiated:
+        stage("traced", graph.show)
+    graph.differentiated = True
     scope = graph.scope
     with tracing(graph):
         arrived: Parts = {}

@@ -1,7 +1,7 @@
 """Group: which nodes run as one record.
 
-Design: elementwise neighbours become one program; a matmul takes a bias into its accumulators, reads transposes through
-strides, and runs a following program on its rows as an epilogue (activation; behind it, its gradient).
+Design: elementwise neighbours become one program; a matmul runs a following program on its rows as an epilogue
+(activation; in the backward pass, the activation's gradient).
 A group of nodes runs at the place of its last node. Joining is legal when nothing outside the group that reads one of
 its members stands before that place. Rejected: a search for the best cut: the test is local and cheap, and graphs of
 this size gain nothing.
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import CONST, PARAM, SCALAR, STATE, Graph, Node, Step, Tensor
-from ..ops.elementwise import ADD
+from ..ir import Graph, Node, Step, Tensor
 from ..ops.instructions import MAX_IN, MAX_OUT
-from ..ops.shape import TRANSPOSE
 from .program import Program, ewise_fields, ewise_step, operands
+from .rewrite import is_fused
+from .show import stage, steps_text
 
 MAX_NODES = 24  # in one program
 
@@ -30,30 +30,12 @@ class _Groups:
             for t in n.inputs:
                 self.consumers[t.node].append(n)
         self.members: dict[Node, list[Node]] = {}
-        self.bias: dict[Node, tuple[Node, Tensor]] = {}  # matmul -> (its add node, bias tensor)
-        self.bias_adds: dict[Node, Node] = {}  # the other way
-        self.hosted: set[Node] = set()  # matmuls that have an epilogue
+        self.hosted: set[Node] = set()  # products that have an epilogue
         for n in graph.nodes:
-            if n.op.elementwise and not self._as_bias(n):
+            if n.op.elementwise and is_fused():
                 self._place(n)
-
-    def _as_bias(self, n: Node) -> bool:
-        """matmul(x, w) + b with b a vector: b starts the accumulators."""
-        if n.op is not ADD:
-            return False
-        for y, b in (n.inputs, n.inputs[::-1]):
-            m = y.node
-            if (
-                m.op.hosts_epilogue
-                and m not in self.bias
-                and self.consumers[m] == [n]
-                and y not in self.kept
-                and b.shape == y.shape[1:]
-                and b.node.op in (PARAM, STATE, CONST)
-            ):
-                self.bias[m], self.bias_adds[n] = (n, b), m
-                return True
-        return False
+            elif n.op.elementwise:
+                self.members[n] = [n]
 
     def _place(self, n: Node) -> None:
         mine = [n]
@@ -92,19 +74,15 @@ def _programs(groups: _Groups, group: list[Node]) -> list[tuple[list[Node], Prog
 
 
 def _epilogue_host(groups: _Groups, program: Program, group: list[Node]) -> Tensor | None:
-    """The matmul output that this program can follow in the matmul's own record."""
+    """The product that this program can follow in the product's own record."""
     first, last = group[0].index, group[-1].index
     inside = set(group)
     domain = group[0].outputs[0].shape
     for t in program.inputs:
         m = t.node
-        add = None
-        if m in groups.bias_adds:
-            add, m = m, groups.bias_adds[m]
-        if not m.op.hosts_epilogue or t.shape != domain or m in groups.hosted:
+        if not m.op.hosts_epilogue or t.shape != domain or m in groups.hosted or m.index > first:
             continue
-        readers = groups.consumers[add or m]
-        if all(c in inside or c.index > last for c in readers) and m.index < first:
+        if all([c in inside or c.index > last for c in groups.consumers[m]]):
             return t
     return None
 
@@ -113,7 +91,6 @@ def fuse(graph: Graph, outputs: Sequence[Tensor]) -> list[Step]:
     """Steps that compute ``outputs`` (of a graph that ``rewrite`` gave), in order."""
     groups = _Groups(graph, outputs)
     placed: dict[Node, list[Step]] = {}  # at this node's place
-    skip: set[Node] = set()
     done: set[int] = set()
     for node in graph.nodes:
         if node not in groups.members or id(groups.members[node]) in done:
@@ -122,53 +99,28 @@ def fuse(graph: Graph, outputs: Sequence[Tensor]) -> list[Step]:
         done.add(id(group))
         for part, program in _programs(groups, group):
             domain, scope = part[0].outputs[0].shape, part[-1].scope
-            host = _epilogue_host(groups, program, part)
+            host = _epilogue_host(groups, program, part) if is_fused() else None
             if host is None:
                 step = ewise_step(program, domain, scope)
             else:
-                m = groups.bias_adds.get(host.node, host.node)
-                groups.hosted.add(m)
-                skip.add(m)
-                skip.add(host.node)
-                step = _with_epilogue(_matmul_step(groups, m), host, program, part, groups)
+                groups.hosted.add(host.node)
+                step = _with_epilogue(_lowered(host.node)[0], host, program, part, groups)
             placed.setdefault(part[-1], []).append(step)
     steps: list[Step] = []
     for node in graph.nodes:
         steps += placed.get(node, [])
-        if node.op.is_leaf or node.op.elementwise or node.op.is_view or node in skip:
-            if node in groups.bias_adds and node not in skip:
-                steps.append(_matmul_step(groups, groups.bias_adds[node]))
-            continue
-        if node in groups.bias or (node.op is TRANSPOSE and _only_matmuls(groups, node)):
-            continue
-        assert node.op.lower is not None, node.op.name
-        for step in node.op.lower(node):
-            step.scope = node.scope
-            steps.append(step)
+        if not (node.op.is_leaf or node.op.elementwise or node.op.is_view or node in groups.hosted):
+            steps += _lowered(node)
+    stage("fused", lambda: steps_text(steps))
     return steps
 
 
-def _only_matmuls(groups: _Groups, node: Node) -> bool:
-    y = node.outputs[0]
-    return (
-        y not in groups.kept
-        and y.ndim == 2
-        and all(c.op.hosts_epilogue for c in groups.consumers[node])
-        and node.inputs[0].node.op is not SCALAR
-    )
-
-
-def _matmul_step(groups: _Groups, m: Node) -> Step:
-    assert m.op.lower is not None
-    step: Step = m.op.lower(m)[0]
-    step.scope = m.scope
-    if m in groups.bias:
-        add, b = groups.bias[m]
-        y = add.outputs[0]
-        step.fields.update(y=y, bias=b)
-        step.local = tuple(y if t is m.outputs[0] else t for t in step.local)
-        step.writes, step.reads = (y,), (*step.reads, b)
-    return step
+def _lowered(node: Node) -> list[Step]:
+    assert node.op.lower is not None, node.op.name
+    steps: list[Step] = node.op.lower(node)
+    for step in steps:
+        step.scope = node.scope
+    return steps
 
 
 def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], groups: _Groups) -> Step:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..errors import DTypeError, NonFiniteInputError, ShapeError
-from ..ir import Array
+from ..errors import DTypeError, LabelError, NonFiniteInputError, ShapeError
+from ..ir import Array, Spec, row_shapes
 
 
 def as_array(value: Any, name: str) -> Array:
@@ -33,10 +33,12 @@ def as_data(value: Any, name: str) -> Array:
     array = as_array(value, name)
     if array.dtype.kind == "O" and callable(getattr(value, "items", None)) and hasattr(value, "dtypes"):
         array = _from_frame(value, name)
+    if array.dtype.kind == "O":
+        array = _from_objects(array, name)
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind not in "fiub":
-        what = "object (a ragged list, or text?)" if kind == "O" else str(array.dtype)
-        raise DTypeError(f"{name}: dtype {what} is not supported; expected float, int or bool numbers")
+        what = f"{'text of ' if kind in 'US' else ''}dtype {array.dtype}"
+        raise DTypeError(f"{name}: {what} is not supported; expected float, int or bool numbers")
     if kind == "f" and size not in (4, 8):
         with np.errstate(over="ignore"):  # an infinity is reported with its place
             array = array.astype(np.float32 if size == 2 else np.float64)
@@ -61,17 +63,30 @@ def _from_frame(frame: Any, name: str) -> Array:
     return np.column_stack(columns)
 
 
+def _from_objects(array: Array, name: str) -> Array:
+    """Python objects that are numbers, as int64 or float64: a frame of floats and booleans comes as these."""
+    if array.ndim == 0:
+        raise DTypeError(f"{name}: expected an array of numbers, got {type(array[()]).__name__}")
+    integers = True
+    for at in np.ndindex(array.shape):
+        value = array[at]
+        if not isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating):
+            where = ", ".join(map(str, at))
+            if isinstance(value, list | tuple | np.ndarray):
+                raise ShapeError(f"{name}: rows of different lengths (a ragged list), the first at [{where}]")
+            raise DTypeError(f"{name}: {type(value).__name__} {value!r:.40} at [{where}]; expected numbers")
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if whole and not -(1 << 63) <= value < 1 << 63:
+            raise DTypeError(f"{name}: {value!r:.40} is too large for 64 bits; pass it as a float")
+        integers = integers and whole
+    return array.astype(np.int64 if integers else np.float64)
+
+
 def as_inputs(x: Any) -> tuple[Array, ...]:
     """The model's inputs: one array, or a tuple of arrays with the same number of rows."""
     many = isinstance(x, tuple)
     arrays = tuple(as_data(v, f"x[{i}]" if many else "x") for i, v in enumerate(x if many else (x,)))
     for i, a in enumerate(arrays):
-        if a.ndim < 2:
-            name = f"x[{i}]" if many else "x"
-            raise ShapeError(
-                f"{name}: expected (rows, features...), got shape {a.shape}; "
-                "for one row use x[None, :], for one feature x[:, None]"
-            )
         if len(a) != len(arrays[0]):
             raise ShapeError(f"inputs of different lengths: x[0] has {len(arrays[0])} rows, x[{i}] has {len(a)}")
     return arrays
@@ -92,11 +107,29 @@ def check_lengths(x: Array, y: Array, name: str = "y") -> None:
         raise ShapeError(f"x has {len(x)} rows, {name} has {len(y)}")
 
 
-def check_features(arrays: Sequence[Array], expected: Sequence[Sequence[Any]]) -> None:
+def check_whole(array: Array, name: str) -> None:
+    """Raises LabelError naming the place of the first number that is not whole: what forward uses as an index."""
+    if array.dtype.kind == "f":
+        at = np.argwhere(array != np.floor(array))
+        if len(at):
+            place = tuple(at[0].tolist())
+            raise LabelError(f"{name} holds {array[place]} at {place}; this input is used as indices: whole numbers")
+
+
+def check_features(arrays: Sequence[Array], expected: Sequence[Spec]) -> None:
     """The inputs must have the shapes that the model was built for."""
+    if [a.shape[1:] for a in arrays] != [spec.shape[1:] for spec in expected]:
+        raise wrong_shape(arrays, expected)
+    for i, (a, spec) in enumerate(zip(arrays, expected, strict=True)):
+        if spec.dtype == "int":
+            check_whole(a, "x" if len(arrays) == 1 else f"x[{i}]")
+
+
+def wrong_shape(arrays: Sequence[Array], expected: Sequence[Spec], why: str = "") -> ShapeError:
+    """The error for inputs that a model built for the expected ones does not take."""
     if len(arrays) != len(expected):
-        raise ShapeError(f"the model takes {len(expected)} input(s), got {len(arrays)}")
-    for a, shape in zip(arrays, expected, strict=True):
-        if a.shape[1:] != tuple(shape[1:]):
-            want = "(rows, " + ", ".join(map(str, shape[1:])) + ")"
-            raise ShapeError(f"x: expected {want}, the shape that the model was built for; got {a.shape}")
+        return ShapeError(f"the model takes {len(expected)} input(s), got {len(arrays)}")
+    got = ", ".join([str(a.shape) for a in arrays])
+    if any([a.ndim == 1 < len(spec.shape) for a, spec in zip(arrays, expected, strict=True)]):
+        why = "; for one row use x[None, :], for one feature x[:, None]"
+    return ShapeError(f"x: expected {row_shapes(expected)}, the shape that the model was built for; got {got}{why}")

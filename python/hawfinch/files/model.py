@@ -2,7 +2,8 @@
 
 Design: a model of hawfinch's own layers is rebuilt from class names and constructor arguments looked up in a fixed
 table; nothing in a file is ever executed. A model with layers of the user's own is saved too, and loaded into an
-instance that the user makes. Rejected: pickle, which runs code from the file.
+instance that the user makes. A layer that is used twice is written once, and by its number from then on. Rejected:
+pickle, which runs code from the file.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from ..errors import ArgumentError, FormatError, HawfinchError
 from ..initializers import INITIALIZERS
 from ..ir import Array
 from ..nn.module import Module
+from ..nn.store import Parameter
+from ..nn.structure import kept
 
 VERSION = 1
 LAYERS: dict[str, type[Module]] = {
@@ -44,19 +47,23 @@ def arguments(module: Module) -> tuple[list[Any], dict[str, Any]]:
     return args, kwargs
 
 
-def describe(value: Any) -> Any:
-    """A module, or an argument of one, as JSON values."""
+def describe(value: Any, seen: dict[int, int] | None = None) -> Any:
+    """A module, or an argument of one, as JSON values. seen: the modules before it; one of them is named by number."""
+    seen = {} if seen is None else seen
     if isinstance(value, Module):
+        if id(value) in seen:
+            return {"same": seen[id(value)]}
+        seen[id(value)] = len(seen)
         if LAYERS.get(type(value).__name__) is not type(value):
             raise _CustomLayer(type(value).__name__)
         args, kwargs = arguments(value)
         return {
             "layer": type(value).__name__,
-            "args": [describe(a) for a in args],
-            "kwargs": {k: describe(v) for k, v in kwargs.items()},
+            "args": [describe(a, seen) for a in args],
+            "kwargs": {k: describe(v, seen) for k, v in kwargs.items()},
         }
     if isinstance(value, list | tuple):
-        return [describe(v) for v in value]
+        return [describe(v, seen) for v in value]
     if isinstance(value, bool | int | float | str) or value is None:
         return value
     if isinstance(value, np.integer | np.floating):
@@ -67,23 +74,36 @@ def describe(value: Any) -> Any:
     raise _CustomLayer(f"an argument of type {type(value).__name__}")
 
 
-def rebuild(description: Any) -> Any:
-    """The reverse of ``describe``. Raises FormatError for anything unexpected."""
+def rebuild(description: Any, made: list[Module | None] | None = None) -> Any:
+    """The reverse of ``describe``. Raises FormatError for anything unexpected. made: the modules before it."""
+    made = [] if made is None else made
     if isinstance(description, dict):
+        if set(description) == {"same"}:
+            number = description["same"]
+            same = made[number] if type(number) is int and 0 <= number < len(made) else None
+            if same is None:
+                raise FormatError(
+                    f"the file describes a layer that is the same as layer {number!r}, which is not there"
+                )
+            return same
         name = description.get("layer")
         if set(description) != {"layer", "args", "kwargs"} or not isinstance(name, str) or name not in LAYERS:
             raise FormatError(f"the file describes a layer {name!r} that this version does not know")
         args, kwargs = description["args"], description["kwargs"]
         if not isinstance(args, list) or not isinstance(kwargs, dict):
             raise FormatError(f"the file's description of layer {name!r} is malformed")
+        number = len(made)
+        made.append(None)
         try:
-            return LAYERS[name](*[rebuild(a) for a in args], **{k: rebuild(v) for k, v in kwargs.items()})
+            values = [rebuild(a, made) for a in args], {k: rebuild(v, made) for k, v in kwargs.items()}
+            layer = made[number] = LAYERS[name](*values[0], **values[1])
+            return layer
         except FormatError:
             raise
         except (HawfinchError, TypeError, ValueError) as error:
             raise FormatError(f"the file's description of layer {name!r} does not fit this version: {error}") from None
     if isinstance(description, list):
-        return [rebuild(v) for v in description]
+        return [rebuild(v, made) for v in description]
     return description
 
 
@@ -93,8 +113,8 @@ def save_model(model: Module, path: Any, metadata: dict[str, str] | None) -> Non
 
     from .safetensors import save_file
 
-    store = model.store()
-    assert model._input is not None
+    store, inputs = model.home(), model.inputs
+    assert inputs is not None
     tensors = {**model.parameters(), **model.buffers()}
     try:
         architecture = json.dumps(describe(model))
@@ -113,7 +133,7 @@ def save_model(model: Module, path: Any, metadata: dict[str, str] | None) -> Non
             **text,
             "hawfinch.format": str(VERSION),
             "hawfinch.model": architecture,
-            "hawfinch.input": json.dumps([list(s[1:]) for s in model._input]),
+            "hawfinch.input": json.dumps([list(s.shape[1:]) for s in inputs]),
             "hawfinch.dtype": store.dtype,
         },
     )
@@ -162,29 +182,32 @@ def load(path: Any, model: Module | None = None) -> Module:
         model = rebuild(architecture)
         if not isinstance(model, Module):
             raise FormatError(f"{path}: the model's metadata describes no model")
-    model.dtype = dtype
+    put_back = kept(model)
     try:
-        model.build(*shapes)
-    except (HawfinchError, TypeError) as error:  # TypeError: forward takes another number of inputs
-        raise FormatError(f"{path}: the model can't be built for inputs {shapes}: {error}") from None
-    _fill(path, model, tensors)
+        model.dtype = dtype
+        try:
+            model.build(*shapes, accept=lambda arrays: _check(path, arrays, tensors, dtype))
+        except FormatError:
+            raise
+        except (HawfinchError, TypeError) as error:  # TypeError: forward takes another number of inputs
+            raise FormatError(f"{path}: the model can't be built for inputs {shapes}: {error}") from None
+        for name, target in {**model.parameters(), **model.buffers()}.items():
+            target[...] = tensors[name]
+    except BaseException:
+        put_back()
+        raise
     model.metadata = {k: v for k, v in metadata.items() if not k.startswith("hawfinch.") or k == "hawfinch.table"}
     return model
 
 
-def _fill(path: Any, model: Module, tensors: dict[str, Array]) -> None:
-    """Copies the file's arrays into the model, all or none."""
-    targets = {**model.parameters(), **model.buffers()}
-    missing, extra = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())
+def _check(path: Any, arrays: dict[str, Parameter], tensors: dict[str, Array], dtype: str) -> None:
+    """Raises FormatError where the file's arrays are not those of the model; before memory is made for these."""
+    missing, extra = sorted(arrays.keys() - tensors.keys()), sorted(tensors.keys() - arrays.keys())
     if missing or extra:
         raise FormatError(
             f"{path}: arrays do not fit the model (missing: {missing or 'none'}; unknown: {extra or 'none'})"
         )
-    for name, target in targets.items():
+    for name, array in arrays.items():
         found = tensors[name]
-        if found.shape != target.shape or found.dtype != target.dtype:
-            raise FormatError(
-                f"{path}: {name} is {found.dtype} {found.shape}, the model needs {target.dtype} {target.shape}"
-            )
-    for name, target in targets.items():
-        target[...] = tensors[name]
+        if found.shape != array.shape or found.dtype != dtype:
+            raise FormatError(f"{path}: {name} is {found.dtype} {found.shape}, the model needs {dtype} {array.shape}")

@@ -23,6 +23,7 @@ from .sizes import (
     Spec as Spec,
     dim as dim,
     numel as numel,
+    row_shapes as row_shapes,
     size_at as size_at,
     times as times,
 )

@@ -28,6 +28,7 @@ class Graph:
         self.scope = ""
         self.updates: list[tuple[Tensor, Tensor]] = []
         self.n_streams = 0
+        self.differentiated = False  # whether gradients are part of it
         self.captured: dict[
             int, tuple[Any, Tensor]
         ] = {}  # arrays met in the trace; held, so that their ids stay theirs
@@ -63,6 +64,10 @@ class Graph:
         """A number for a new random mask."""
         self.n_streams += 1
         return self.n_streams
+
+    def show(self) -> str:
+        """A readable listing: one line per node, with its inputs, attributes, shape and the layer that it came from."""
+        return "\n".join(["graph:", *[n.show() for n in self.nodes]])
 
 
 class ById:

@@ -100,6 +100,11 @@ class Tensor:
         return len(self.shape)
 
     @property
+    def name(self) -> str:
+        """How listings call it: %number of the node, .index where that has several outputs."""
+        return f"%{self.node.index}" + (f".{self.index}" if len(self.node.outputs) > 1 else "")
+
+    @property
     def T(self) -> Tensor:
         """The transpose: all axes reversed."""
         return OPERATORS["transpose"](self)
@@ -205,8 +210,19 @@ class Node:
     ):  # fmt: skip
         """like: a node whose outputs are of the same shapes and dtypes; by default they are inferred."""
         self.op, self.inputs, self.attrs, self.index, self.scope = op, inputs, attrs, index, scope
+        made: list[Tensor] = []
         if like is None:
-            outputs = [Tensor(self, i, s, t) for i, (s, t) in enumerate(op.infer(*inputs, **attrs))]
+            for shape, dtype in op.infer(*inputs, **attrs):
+                made.append(Tensor(self, len(made), shape, dtype))
         else:
-            outputs = [Tensor(self, t.index, t.shape, t.dtype) for t in like.outputs]
-        self.outputs: tuple[Tensor, ...] = tuple(outputs)
+            for t in like.outputs:
+                made.append(Tensor(self, t.index, t.shape, t.dtype))
+        self.outputs: tuple[Tensor, ...] = tuple(made)
+
+    def show(self) -> str:
+        """One line: name, op, inputs, attributes, shapes, scope."""
+        inputs = [repr(t.node.attrs["value"]) if "value" in t.node.attrs else t.name for t in self.inputs]
+        attrs = [f"{k}={v}" for k, v in self.attrs.items() if k not in ("ref", "sign")]
+        shapes = ", ".join([f"{t.dtype}({', '.join(map(str, t.shape))})" for t in self.outputs])
+        call = f"%{self.index} = {self.op.name}({', '.join(inputs + attrs)})"
+        return f"  {call:<60} {shapes}  {self.scope}".rstrip()

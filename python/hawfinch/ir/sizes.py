@@ -40,7 +40,9 @@ class Dim:
         return self + (other * -1)
 
     def __mul__(self, other: int) -> Size:
-        return dim(self.per_row * other, self.fixed * other)
+        if other == 1:
+            return self
+        return Dim(self.per_row * other, self.fixed * other) if other else 0
 
     __rmul__ = __mul__
 
@@ -66,6 +68,12 @@ class Spec(NamedTuple):
     dtype: str = "real"
 
 
+def row_shapes(specs: Sequence[Spec]) -> str:
+    """Shapes as a user writes them: (rows, 4), (rows,)."""
+    rows = [["rows", *map(str, s.shape[1:])] for s in specs]
+    return ", ".join(["(rows,)" if len(names) == 1 else f"({', '.join(names)})" for names in rows])
+
+
 def dim(per_row: int, fixed: int) -> Size:
     return Dim(per_row, fixed) if per_row else fixed
 
@@ -80,11 +88,16 @@ def times(a: Size, b: Size) -> Size:
 
 
 def numel(shape: Sequence[Size]) -> Size:
-    n: Size = shape[0] if shape else 1
-    for s in shape[1:]:
-        n = times(n, s)
-    return n
+    n, varying = 1, None
+    for s in shape:
+        if isinstance(s, int):
+            n *= s
+        elif varying is None:
+            varying = s
+        else:
+            return times(varying, s)
+    return n if varying is None else varying * n
 
 
 def size_at(size: Size, batch: int) -> int:
-    return size.at(batch) if isinstance(size, Dim) else size
+    return size.per_row * batch + size.fixed if isinstance(size, Dim) else size

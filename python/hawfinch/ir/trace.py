@@ -122,10 +122,15 @@ def apply(op: Op, *inputs: Any, **attrs: Any) -> Any:
     graph = _current.get()
     if graph is None:
         return _run_now[0](op, inputs, attrs)
-    tensors = tuple([as_tensor(graph, v) for v in inputs])
-    if op.real_inputs:
-        tensors = tuple([OPERATORS["to_real"](t) if t.dtype == "int" else t for t in tensors])
-    if op.fold is not None and all([t.node.op is SCALAR for t in tensors]):
+    tensors = []
+    numbers = op.fold is not None  # whether all inputs are numbers that are known already
+    for v in inputs:
+        t = v if isinstance(v, Tensor) else as_tensor(graph, v)
+        if t.dtype == "int" and op.real_inputs:
+            t = OPERATORS["to_real"](t)
+        numbers = numbers and t.node.op is SCALAR
+        tensors.append(t)
+    if numbers and op.fold is not None:
         return scalar(graph, op.fold(*[t.node.attrs["value"] for t in tensors]))
-    node = graph.add(op, tensors, attrs)
+    node = graph.add(op, tuple(tensors), attrs)
     return node.outputs[0] if len(node.outputs) == 1 else node.outputs

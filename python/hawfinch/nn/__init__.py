@@ -17,4 +17,5 @@ from .dropout import Dropout as Dropout
 from .layer_norm import LayerNorm as LayerNorm
 from .linear import Linear as Linear
 from .module import Module as Module
+from .rms_norm import RMSNorm as RMSNorm
 from .sequential import Flatten as Flatten, Sequential as Sequential

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .. import ops
-from ..errors import ArgumentError, ShapeError
+from ..errors import ShapeError
 from ..ir import Tensor, numel
 from ..ops.shape import size
+from ..values import check_real
 from .module import Module
 
 
@@ -13,16 +14,20 @@ class BatchNorm(Module):
     """y = (x - mean) / sqrt(var + eps) * weight + bias for each feature of the last axis; x (rows, ..., C).
 
     In training: mean and (biased) variance of the batch; the running averages move by ``momentum`` (the variance with
-    n/(n - 1), as in PyTorch). In inference: the running averages. A batch of one row is not an error: its variance is
-    0. eps: default 1e-5. momentum: default 0.1. Ioffe, Szegedy, ICML 2015.
+    n/(n - 1), as in PyTorch), once for each call. In inference, or when they are frozen (``Module.freeze``): the
+    running averages. A batch of one row is not an error: its variance is 0. eps: default 1e-5. momentum: default 0.1.
+    Ioffe, Szegedy, ICML 2015.
+
+    >>> import numpy as np, hawfinch as hf
+    >>> model, x = hf.Sequential(hf.BatchNorm()), np.array([[1.0], [3.0]])
+    >>> _ = hf.Trainer(model, "mse", hf.SGD(lr=0.0)).fit(x, x, epochs=200)
+    >>> {name: array.round(2).tolist() for name, array in model.buffers().items()}
+    {'0.running_mean': [2.0], '0.running_var': [2.0]}
     """
 
     def __init__(self, *, eps: float = 1e-5, momentum: float = 0.1):
-        if not eps > 0 or not 0 <= momentum <= 1:
-            raise ArgumentError(
-                f"BatchNorm: eps must be > 0 and momentum in [0, 1], got eps={eps}, momentum={momentum}"
-            )
-        self.eps, self.momentum = eps, momentum
+        self.eps = check_real(eps, "BatchNorm: eps", "above 0", lambda v: 0 < v < float("inf"))
+        self.momentum = check_real(momentum, "BatchNorm: momentum", "from 0 to 1", lambda v: 0 <= v <= 1)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or not isinstance(x.shape[-1], int):
@@ -30,7 +35,7 @@ class BatchNorm(Module):
         c = x.shape[-1]
         weight, bias = self.param("weight", (c,), "ones"), self.param("bias", (c,), "zeros")
         mean, var = self.state("running_mean", (c,), "zeros"), self.state("running_var", (c,), "ones")
-        if not self.training:
+        if not self.training or self.is_frozen("running_mean") or self.is_frozen("running_var"):
             scale = weight / ops.sqrt(var + self.eps)
             return (x - mean) * scale + bias
         y, batch_mean, batch_var = ops.batch_norm(x, weight, bias, self.eps)

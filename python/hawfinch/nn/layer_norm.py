@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .. import ops
-from ..errors import ArgumentError, ShapeError
+from ..errors import ShapeError
 from ..ir import Tensor
+from ..values import check_real
 from .module import Module
 
 
@@ -12,12 +13,15 @@ class LayerNorm(Module):
     """y = (x - mean) / sqrt(var + eps) * weight + bias, mean and biased variance over the last axis; x (rows, ..., C).
 
     eps: default 1e-5. Ba, Kiros, Hinton, 2016.
+
+    >>> import hawfinch as hf
+    >>> hf.LayerNorm(eps=1e-12).predict([[1.0, 3.0], [10.0, 30.0]])
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
     """
 
     def __init__(self, *, eps: float = 1e-5):
-        if not eps > 0:
-            raise ArgumentError(f"LayerNorm: eps must be > 0, got {eps}")
-        self.eps = eps
+        self.eps = check_real(eps, "LayerNorm: eps", "above 0", lambda v: 0 < v < float("inf"))
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or not isinstance(x.shape[-1], int):

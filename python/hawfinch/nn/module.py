@@ -1,118 +1,62 @@
-"""Module: a layer or a whole model. Its ``forward`` is traced; its parameters are views of one buffer.
+"""Module: a layer or a whole model. Its ``forward`` is traced; its arrays live in a ``Store``.
 
 Design
-(a) Sizes are inferred: a layer asks for its parameters in ``forward``, where it sees the shape of its input.
-    Parameters exist after ``build`` (which ``fit`` and ``predict`` call). Rejected: input sizes in every constructor,
-    the commonest shape error of hand-written nets.
-(b) The root module owns one contiguous buffer for parameters and one for state (batch-norm statistics);
-    ``Parameter.data`` is a view of it. Rejected: an array per parameter, which makes an optimiser a loop over arrays.
-(c) Constructor arguments are kept as given, so a model of built-in layers can describe itself in a file. Rejected:
+(a) Sizes are inferred: a layer asks for its arrays in ``forward``, where it sees the shape of its input. They exist
+    after ``build`` (which ``fit`` and ``predict`` call). Rejected: input sizes in every constructor, the commonest
+    shape error of hand-written nets.
+(b) A module is definition and tracing. Memory is store.py's; what runs a model is found through ``uses``, a table
+    that ``hawfinch/__init__`` fills with functions of the rooms above (predict, files). Rejected: imports inside
+    methods, a circle hidden from every tool; and functions ``predict(model, x)`` alone: a method is at hand.
+(c) Modules that belong together share a counter of changes (``_core.Changes``): setting an attribute of one raises it,
+    and whatever was made of the model asks its ``Watch``. Rejected: a counter for the whole process, by which a layer
+    made anywhere slows every model down.
+(d) Constructor arguments are kept as given, so a model of built-in layers can describe itself in a file. Rejected:
     pickling.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from .. import _core
-from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError
-from ..initializers import Draw, Initializer, get_initializer
+from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError, unknown_name
+from ..initializers import Initializer, get_initializer
 from ..ir import (
     BATCH,
     PARAM,
     STATE,
     Array,
     Graph,
-    Shape,
+    Spec,
     Tensor,
     collector_paused,
     current_graph,
     input_tensor,
     leaf,
+    row_shapes,
     tracing,
 )
-from ..runtime.buffers import aligned_zeros
+from ..values import CheckedCall
+from .store import Parameter, Store
+from .structure import Inside, likeness, modules_in, stamps
 
 DTYPES = ("float32", "float64")
 MOST_ELEMENTS = 1 << 46
-PAD = 16  # elements: every parameter starts on a cache line
-INTERNAL = frozenset({"_config", "_own", "_pools", "_store", "_traced", "_quick"})  # no attributes of the user's
+
+_traced: ContextVar[Module | None] = ContextVar("hawfinch_model", default=None)  # whose forward is being traced
 
 
-class Parameter:
-    """A named array of a module. ``data`` is a view into the model's buffer once built."""
-
-    __slots__ = ("data", "fan", "init", "layer", "name", "offset", "shape", "trainable")
-
-    def __init__(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        init: Initializer,
-        fan: tuple[int, int],
-        trainable: bool = True,
-        layer: str = "",
-    ):
-        self.layer = layer  # the class that made it
-        self.name, self.shape, self.init, self.fan, self.trainable = name, shape, init, fan, trainable
-        self.data: Array | None = None
-        self.offset = 0  # elements into its buffer
-
-    def value(self, draw: Draw) -> Array:
-        return self.init(self.shape, *self.fan, draw).reshape(self.shape)
-
-
-class Store:
-    """The buffers of a built model: trainable parameters, and state. Arrays that are missing are drawn."""
-
-    def __init__(self, named: dict[str, Parameter], dtype: str, seed: int):
-        self.dtype = dtype
-        self.trainable = {k: p for k, p in named.items() if p.trainable}
-        self.state = {k: p for k, p in named.items() if not p.trainable}
-        draws = {k: Draw(seed, i) for i, k in enumerate(named)}
-        homes: list[tuple[Parameter, Array, int]] = []
-        self.params = self._buffer(self.trainable, draws, homes)
-        self.buffers = self._buffer(self.state, draws, homes)
-        _core.new_version()
-        for p, view, offset in homes:
-            p.data, p.offset = view, offset
-
-    def _buffer(
-        self, group: dict[str, Parameter], draws: dict[str, Draw], homes: list[tuple[Parameter, Array, int]]
-    ) -> Array:
-        """One buffer with the values of the group; appends (parameter, its view of the buffer, offset) to homes."""
-        size = sum(-(-math.prod(p.shape) // PAD) * PAD for p in group.values())
-        itemsize = np.dtype(self.dtype).itemsize
-        flat = aligned_zeros(size * itemsize).view(self.dtype)
-        at = 0
-        for k, p in group.items():
-            n = math.prod(p.shape)
-            view = flat[at : at + n].reshape(p.shape)
-            view[...] = p.value(draws[k]) if p.data is None else p.data
-            homes.append((p, view, at))
-            at += -(-n // PAD) * PAD
-        return flat
-
-    def owns(self, named: dict[str, Parameter]) -> bool:
-        """Whether the named parameters are exactly this store's, still at home here."""
-        mine = {**self.trainable, **self.state}
-        return mine.keys() == named.keys() and all(
-            named[k] is p and p.data is not None and _inside(p.data, self.params if p.trainable else self.buffers)
-            for k, p in mine.items()
-        )
-
-
-def _inside(view: Array, flat: Array) -> bool:
-    start = _core.address(flat)
-    return start <= _core.address(view) <= start + flat.nbytes
-
-
-class Module:
+class Module(metaclass=CheckedCall):
     """Base of layers and models. Subclasses define ``forward(self, *inputs)`` with operators and ``hf.ops``.
+
+    Layers are attributes, or are in lists, tuples and dicts that are attributes, at any depth. Setting an attribute of
+    a built model, or an item of such a list, is seen by the next call of anything; after other changes in place (an
+    array that forward uses as a constant) call ``changed``.
 
     >>> import numpy as np, hawfinch as hf
     >>> class Block(hf.Module):
@@ -125,38 +69,69 @@ class Module:
     (3, 4)
     """
 
-    dtype: str = "float32"
-    metadata: dict[str, str]  # free text kept in the model's file
-    _config: tuple[tuple[Any, ...], dict[str, Any]]
-    _own: dict[str, Parameter]
-    _pools: dict[Any, Any]
-    _path: str = ""
-    _store: Store | None = None
-    _input: tuple[Shape, ...] | None = None
-    _output: tuple[Shape, ...] = ()
-    _version: int = -1
-    _seed: int = 0
-    _changes: int = 0
-    _structure: tuple[tuple[str, int, int], ...] = ()
-    _traced: tuple[Graph, list[Tensor], list[Tensor]] | None = None
-    _quick: _core.Quick | None = None
+    __slots__ = ("__dict__", "__weakref__", "_hf")
+    dtype: str = "float32"  # in which the arrays are made
+    uses: ClassVar[dict[str, Callable[..., Any]]] = {}  # see Design (b)
+    _nameless: ClassVar[str] = ""  # the attribute whose items are children by their own names
+    _hf: Inside
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Module:
         self = super().__new__(cls)
-        self.__dict__.update(_config=(args, kwargs), _own={}, _pools={}, metadata={})
+        object.__setattr__(self, "_hf", Inside((args, kwargs)))
         return self
 
+    def __init__(self) -> None:
+        """Takes no arguments. A subclass that takes some need not call this."""
+
     def __getstate__(self) -> dict[str, Any]:
-        """For copy and pickle: all but the plans, which are made anew."""
-        return {**self.__dict__, "_pools": {}, "_quick": None, "_traced": None}
+        """For copy and pickle: all but memory and plans, which are made again."""
+        return {"attributes": vars(self).copy(), "inside": self._hf}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state["attributes"])
+        object.__setattr__(self, "_hf", state["inside"].copy())
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and name != "metadata":  # a layer or an option may have been exchanged
-            self.__dict__["_changes"] = self._changes + 1
-            _core.new_version()
         super().__setattr__(name, value)
+        if name != "metadata" and current_graph() is None:
+            self.changed()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self.changed()
+
+    def changed(self) -> None:
+        """Says that something that forward uses has changed in place, so that the model is traced again.
+
+        >>> import numpy as np, hawfinch as hf
+        >>> class Scaled(hf.Module):
+        ...     def __init__(self):
+        ...         self.by = np.ones(2, np.float32)
+        ...
+        ...     def forward(self, x):
+        ...         return x * self.by
+        >>> model = Scaled()
+        >>> model.predict([[1.0, 2.0]])
+        array([[1., 2.]], dtype=float32)
+        >>> model.by[:] = 3
+        >>> model.changed()
+        >>> model.predict([[1.0, 2.0]])
+        array([[3., 6.]], dtype=float32)
+        """
+        self._hf.stamp = next(stamps)
+        self._hf.changes.add()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Free text that is kept in the model's file."""
+        return self._hf.metadata
+
+    @metadata.setter
+    def metadata(self, value: dict[str, str]) -> None:
+        self._hf.metadata = value
 
     def forward(self, *inputs: Any) -> Any:
+        """To be defined by each module: the outputs, made of the inputs, with operators and ``hf.ops``."""
         raise TypeError(f"{type(self).__name__} defines no forward(self, *inputs)")
 
     def __call__(self, *inputs: Any) -> Any:
@@ -167,12 +142,13 @@ class Module:
         for x in inputs:
             if not isinstance(x, Tensor):
                 raise TypeError(f"{type(self).__name__}: expected traced values, got {type(x).__name__}")
-        outer, graph.scope = graph.scope, self._path or graph.scope
+        path = self._hf.path
+        outer, graph.scope = graph.scope, path or graph.scope
         try:
             return self.forward(*inputs)
         except ShapeError as error:
-            if self._path and not getattr(error, "placed", False):
-                error.args = (f"layer {self._path!r} ({type(self).__name__}): {error}",)
+            if path and not getattr(error, "placed", False):
+                error.args = (f"layer {path!r} ({type(self).__name__}): {error}",)
                 error.placed = True  # type: ignore[attr-defined]
             raise
         finally:
@@ -194,285 +170,469 @@ class Module:
         *,
         trainable: bool = True,
     ) -> Tensor:
-        """This module's array ``name``, made at the first trace. fan: (inputs, outputs), for the initializer."""
-        graph = current_graph()
+        """This module's array ``name``, made at the first trace. For use in ``forward``.
+
+        init: an initializer or its name. fan: (inputs, outputs), for the initializer. Raises ShapeError where the array
+        exists with another shape.
+
+        >>> import hawfinch as hf
+        >>> class Scale(hf.Module):
+        ...     def forward(self, x):
+        ...         return x * self.param("scale", (x.shape[-1],), "ones")
+        >>> Scale().build((3,)).parameters()
+        {'scale': array([1., 1., 1.], dtype=float32)}
+        """
+        graph, own = current_graph(), self._hf.own
         assert graph is not None
-        known = self._own.get(name)
+        known = own.get(name)
         if known is None:
             if any(not isinstance(s, int) for s in shape):
                 raise ShapeError(f"parameter {name!r} can't have the batch size in its shape {tuple(shape)}")
             if math.prod(shape) > MOST_ELEMENTS:
                 raise ShapeError(f"parameter {name!r} of shape {tuple(shape)} is larger than any memory")
-            known = self._own[name] = Parameter(
-                name, tuple(shape), get_initializer(init), fan, trainable, type(self).__name__
-            )
+            layer = type(self).__name__
+            known = own[name] = Parameter(name, tuple(shape), get_initializer(init), fan, trainable, layer)
         elif known.shape != tuple(shape):
             raise ShapeError(f"parameter {name!r} has shape {known.shape}, but this input needs {tuple(shape)}")
-        return leaf(graph, PARAM if trainable else STATE, known)
+        if trainable:
+            return leaf(graph, PARAM, known)
+        found = leaf(graph, STATE, known)
+        return next((value for target, value in graph.updates if target is found), found)
 
     def state(self, name: str, shape: Sequence[int], init: str | Initializer) -> Tensor:
-        """An array that is not trained, such as a running mean."""
+        """An array that is not trained, such as a running mean: its value as this trace's updates have left it."""
         return self.param(name, shape, init, trainable=False)
 
     def update_state(self, name: str, value: Tensor) -> None:
-        """Sets a state array to ``value`` at the end of every training step."""
-        graph = current_graph()
+        """Sets a state array to ``value`` at the end of every training step; a later update in the same trace goes on
+        from it. A frozen array stays as it is.
+
+        >>> import numpy as np, hawfinch as hf
+        >>> class Count(hf.Module):
+        ...     def forward(self, x):
+        ...         count = self.state("count", (1,), "zeros")
+        ...         if self.training:
+        ...             self.update_state("count", count + 1.0)
+        ...         return x
+        >>> model, x = Count(), np.zeros((6, 1), np.float32)
+        >>> _ = hf.Trainer(model, "mse").fit(x, x, epochs=2, batch_size=2)
+        >>> model.buffers()
+        {'count': array([6.], dtype=float32)}
+        """
+        graph, array = current_graph(), self._hf.own[name]
         assert graph is not None
-        graph.updates.append((leaf(graph, STATE, self._own[name]), value))
+        if not array.frozen:
+            target = leaf(graph, STATE, array)
+            graph.updates = [pair for pair in graph.updates if pair[0] is not target] + [(target, value)]
+
+    def is_frozen(self, name: str) -> bool:
+        """Whether this module's array ``name`` is frozen (see ``freeze``). False before it is made."""
+        array = self._hf.own.get(name)
+        return array is not None and array.frozen
 
     # ---- structure ----
     def children(self) -> Iterator[tuple[str, Module]]:
-        """Direct submodules: attributes, and what lists, tuples and dicts among them hold, at any depth."""
-        for name, value in vars(self).items():
-            if name not in INTERNAL:
-                yield from _modules_in(name, value, ())
+        """Direct submodules: attributes, and what lists, tuples and dicts among them hold, at any depth.
 
-    def modules(self, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:
-        """This module and all below it, each once, with its path."""
-        seen = set() if seen is None else seen
-        if id(self) in seen:
-            return
-        seen.add(id(self))
-        yield path, self
-        for name, child in self.children():
-            yield from child.modules(f"{path}.{name}" if path else name, seen)
-
-    # ---- build ----
-    def trace(self, graph: Graph, inputs: Sequence[Shape]) -> tuple[list[Tensor], list[Tensor]]:
-        """Calls forward with symbols of these shapes (batch axis first): (input tensors, output tensors)."""
-        modules = list(self.modules())
-        for path, m in modules:
-            m._path = path
-        try:
-            with tracing(graph):
-                xs = [input_tensor(graph, f"x{i}", shape) for i, shape in enumerate(inputs)]
-                result = self(*xs)
-        except RecursionError:
-            raise ArgumentError("forward calls itself without end: a layer calls one that calls it") from None
-        self._check_owned(graph, modules)
-        ys = list(result) if isinstance(result, tuple | list) else [result]
-        for y in ys:
-            if not isinstance(y, Tensor):
-                raise TypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")
-        return xs, ys
-
-    def _check_owned(self, graph: Graph, modules: list[tuple[str, Module]]) -> None:
-        """Raises ArgumentError where the trace met an array that has no memory in this model."""
-        used = {id(n.attrs["ref"].value): n for n in graph.nodes if n.op is PARAM or n.op is STATE}
-        mine = {id(p): m for _, m in modules for p in m._own.values()}
-        if not used.keys() <= mine.keys():  # a layer that forward made and set as an attribute is found now
-            mine = {id(p): m for _, m in self.modules() for p in m._own.values()}
-        for key, node in used.items():
-            p, owner = node.attrs["ref"].value, mine.get(key)
-            where = f"forward of layer {node.scope!r}" if node.scope else "forward"
-            if owner is None:
-                raise ArgumentError(
-                    f"{where} uses {p.layer} ({p.name!r} of shape {p.shape}), which is not a layer of this model: make "
-                    "layers in __init__ and keep them as attributes, or in lists, tuples and dicts that are attributes"
-                )
-            if self._store is not None and p.data is None and not graph.training:
-                raise ArgumentError(
-                    f"{where} uses {type(owner).__name__} in inference only, so that it has no memory: "
-                    "call it in training too, or build the model again"
-                )
-
-    def training_trace(self) -> tuple[Graph, list[Tensor], list[Tensor]]:
-        """A graph of the forward pass in training mode, its inputs and outputs: the first time that of ``build``."""
-        traced, self._traced = self._traced, None
-        if traced is not None and self._structure == self._survey()[1]:
-            return traced
-        assert self._input is not None
-        graph = Graph(training=True)
-        return graph, *self.trace(graph, self._input)
-
-    def build(self, *input_shapes: Sequence[int], seed: int = 0) -> Module:
-        """Makes and initialises the parameters. input_shapes: one per input, without the batch axis.
-
-        Does nothing to a model that is built already; raises ShapeError where it was built for other shapes.
+        >>> import hawfinch as hf
+        >>> [name for name, _ in hf.Sequential(hf.Linear(2), hf.ReLU()).children()]
+        ['0', '1']
         """
-        for shape in input_shapes:
-            if not isinstance(shape, tuple | list) or any(
-                isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0 for n in shape
-            ):
-                raise ShapeError(f"build takes one shape per input, without the batch axis: build((4,)); got {shape!r}")
-        if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
-            raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-        shapes: tuple[Shape, ...] = tuple((BATCH, *map(int, shape)) for shape in input_shapes)
-        if self._input is not None and self._store is not None:
-            if shapes != self._input:
-                raise ShapeError(f"the model was built for inputs {self._describe_input()}, got {_plain(shapes)}")
-            self.store()
-            return self
-        self._make(shapes, int(seed))
-        return self
+        return self._children([])
 
-    def _make(self, shapes: tuple[Shape, ...], seed: int) -> None:
-        """Makes the arrays that are missing, and buffers for all."""
-        if self.dtype not in DTYPES:
-            raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
-        try:
-            with collector_paused():
-                graph = Graph(training=True)
-                inputs, outputs = self.trace(graph, shapes)
-            for y in outputs:
-                if y.shape[:1] != (BATCH,):
-                    raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
-            self._fill(shapes, tuple(y.shape for y in outputs), seed)
-        except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
-            for _, m in self.modules():
-                m._own = {k: p for k, p in m._own.items() if p.data is not None}
-            raise
-        self._traced = (graph, inputs, outputs)
+    def _children(self, containers: list[Any]) -> Iterator[tuple[str, Module]]:
+        """``children``; appends the lists and dicts that hold them."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module | list | tuple | dict):
+                yield from modules_in(Module, "" if name == self._nameless else name, value, containers)
 
-    def build_like(self, twin: Module, seed: int = 0) -> None:
-        """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""
-        for (path, m), (_, other) in zip(self.modules(), twin.modules(), strict=True):
-            m._path = path
-            m._own = {k: Parameter(p.name, p.shape, p.init, p.fan, p.trainable, p.layer) for k, p in other._own.items()}
-        assert twin._input is not None
-        self._fill(twin._input, twin._output, seed)
+    def modules(self) -> Iterator[tuple[str, Module]]:
+        """This module (its path is "") and all below it, each once, with its path.
 
-    def structure(self) -> tuple[Any, ...] | None:
-        """Models of equal structure and dtype have equal traces. None: built already, or with a layer of one's own."""
-        try:
-            return _structure(self, {})
-        except LookupError:
-            return None
+        >>> import hawfinch as hf
+        >>> [path for path, _ in hf.Sequential(hf.Linear(2), hf.Sequential(hf.ReLU())).modules()]
+        ['', '0', '1', '1.0']
+        """
+        return iter(self._walk([]))
 
-    def _fill(self, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...], seed: int) -> None:
-        """Draws the arrays that are missing; buffers for all."""
-        named, structure = self._survey()
-        self._store = Store(named, self.dtype, seed)
-        self._input, self._output, self._seed, self._structure = inputs, outputs, seed, structure
-        self._traced = None
-        self._pools.clear()
-        self._quick = None
-        self._version = _core.version()
+    def _walk(self, containers: list[Any]) -> list[tuple[str, Module]]:
+        """``modules``; appends the lists and dicts that hold them."""
+        found: list[tuple[str, Module]] = []
+        seen: set[int] = set()
 
-    def _survey(self) -> tuple[dict[str, Parameter], tuple[tuple[str, int, int], ...]]:
-        """Arrays by name, and what differs when a layer has been exchanged or an option of one has been set."""
-        modules = list(self.modules())
+        def visit(path: str, module: Module) -> None:
+            if id(module) not in seen:
+                seen.add(id(module))
+                found.append((path, module))
+                for name, child in module._children(containers):
+                    visit(f"{path}.{name}" if path else name, child)
+
+        visit("", self)
+        return found
+
+    def _arrays(self, modules: Sequence[tuple[str, Module]] | None = None) -> dict[str, Parameter]:
+        """The arrays of all modules by name."""
         named: dict[str, Parameter] = {}
-        for path, m in modules:
-            for n, p in m._own.items():
+        for path, m in self._walk([]) if modules is None else modules:
+            for n, p in m._hf.own.items():
                 name = f"{path}.{n}" if path else n
                 if name in named:
                     pair = [f"{q.name!r} of a {q.layer}" for q in (named[name], p)]
                     why = ": keys of a dict that are equal as text" if p.name == named[name].name else ""
                     raise ArgumentError(f"two arrays are named {name!r}, {' and '.join(pair)}{why}; rename one")
                 named[name] = p
-        return named, tuple([(path, id(m), m._changes) for path, m in modules])
+        return named
 
-    def store(self, *, look: bool = False) -> Store:
-        """The buffers; made anew when a parameter has moved to another model's buffer, or a layer was exchanged.
+    def structure(self) -> tuple[Any, ...] | None:
+        """Models of equal structure have equal traces. None: built already, or with a layer of one's own."""
+        try:
+            return likeness(Module, self, {})
+        except LookupError:
+            return None
 
-        look: even if no attribute was set anywhere: an item of a list or dict of layers is exchanged unseen.
+    # ---- traces ----
+    def trace(self, graph: Graph, inputs: Sequence[Spec]) -> tuple[list[Tensor], list[Tensor]]:
+        """Calls forward with symbols like these: (input tensors, output tensors).
+
+        Raises ArgumentError where it meets an array that has no memory in this model, ShapeError for an output without
+        the rows of the inputs.
         """
-        if self._store is None:
-            raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
-        if look or self._version != _core.version():
-            named, structure = self._survey()
-            if self._structure != structure:
-                assert self._input is not None
-                self._make(self._input, self._seed)
-            elif not self._store.owns(named):
-                self._store = Store(named, self.dtype, self._seed)
-                self._pools.clear()
-            self.__dict__["_version"] = _core.version()
-        return self._store
+        return self._trace(graph, inputs, built=True)
 
-    def _describe_input(self) -> str:
-        return _plain(self._input or ())
+    def _trace(self, graph: Graph, inputs: Sequence[Spec], *, built: bool) -> tuple[list[Tensor], list[Tensor]]:
+        modules = self._walk([])
+        for path, m in modules:
+            m._hf.path = path
+        token = _traced.set(self)
+        try:
+            with tracing(graph):
+                xs = [input_tensor(graph, f"x{i}", *spec) for i, spec in enumerate(inputs)]
+                result = self(*xs)
+        except RecursionError:
+            raise ArgumentError("forward calls itself without end: a layer calls one that calls it") from None
+        finally:
+            _traced.reset(token)
+        self._check_owned(graph, modules, built)
+        ys = list(result) if isinstance(result, tuple | list) else [result]
+        for y in ys:
+            if not isinstance(y, Tensor):
+                raise TypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")
+            if y.shape[:1] != (BATCH,):
+                raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
+        return xs, ys
+
+    def _check_owned(self, graph: Graph, modules: Sequence[tuple[str, Module]], built: bool) -> None:
+        """Raises ArgumentError where the trace met an array that has no memory in this model."""
+        used = {id(n.attrs["ref"].value): n for n in graph.nodes if n.op is PARAM or n.op is STATE}
+        mine = {id(p) for _, m in modules for p in m._hf.own.values()}
+        if not used.keys() <= mine:  # a layer that forward made and set as an attribute is found now
+            mine = {id(p) for _, m in self._walk([]) for p in m._hf.own.values()}
+        for key, node in used.items():
+            p: Parameter = node.attrs["ref"].value
+            where = f"forward of layer {node.scope!r}" if node.scope else "forward"
+            if key not in mine:
+                raise ArgumentError(
+                    f"{where} uses {p.layer} ({p.name!r} of shape {p.shape}), which is not a layer of this model: make "
+                    "layers in __init__ and keep them as attributes, or in lists, tuples and dicts that are attributes"
+                )
+            if built and p.data is None:
+                raise ArgumentError(
+                    f"{where} uses {p.layer} ({p.name!r} of shape {p.shape}), which it did not use in training when "
+                    "the model was built, so that it has no memory; call it in training too"
+                )
+
+    def training_trace(self) -> tuple[Graph, list[Tensor], list[Tensor]]:
+        """A graph of the forward pass in training mode, its inputs and outputs: the first time that of ``build``."""
+        inside = self._hf
+        found, inside.trace = inside.trace, None
+        if found is not None and inside.watch is not None and inside.watch.unchanged():
+            return found
+        assert inside.inputs is not None
+        graph = Graph(training=True)
+        return graph, *self.trace(graph, inside.inputs)
+
+    # ---- build ----
+    @property
+    def inputs(self) -> tuple[Spec, ...] | None:
+        """What the model was built for, batch axis first; None before ``build``."""
+        return self._hf.inputs
+
+    @property
+    def outputs(self) -> tuple[Spec, ...]:
+        """What forward gives for such inputs; empty before ``build``."""
+        return self._hf.outputs
+
+    @property
+    def version(self) -> int:
+        """Another number whenever layers or options have changed, so that plans for earlier traces do not serve."""
+        return self._hf.version
+
+    def build(
+        self,
+        *input_shapes: Sequence[int] | Spec,
+        seed: int = 0,
+        accept: Callable[[dict[str, Parameter]], None] | None = None,
+    ) -> Module:
+        """Makes and initialises the arrays; returns the model.
+
+        input_shapes: one per input, without the batch axis; () for an input of shape (rows,). An input is of integers
+        if ``forward`` uses it as indices (or where a ``Spec`` says so). seed: the initial values follow from it alone.
+        accept: is called with the arrays by name before memory is made for them, and may raise.
+        Does nothing to a model that is built already; raises ShapeError where it was built for other shapes.
+
+        >>> import hawfinch as hf
+        >>> model = hf.Sequential(hf.Linear(2)).build((3,))
+        >>> {name: array.shape for name, array in model.parameters().items()}
+        {'0.weight': (3, 2), '0.bias': (2,)}
+        """
+        specs = tuple(map(_spec, input_shapes))
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
+            raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+        inputs = self._hf.inputs
+        if inputs is None:
+            self._make(specs, int(seed), accept)
+        elif [s.shape for s in inputs] != [s.shape for s in specs]:
+            raise ShapeError(f"the model was built for inputs {row_shapes(inputs)}, got {row_shapes(specs)}")
+        else:
+            if accept is not None:
+                accept(self._arrays())
+            self.home()
+        return self
+
+    def _make(
+        self, specs: tuple[Spec, ...], seed: int, accept: Callable[[dict[str, Parameter]], None] | None = None
+    ) -> None:
+        """Traces, makes the arrays that are missing, and memory for them where they have none."""
+        if self.dtype not in DTYPES:
+            raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
+        try:
+            with collector_paused():
+                graph = Graph(training=True)
+                xs, ys = self._trace(graph, specs, built=False)
+            if accept is not None:
+                accept(self._arrays())
+            self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
+        except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
+            for _, m in self._walk([]):
+                m._hf.own = {k: p for k, p in m._hf.own.items() if p.data is not None}
+            raise
+        self._hf.trace = graph, xs, ys
+
+    def build_like(self, twin: Module, seed: int = 0) -> None:
+        """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""
+        for (path, m), (_, other) in zip(self.modules(), twin.modules(), strict=True):
+            m._hf.path = path
+            m._hf.own = {k: p.like() for k, p in other._hf.own.items()}
+        assert twin.inputs is not None
+        self._settle(twin.inputs, twin.outputs, seed)
+
+    def _settle(self, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...], seed: int, alone: bool = False) -> Store:
+        """Gives all arrays memory: where they lie already if they lie together, else new. alone: with no others."""
+        containers: list[Any] = []
+        modules = self._walk(containers)
+        arrays = self._arrays(modules)
+        inside = self._hf
+        first = next(iter(arrays.values()), None)
+        store = inside.store if first is None else first.store
+        if store is None or store.dtype != self.dtype or not store.holds(arrays):
+            store = None
+        if store is None or (alone and not store.holds_just(arrays)):
+            store = Store(arrays, self.dtype, seed)
+            inside.changes.add()
+        known = tuple([(path, m._hf.stamp) for path, m in modules])
+        if known != inside.known:
+            inside.version += 1
+            inside.trace = None
+        for _, m in modules:
+            inside.changes.join(m._hf.changes)
+            vars(m)["dtype"] = store.dtype
+        inside.inputs, inside.outputs, inside.seed, inside.known, inside.store = inputs, outputs, seed, known, store
+        inside.alone = store.holds_just(arrays)
+        inside.watch = _core.Watch(inside.changes, containers)
+        inside.quick = None
+        return store
+
+    def home(self) -> Store:
+        """The memory in which the arrays lie, which may be that of a larger model. NotBuiltError before ``build``."""
+        inside = self._hf
+        if inside.store is not None and inside.watch is not None and inside.watch.unchanged():
+            return inside.store
+        return self._look(alone=False)
+
+    def store(self) -> Store:
+        """Memory of this model's arrays alone: they move there if they lie in that of a larger model."""
+        inside = self._hf
+        if inside.alone and inside.store is not None and inside.watch is not None and inside.watch.unchanged():
+            return inside.store
+        return self._look(alone=True)
+
+    def watch(self) -> _core.Watch:
+        """Tells whether memory, layers and options are still as they are now."""
+        self.home()
+        assert self._hf.watch is not None
+        return self._hf.watch
+
+    def _look(self, alone: bool) -> Store:
+        """The store, after something has changed."""
+        inside = self._hf
+        if inside.inputs is None:
+            raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
+        if inside.known != tuple([(path, m._hf.stamp) for path, m in self._walk([])]):
+            self._make(inside.inputs, inside.seed)
+            assert inside.store is not None
+            if inside.alone or not alone:
+                return inside.store
+        return self._settle(inside.inputs, inside.outputs, inside.seed, alone)
+
+    # ---- arrays ----
+    def _ready(self) -> dict[str, Parameter]:
+        """The arrays, all with values. A layer of a built model has them without having been built by itself."""
+        if self._hf.inputs is None:
+            arrays = self._arrays()
+            if arrays and all([p.data is not None for p in arrays.values()]):
+                return arrays
+        self.home()
+        return self._arrays()
 
     def parameters(self) -> dict[str, Array]:
-        """Trainable arrays by name; views: writing to one changes the net."""
-        return {k: p.data for k, p in self.store().trainable.items() if p.data is not None}
+        """Arrays that can be trained, by name; views: writing to one changes the net.
+
+        >>> import hawfinch as hf
+        >>> model = hf.Sequential(hf.Linear(1)).build((2,))
+        >>> model.parameters()["0.bias"][:] = 5
+        >>> model.predict([[0.0, 0.0]])
+        array([[5.]], dtype=float32)
+        """
+        return {k: p.data for k, p in self._ready().items() if p.trainable and p.data is not None}
 
     def buffers(self) -> dict[str, Array]:
         """Arrays that are not trained (running statistics) by name; views."""
-        return {k: p.data for k, p in self.store().state.items() if p.data is not None}
+        return {k: p.data for k, p in self._ready().items() if not p.trainable and p.data is not None}
+
+    def freeze(self, *patterns: str) -> Module:
+        """From now on training leaves the arrays whose names match a pattern as they are; returns the model.
+
+        patterns: names as in ``parameters`` and ``buffers``, where ``*`` stands for anything, ``?`` for one character
+        and ``[ab]`` for one of several. A BatchNorm whose running statistics are frozen uses them in training too.
+        Below the lowest parameter that is trained no gradient is computed. Raises ArgumentError with near matches
+        where nothing matches, NotBuiltError before ``build``.
+
+        >>> import hawfinch as hf
+        >>> model = hf.Sequential(hf.Linear(2), hf.BatchNorm(), hf.Linear(1)).build((3,))
+        >>> list(model.freeze("0.*", "1.*").trainable())
+        ['2.weight', '2.bias']
+        >>> list(model.unfreeze("1.*").trainable())
+        ['1.weight', '1.bias', '2.weight', '2.bias']
+        """
+        return self._set_frozen(patterns, True)
+
+    def unfreeze(self, *patterns: str) -> Module:
+        """The reverse of ``freeze``; without a pattern, of all arrays."""
+        return self._set_frozen(patterns or ("*",), False)
+
+    def _set_frozen(self, patterns: Sequence[str], frozen: bool) -> Module:
+        from fnmatch import fnmatchcase
+
+        arrays = self._ready()
+        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+            raise ArgumentError(f"freeze and unfreeze take patterns of names, such as '0.*'; got {patterns!r}")
+        chosen: set[int] = set()
+        for pattern in patterns:
+            found = {id(p) for name, p in arrays.items() if fnmatchcase(name, pattern)}
+            if not found and (arrays or pattern != "*"):
+                raise unknown_name("name or pattern", pattern, arrays)
+            chosen |= found
+        for _, m in self._walk([]):
+            mine = [p for p in m._hf.own.values() if id(p) in chosen and p.frozen is not frozen]
+            for p in mine:
+                p.frozen = frozen
+            if mine:
+                m.changed()
+        return self
+
+    def trainable(self) -> dict[str, Array]:
+        """The part of ``parameters`` that is not frozen, by name; views."""
+        arrays = self._ready().items()
+        return {k: p.data for k, p in arrays if p.trainable and not p.frozen and p.data is not None}
 
     @property
     def n_parameters(self) -> int:
-        """Number of trainable values."""
-        return sum(math.prod(p.shape) for p in self.store().trainable.values())
+        """Number of values in ``parameters``."""
+        return sum([p.size for p in self.parameters().values()])
 
     def astype(self, dtype: str) -> Module:
-        """Sets the dtype that the model is built in: "float32" or "float64". A built model is converted."""
+        """Sets the dtype that the model is built in: "float32" or "float64". A built model is converted.
+
+        >>> import hawfinch as hf
+        >>> hf.Sequential(hf.Linear(1)).astype("float64").predict([[0.0, 0.0]]).dtype
+        dtype('float64')
+        """
         if dtype not in DTYPES:
             raise DTypeError(f"dtype must be one of {DTYPES}, got {dtype!r}")
         self.dtype = dtype
-        if self._store is not None:
-            self.store()
+        if self._hf.inputs is not None:
+            self.home()
         return self
 
     # ---- use ----
-    def predict(self, x: Any, *, out: Array | None = None, threads: int | None = None) -> Any:
+    def predict(self, x: Any, *, out: Array | None = None, threads: int | None = None) -> Array | tuple[Array, ...]:
         """The model's output for rows of x, in inference mode. A model that isn't built is built first.
 
         x: array (rows, ...), or a tuple of them for several inputs; any real dtype and strides. Rows stream through
         the net in chunks, so memory does not grow with their number, and a row's result does not depend on the other
-        rows. Gives an array (rows, ...) of the model's dtype, or a tuple of them. Raises ShapeError, DTypeError,
+        rows. Returns an array (rows, ...) of the model's dtype, or a tuple of them. Raises ShapeError, DTypeError,
         NonFiniteError.
+
+        >>> import numpy as np, hawfinch as hf
+        >>> hf.Sequential(hf.Linear(3), "relu").predict(np.zeros((5, 2))).shape
+        (5, 3)
         """
-        if self._quick is not None and out is None and threads is None:
-            y = self._quick.predict(x)
+        quick = self._hf.quick
+        if quick is not None and out is None and threads is None:
+            y = quick.predict(x)
             if y is not None:
                 return y
-        from ..predict.predictor import predict
-
-        return predict(self, x, out, threads)
+        return cast("Array | tuple[Array, ...]", self.uses["predict"](self, x, out, threads))
 
     def summary(self) -> str:
-        """A table: layer, output shape, parameters, bytes, FLOPs of one row. The model must be built."""
-        from .summary import summary
+        """A table: layer, output shape, parameters, bytes, FLOPs of one row. The model must be built.
 
-        return summary(self)
+        >>> import hawfinch as hf
+        >>> print(hf.Sequential(hf.Linear(2)).build((3,)).summary())
+        layer       output (B: rows)  parameters  bytes  FLOPs/row
+        ----------------------------------------------------------
+        0 (Linear)  Bx2                        8     32         12
+        ----------------------------------------------------------
+        total                                  8     32         12
+        """
+        return cast(str, self.uses["summary"](self))
 
     def save(self, path: Any, metadata: dict[str, str] | None = None) -> None:
         """Writes the net to a safetensors file, with its architecture where all layers are hawfinch's own.
 
         The file is written beside the old one and renamed: it is never half there. ``metadata``: text to keep in the
-        file, given back as ``model.metadata``.
-        """
-        from ..files.model import save_model
+        file, given back as ``model.metadata``. What is frozen is not kept: that belongs to a training run.
 
-        save_model(self, path, metadata)
+        >>> import tempfile, hawfinch as hf
+        >>> path = tempfile.mkdtemp() + "/net.safetensors"
+        >>> hf.Sequential(hf.Linear(2), "relu").build((3,)).save(path)
+        >>> hf.load(path)
+        Sequential(Linear(out=2, bias=True, init='torch_default'), ReLU())
+        """
+        self.uses["save"](self, path, metadata)
 
     def __repr__(self) -> str:
-        args, kwargs = self._config
+        args, kwargs = self._hf.arguments
         inner = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
         return f"{type(self).__name__}({', '.join(inner)})"
 
 
-def _modules_in(name: str, value: Any, outer: tuple[int, ...]) -> Iterator[tuple[str, Module]]:
-    """The modules in a value, with their names. outer: the containers around it, one of which may hold itself."""
-    if isinstance(value, Module):
-        yield name, value
-    elif isinstance(value, list | tuple | dict) and id(value) not in outer:
-        for k, v in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _modules_in(f"{name}.{k}", v, (*outer, id(value)))
-
-
-def _structure(value: Any, seen: dict[int, int]) -> tuple[Any, ...]:
-    """What a layer's trace follows from: classes and options. Raises LookupError where that is not known."""
-    if isinstance(value, Module):
-        if id(value) in seen:
-            return (seen[id(value)],)
-        seen[id(value)] = len(seen)
-        if value._own or not type(value).__module__.startswith("hawfinch.nn."):
-            raise LookupError
-        return (type(value), *((k, _structure(v, seen)) for k, v in vars(value).items() if k[0] != "_"))
-    if isinstance(value, list | tuple):
-        return (type(value), *(_structure(v, seen) for v in value))
-    if isinstance(value, dict):
-        return (dict, *((k, _structure(v, seen)) for k, v in value.items()))
-    if value is None or isinstance(value, int | float | str):
-        return (type(value), repr(value))  # 1 == True, 0.0 == -0.0
-    if callable(value):
-        return (value,)
-    raise LookupError
-
-
-def _plain(shapes: Sequence[Shape]) -> str:
-    return ", ".join("(" + ", ".join(["rows", *map(str, s[1:])]) + ")" for s in shapes)
+def _spec(shape: Sequence[int] | Spec) -> Spec:
+    """A shape without the batch axis as what it says of an input."""
+    if isinstance(shape, Spec):
+        return shape
+    if not isinstance(shape, tuple | list) or any(
+        isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0 for n in shape
+    ):
+        raise ShapeError(f"build takes one shape per input, without the batch axis: build((4,)); got {shape!r}")
+    return Spec((BATCH, *map(int, shape)))

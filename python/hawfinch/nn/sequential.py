@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .. import ops
 from ..errors import ArgumentError
-from ..ir import Tensor
+from ..ir import Tensor, numel
 from .activations import get_activation
 from .module import Module
 
 
 class Sequential(Module):
-    """layers[0], then layers[1], ...; a string names an activation.
+    """layers[0], then layers[1], ...; a string names an activation. ``model[i]`` is layer i.
 
     >>> import numpy as np, hawfinch as hf
     >>> model = hf.Sequential(hf.Linear(8), "relu", hf.Linear(3)).build((4,))
     >>> sorted(model.parameters())
     ['0.bias', '0.weight', '2.bias', '2.weight']
     """
+
+    _nameless = "layers"
 
     def __init__(self, *layers: Module | str):
         if len(layers) == 1 and isinstance(layers[0], list | tuple):
@@ -27,10 +27,6 @@ class Sequential(Module):
         for layer in self.layers:
             if not isinstance(layer, Module):
                 raise ArgumentError(f"Sequential takes layers or activation names, got {type(layer).__name__}")
-
-    def children(self) -> Iterator[tuple[str, Module]]:
-        for i, layer in enumerate(self.layers):
-            yield str(i), layer
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -45,7 +41,12 @@ class Sequential(Module):
 
 
 class Flatten(Module):
-    """(rows, a, b, ...) to (rows, a * b * ...)."""
+    """(rows, a, b, ...) to (rows, a * b * ...).
+
+    >>> import numpy as np, hawfinch as hf
+    >>> hf.Flatten().predict(np.zeros((5, 2, 3))).shape
+    (5, 6)
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.reshape(x, (x.shape[0], -1))
+        return ops.reshape(x, (x.shape[0], numel(x.shape[1:])))

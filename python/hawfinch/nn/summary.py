@@ -12,11 +12,11 @@ from .module import Module
 def summary(model: Module) -> str:
     """Layer, output shape, parameters, bytes and FLOPs of one row (multiplications and additions of matrix
     products)."""
-    if model._input is None:
+    if model.inputs is None:
         raise NotBuiltError("summary needs the sizes: call build(input_shape), fit or predict first")
-    store = model.store()
+    store = model.home()
     graph = Graph()
-    model.trace(graph, model._input)
+    model.trace(graph, model.inputs)
     itemsize = store.params.itemsize
     rows: list[tuple[str, str, str, str, str]] = []
     total_flops = 0
@@ -31,13 +31,13 @@ def summary(model: Module) -> str:
                 k = n.inputs[0].shape[1]
                 flops += 2 * size_at(numel(n.outputs[0].shape), 1) * (k.at(1) if isinstance(k, Dim) else k)
         total_flops += flops
-        own = [p for p in layer._own.values() if p.trainable]
-        state = [p for p in layer._own.values() if not p.trainable]
+        own = [p for p in layer._hf.own.values() if p.trainable]
+        state = [p for p in layer._hf.own.values() if not p.trainable]
         count = sum(math.prod(p.shape) for p in own)
         nbytes = (count + sum(math.prod(p.shape) for p in state)) * itemsize
         rows.append((f"{path} ({type(layer).__name__})", shape, f"{count:,}", f"{nbytes:,}", f"{flops:,}"))
     total = model.n_parameters
-    nbytes = (total + sum(math.prod(p.shape) for p in store.state.values())) * itemsize
+    nbytes = (total + sum(b.size for b in model.buffers().values())) * itemsize
     head = ("layer", "output (B: rows)", "parameters", "bytes", "FLOPs/row")
     foot = ("total", "", f"{total:,}", f"{nbytes:,}", f"{total_flops:,}")
     widths = [max(len(r[i]) for r in [head, *rows, foot]) for i in range(5)]

@@ -23,13 +23,18 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     if shapes.count(shapes[0]) == len(shapes):
         return shapes[0]
     out: list[Size] = []
-    for axis in range(max(map(len, shapes))):
-        sizes = [s[-1 - axis] for s in shapes if axis < len(s)]
-        wide = [s for s in sizes if s != 1]
-        if any(s != wide[0] for s in wide):
-            raise ShapeError(f"shapes {' and '.join(map(str, shapes))} do not broadcast together (axis {-1 - axis})")
-        out.append(wide[0] if wide else 1)
-    return tuple(reversed(out))
+    for shape in shapes:
+        out = list(shape) if len(shape) > len(out) else out
+    for shape in shapes:
+        first = len(out) - len(shape)
+        for axis, size in enumerate(shape, first):
+            other = out[axis]
+            if size is not other and size != other and size != 1:
+                if other != 1:
+                    axis -= len(out)
+                    raise ShapeError(f"shapes {' and '.join(map(str, shapes))} do not broadcast together (axis {axis})")
+                out[axis] = size
+    return tuple(out)
 
 
 def sum_to(g: Tensor, shape: Shape) -> Tensor:
@@ -219,7 +224,7 @@ def _repeated(x: Any, other: Any) -> Any:
     return scalar_value(t)
 
 
-def _binary(op: Op, doc: str, name: str | None = None, neutral: float | None = None) -> Callable[[Any, Any], Tensor]:
+def _binary(op: Op, doc: str, example: str, neutral: float | None = None) -> Callable[[Any, Any], Tensor]:
     def function(a: Any, b: Any) -> Tensor:
         if current_graph() is None:
             return apply(op, a, b)
@@ -232,51 +237,85 @@ def _binary(op: Op, doc: str, name: str | None = None, neutral: float | None = N
                 return x
         return apply(op, a, b)
 
-    function.__name__ = function.__qualname__ = name or op.name
-    function.__doc__ = doc
-    return function
+    takes = "Shapes broadcast as in NumPy; integers become real numbers. Raises ShapeError, DTypeError."
+    return _described(function, op, doc, takes, example)
 
 
-def _unary(op: Op, doc: str) -> Callable[[Any], Tensor]:
+def _unary(op: Op, doc: str, example: str) -> Callable[[Any], Tensor]:
     def function(x: Any) -> Tensor:
         return apply(op, x)
 
+    return _described(function, op, doc, "Of x of any shape; integers become real numbers. Raises DTypeError.", example)
+
+
+def _described(function: Callable[..., Any], op: Op, doc: str, takes: str, example: str) -> Callable[..., Any]:
+    """example: "arguments -> result"."""
     function.__name__ = function.__qualname__ = op.name
-    function.__doc__ = doc
+    arguments, result = example.split(" -> ")
+    function.__doc__ = f"{doc}\n\n    {takes}\n\n    >>> hf.ops.{op.name}({arguments})\n    {result}\n    "
     return function
 
 
-neg = _unary(NEG, "-x.")
-abs = _unary(ABS, "Absolute value; gradient sign(x), 0 at 0.")
-sign = _unary(SIGN, "-1, 0 or 1; gradient zero.")
-sqrt = _unary(SQRT, "Square root, correctly rounded.")
-square = _unary(SQUARE, "x * x.")
-reciprocal = _unary(RECIPROCAL, "1 / x.")
-exp = _unary(EXP, "e**x.")
-expm1 = _unary(EXPM1, "e**x - 1, accurate near 0.")
-log = _unary(LOG, "Natural logarithm.")
-log1p = _unary(LOG1P, "log(1 + x), accurate near 0.")
-tanh = _unary(TANH, "Hyperbolic tangent.")
-sigmoid = _unary(SIGMOID, "1 / (1 + e**-x).")
-erf = _unary(ERF, "Error function, 2/sqrt(pi) * integral of e**(-t*t) from 0 to x.")
-relu = _unary(RELU, "max(x, 0); gradient 0 at 0. Lets NaN through.")
-softplus = _unary(SOFTPLUS, "log(1 + e**x), without overflow.")
-add = _binary(ADD, "a + b with NumPy broadcasting.", neutral=0.0)
-sub = _binary(SUB, "a - b with NumPy broadcasting.", neutral=0.0)
-mul = _binary(MUL, "a * b with NumPy broadcasting.", neutral=1.0)
-div = _binary(DIV, "a / b with NumPy broadcasting.", neutral=1.0)
-maximum = _binary(MAXIMUM, "Elementwise maximum; NaN wins; a tie gives half of the gradient to each side.")
-minimum = _binary(MINIMUM, "Elementwise minimum; NaN wins; a tie gives half of the gradient to each side.")
-greater = _binary(GREATER, "a > b, as a mask (bool outside of traces).")
-greater_equal = _binary(GREATER_EQUAL, "a >= b, as a mask.")
-less = _binary(LESS, "a < b, as a mask.")
-less_equal = _binary(LESS_EQUAL, "a <= b, as a mask.")
-equal = _binary(EQUAL, "a == b, as a mask.")
-not_equal = _binary(NOT_EQUAL, "a != b, as a mask.")
+neg = _unary(NEG, "-x.", "[1.0, -2.0] -> array([-1.,  2.])")
+abs = _unary(ABS, "Absolute value; gradient sign(x), 0 at 0.", "[1.0, -2.0] -> array([1., 2.])")
+sign = _unary(SIGN, "-1, 0 or 1; gradient zero.", "[3.0, 0.0, -2.0] -> array([ 1.,  0., -1.])")
+sqrt = _unary(SQRT, "Square root, correctly rounded.", "[4.0, 9.0] -> array([2., 3.])")
+square = _unary(SQUARE, "x * x.", "[3.0, -4.0] -> array([ 9., 16.])")
+reciprocal = _unary(RECIPROCAL, "1 / x.", "[2.0, -4.0] -> array([ 0.5 , -0.25])")
+exp = _unary(EXP, "e**x.", "[0.0, 1.0] -> array([1.        , 2.71828183])")
+expm1 = _unary(EXPM1, "e**x - 1, accurate near 0.", "[0.0, 1e-12] -> array([0.e+00, 1.e-12])")
+log = _unary(LOG, "Natural logarithm.", "[1.0, 2.0] -> array([0.        , 0.69314718])")
+log1p = _unary(LOG1P, "log(1 + x), accurate near 0.", "[0.0, 1e-12] -> array([0.e+00, 1.e-12])")
+tanh = _unary(TANH, "Hyperbolic tangent.", "[0.0, 1.0] -> array([0.        , 0.76159416])")
+sigmoid = _unary(SIGMOID, "1 / (1 + e**-x).", "[0.0, 2.0] -> array([0.5       , 0.88079708])")
+erf = _unary(
+    ERF,
+    "Error function, 2/sqrt(pi) * integral of e**(-t*t) from 0 to x.",
+    "[0.0, 1.0] -> array([0.        , 0.84270079])",
+)
+relu = _unary(RELU, "max(x, 0); gradient 0 at 0. Lets NaN through.", "[-1.0, 2.0] -> array([0., 2.])")
+softplus = _unary(SOFTPLUS, "log(1 + e**x), without overflow.", "[0.0, 80.0] -> array([ 0.69314718, 80.        ])")
+gelu = _unary(
+    GELU,
+    "x * Phi(x), Phi the normal distribution function (the exact form, by erf). Hendrycks, Gimpel, 2016.",
+    "[0.0, 1.0] -> array([0.        , 0.84134475])",
+)
+add = _binary(ADD, "a + b.", "[1.0, 2.0], 3.0 -> array([4., 5.])", 0.0)
+sub = _binary(SUB, "a - b.", "[1.0, 2.0], 3.0 -> array([-2., -1.])", 0.0)
+mul = _binary(MUL, "a * b.", "[1.0, 2.0], 3.0 -> array([3., 6.])", 1.0)
+div = _binary(DIV, "a / b.", "[1.0, 2.0], 4.0 -> array([0.25, 0.5 ])", 1.0)
+maximum = _binary(
+    MAXIMUM,
+    "The larger of each pair; NaN wins; a tie gives half of the gradient to each side.",
+    "[1.0, 4.0], 3.0 -> array([3., 4.])",
+)
+minimum = _binary(
+    MINIMUM,
+    "The smaller of each pair; NaN wins; a tie gives half of the gradient to each side.",
+    "[1.0, 4.0], 3.0 -> array([1., 3.])",
+)
+greater = _binary(GREATER, "a > b: a mask in a trace, bool outside of one.", "[1.0, 4.0], 3.0 -> array([False,  True])")
+greater_equal = _binary(
+    GREATER_EQUAL, "a >= b: a mask in a trace, bool outside of one.", "[1.0, 3.0], 3.0 -> array([False,  True])"
+)
+less = _binary(LESS, "a < b: a mask in a trace, bool outside of one.", "[1.0, 4.0], 3.0 -> array([ True, False])")
+less_equal = _binary(
+    LESS_EQUAL, "a <= b: a mask in a trace, bool outside of one.", "[3.0, 4.0], 3.0 -> array([ True, False])"
+)
+equal = _binary(EQUAL, "a == b: a mask in a trace, bool outside of one.", "[3.0, 4.0], 3.0 -> array([ True, False])")
+not_equal = _binary(
+    NOT_EQUAL, "a != b: a mask in a trace, bool outside of one.", "[3.0, 4.0], 3.0 -> array([False,  True])"
+)
 
 
 def pow(a: Any, b: Any) -> Tensor:
-    """a ** b with NumPy broadcasting; exponents 2, 1, 0.5 and -1 become square, x, sqrt and reciprocal."""
+    """a ** b with NumPy broadcasting; exponents 2, 1, 0.5 and -1 become square, x, sqrt and reciprocal.
+
+    The gradient by b is 0 where a <= 0. Raises ShapeError, DTypeError.
+
+    >>> hf.ops.pow([1.0, 3.0], 2)
+    array([1., 9.])
+    """
     graph = current_graph()
     if graph is not None:
         special = scalar_value(as_tensor(graph, b))
@@ -293,7 +332,13 @@ def pow(a: Any, b: Any) -> Tensor:
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where condition is true (not 0), else b; with NumPy broadcasting."""
+    """a where condition is true (not 0), else b; with NumPy broadcasting. Raises ShapeError, DTypeError.
+
+    The side that is not taken gets the gradient 0, also where its own gradient is NaN.
+
+    >>> hf.ops.where([True, False], [1.0, 2.0], 0.0)
+    array([1., 0.])
+    """
     return apply(WHERE, condition, a, b)
 
 
@@ -304,43 +349,84 @@ def setting(name: str, value: Any) -> float:
     raise DTypeError(f"{name} must be a number that is known while tracing, got {type(value).__name__}")
 
 
+def is_whole(value: object) -> bool:
+    """Whether value is an int, of Python or NumPy; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def items(value: Any) -> list[Any] | None:
+    """The items of a tuple, list, range or array of one axis; None for anything else."""
+    plain = isinstance(value, tuple | list | range) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    return list(value) if plain else None
+
+
+def flag(name: str, value: Any) -> bool:
+    """An option that is True or False; raises ArgumentError where it is neither."""
+    if isinstance(value, bool | np.bool_) or (is_whole(value) and value in (0, 1)):
+        return bool(value)
+    raise ArgumentError(f"{name} must be True or False, got {type(value).__name__}")
+
+
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
-    """x limited to [low, high]; gradient 1 inside, 0 outside, half at a bound."""
+    """x limited to [low, high]; gradient 1 inside, 0 outside, half at a bound. None: no bound.
+
+    low, high: numbers, or arrays that broadcast against x. Raises ShapeError, DTypeError.
+
+    >>> hf.ops.clip([-2.0, 0.5, 2.0], -1.0, 1.0)
+    array([-1. ,  0.5,  1. ])
+    """
     if low is not None:
         x = maximum(x, low)
     return minimum(x, high) if high is not None else x
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
-    """x where x >= 0, else negative_slope * x."""
+    """x where x >= 0, else negative_slope * x. Raises DTypeError.
+
+    >>> hf.ops.leaky_relu([-1.0, 2.0])
+    array([-0.01,  2.  ])
+    """
     return apply(LEAKY_RELU, x, imm=setting("negative_slope", negative_slope))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """x where x >= 0, else alpha * (e**x - 1). Clevert, Unterthiner, Hochreiter, ICLR 2016."""
+    """x where x >= 0, else alpha * (e**x - 1). Clevert, Unterthiner, Hochreiter, ICLR 2016. Raises DTypeError.
+
+    >>> hf.ops.elu([-1.0, 2.0])
+    array([-0.63212056,  2.        ])
+    """
     return apply(ELU, x, imm=setting("alpha", alpha))
 
 
-def gelu(x: Any) -> Tensor:
-    """x * Phi(x), Phi the normal distribution function (the exact form, by erf). Hendrycks, Gimpel, 2016."""
-    return apply(GELU, x)
-
-
 def silu(x: Any) -> Tensor:
-    """x * sigmoid(x). Elfwing, Uchibe, Doya, 2018."""
+    """x * sigmoid(x). Elfwing, Uchibe, Doya, 2018. Raises DTypeError.
+
+    >>> hf.ops.silu([0.0, 2.0])
+    array([0.        , 1.76159416])
+    """
     return mul(x, sigmoid(x))
 
 
 def stop_gradient(x: Any) -> Tensor:
-    """x itself, as a constant to every gradient: dx = 0."""
+    """x itself, of any shape and dtype, as a constant to every gradient.
+
+    >>> hf.grad(lambda x: hf.ops.sum(hf.ops.stop_gradient(x) * x))(np.array([1.0, 2.0]))
+    array([1., 2.])
+    """
     return apply(STOP_GRADIENT, x)
 
 
 def dropout(x: Any, p: float = 0.5) -> Tensor:
     """Sets each element to 0 with probability p and divides the rest by 1 - p. Only inside a trace.
 
-    The mask follows from (seed, step, position) alone: nothing is stored for the backward pass.
+    The mask follows from (seed, step, position) alone: nothing is stored for the backward pass. In ``compile`` seed and
+    step are 0. Raises ArgumentError, DTypeError, and TraceError outside of a trace.
     Srivastava et al., JMLR 15, 2014.
+
+    >>> x = np.ones(1000, np.float32)
+    >>> y = hf.compile(lambda x: hf.ops.dropout(x, 0.25))(x)
+    >>> np.unique(y), bool(200 < (y == 0).sum() < 300)
+    (array([0.       , 1.3333334], dtype=float32), True)
     """
     graph = current_graph()
     if graph is None:

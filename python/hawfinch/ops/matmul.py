@@ -10,7 +10,7 @@ from ..errors import ArgumentError, ShapeError
 from ..ir import Dim, Op, Shape, Size, Step, Tensor, apply, numel, operand, size_at, times
 from .elementwise import mul
 from .reduction import sum as sum_
-from .shape import TRANSPOSE, reshape, transpose
+from .shape import reshape, transpose
 
 COL_BLOCK = _core.CONSTANTS["HF_COL_BLOCK"]
 SCRATCH = _core.CONSTANTS["HF_MATMUL_SCRATCH"]  # bytes of a thread, for packed operands
@@ -35,6 +35,7 @@ def check_precision(precision: str) -> str:
     return precision
 
 
+# compiler/rewrite.py adds a third input, the bias, and x_turned and w_turned: the operand is read as its transpose.
 def _infer(x: Tensor, w: Tensor, precision: str = "f32") -> list[tuple[Shape, str]]:
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0]:
         raise ShapeError(f"matmul: shapes {x.shape} and {w.shape} do not fit: expected (m, k) and (k, n)")
@@ -46,26 +47,32 @@ def _grad(node: Any, g: Tensor) -> list[Tensor]:
     return [apply(MATMUL, g, transpose(w), **node.attrs), apply(MATMUL, transpose(x), g, **node.attrs)]
 
 
-def _strided(t: Tensor) -> tuple[Tensor, Size, Size]:
-    """(tensor to read, row stride, column stride): a transpose is read through its strides."""
-    if t.node.op is TRANSPOSE:
-        base = t.node.inputs[0]
-        return base, 1, base.shape[1]
-    return t, t.shape[1], 1
+def _strides(t: Tensor, turned: bool) -> tuple[Size, Size]:
+    """Row and column stride of an operand."""
+    return (1, t.shape[1]) if turned else (t.shape[1], 1)
+
+
+def sizes(node: Any) -> tuple[Size, Size, Size]:
+    """m, n and k of x(m, k) w(k, n)."""
+    m, n = node.outputs[0].shape
+    return m, n, node.inputs[0].shape[0 if node.attrs.get("x_turned") else 1]
 
 
 def _lower(node: Any) -> list[Step]:
     y = node.outputs[0]
-    (x, x_row, x_col), (w, w_row, w_col) = _strided(node.inputs[0]), _strided(node.inputs[1])
-    (m, k), n = node.inputs[0].shape, y.shape[1]
+    x, w, *bias = node.inputs
+    m, n, k = sizes(node)
+    x_row, x_col = _strides(x, node.attrs.get("x_turned", False))
+    w_row, w_col = _strides(w, node.attrs.get("w_turned", False))
     work = size_at(m, TYPICAL_BATCH) * size_at(k, TYPICAL_BATCH) * size_at(n, TYPICAL_BATCH)
-    w_bound = (w_col != 1 or size_at(m, TYPICAL_BATCH) <= FEW_ROWS) and isinstance(k, int)
-    by_cols = isinstance(n, int) and n >= 4 * COL_BLOCK and (work >= WIDE_WORK or (w_bound and n * k >= WIDE_WEIGHTS))
+    w_bound = w_col != 1 or size_at(m, TYPICAL_BATCH) <= FEW_ROWS
+    wide = work >= WIDE_WORK or (w_bound and isinstance(k, int) and size_at(n, 1) * k >= WIDE_WEIGHTS)
+    by_cols = isinstance(n, int) and n >= 4 * COL_BLOCK and wide
     fields = {
         "y": y,
         "x": x,
         "w": w,
-        "bias": None,
+        "bias": bias[0] if bias else None,
         "m": m,
         "n": n,
         "k": k,
@@ -79,14 +86,12 @@ def _lower(node: Any) -> list[Step]:
     blocks = -(-n // COL_BLOCK) if isinstance(n, int) else 1
     local = () if by_cols else (x, y) if x_col == 1 and x is not w else (y,)
     op = "matmul_bf16" if node.attrs["precision"] == "bf16" else "matmul"
-    units = blocks if by_cols else m
-    return [
-        Step(op, fields, (y,), (x, w), units=units, local=local, flops=node.op.flops(node), scratch=node.op.scratch)
-    ]
+    more = {"flops": node.op.flops(node), "scratch": node.op.scratch}
+    return [Step(op, fields, (y,), node.inputs, units=blocks if by_cols else m, local=local, **more)]
 
 
 def _flops(node: Any) -> Size:
-    (m, k), (_, n) = node.inputs[0].shape, node.outputs[0].shape
+    m, n, k = sizes(node)
     varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)
     return times(varying, 2 * math.prod(s for s in (m, k, n) if isinstance(s, int)))
 
@@ -103,6 +108,9 @@ def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:
     precision: default "f32"; "bf16" rounds x and w to bfloat16 first, in the gradients' products too, and sums in
     float32 (subnormals count as 0); float64 arrays go through the slow reference kernel. Raises ShapeError, and
     ArgumentError where the processor lacks AVX512-BF16.
+
+    >>> hf.ops.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+    array([3., 7.])
     """
     x = x if isinstance(x, Tensor) else operand(x)
     w = w if isinstance(w, Tensor) else operand(w)

@@ -263,7 +263,12 @@ def _rows(x: Any) -> Any:
 def batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:
     """Normalises each column of x (..., C) by its own mean and biased variance: (y, mean (C,), var (C,)).
 
-    y = (x - mean) / sqrt(var + eps) * gamma + beta. Ioffe, Szegedy, ICML 2015.
+    y = (x - mean) / sqrt(var + eps) * gamma + beta; gamma, beta: (C,) or numbers; eps: default 1e-5. All three results
+    have gradients. Ioffe, Szegedy, ICML 2015. Raises ShapeError, DTypeError.
+
+    >>> y, mean, var = hf.ops.batch_norm([[1.0], [3.0]], [1.0], [0.0], eps=0.0)
+    >>> y.ravel(), mean, var
+    (array([-1.,  1.]), array([2.]), array([1.]))
     """
     x = x if isinstance(x, Tensor) else operand(x)
     y, mean, var = apply(NORMALIZE, _rows(x), gamma, beta, eps=setting("eps", eps), per_row=False)
@@ -273,7 +278,11 @@ def batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> tuple[Tensor
 def layer_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Tensor:
     """Normalises each row of x (..., C) by its own mean and biased variance, then * gamma + beta.
 
-    Ba, Kiros, Hinton, 2016.
+    gamma, beta: (C,) or numbers; eps: default 1e-5. Ba, Kiros, Hinton, 2016. Raises ShapeError, DTypeError.
+
+    >>> hf.ops.layer_norm([[1.0, 3.0], [10.0, 30.0]], 1.0, 0.0, eps=0.0)
+    array([[-1.,  1.],
+           [-1.,  1.]])
     """
     x = x if isinstance(x, Tensor) else operand(x)
     y, _, _ = apply(NORMALIZE, _rows(x), gamma, beta, eps=setting("eps", eps), per_row=True)

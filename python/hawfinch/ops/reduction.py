@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .._core import REDUCE_KINDS
 from ..errors import DTypeError, ShapeError
 from ..ir import Op, Shape, Step, Tensor, apply, numel, operand
-from .elementwise import div, equal, where
-from .shape import broadcast_to, is_whole, reshape, size, transpose
+from .elementwise import div, equal, flag, is_whole, items, where
+from .shape import broadcast_to, reshape, size, transpose
 
 WIDE_INNER = 64  # a reduction down columns is shared between threads by columns from here on
 
@@ -94,8 +92,8 @@ EXTREME: Op = Op(
 def _chosen_axes(kind: str, x: Any, axis: Any) -> list[int]:
     """The axes to reduce over, ascending."""
     n = len(x.shape)
-    axes = range(n) if axis is None else [axis] if is_whole(axis) else axis
-    if not isinstance(axes, Sequence | np.ndarray) or isinstance(axes, str) or not all([is_whole(a) for a in axes]):
+    axes = range(n) if axis is None else [axis] if is_whole(axis) else items(axis)
+    if axes is None or not all([is_whole(a) for a in axes]):
         raise ShapeError(f"{kind}: an axis is a whole number, got {axis!r}")
     if kind == "argmax" and axis is not None and len(axes) != 1:
         raise ShapeError(f"argmax: expected one axis or None, got {axis}")
@@ -126,6 +124,7 @@ def _one_after_the_other(kind: str, x: Any, axes: Sequence[int]) -> Any:
 def _reduce(kind: str, x: Any, axis: int | Sequence[int] | None, keepdims: bool) -> Tensor:
     x = x if isinstance(x, Tensor) else operand(x)
     n = len(x.shape)
+    keepdims = keepdims if isinstance(keepdims, bool) else flag("keepdims", keepdims)
     chosen = _chosen_axes(kind, x, axis)
     kept = tuple([1 if i in chosen else s for i, s in enumerate(x.shape)])
     out = tuple([s for i, s in enumerate(x.shape) if i not in chosen])
@@ -144,25 +143,50 @@ def _reduce(kind: str, x: Any, axis: int | Sequence[int] | None, keepdims: bool)
 
 
 def sum(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
-    """Sum over axes (default: all), in a fixed order: lanes and a tree along rows, chunks of rows down columns."""
+    """Sum over axes (default: all), in a fixed order: lanes and a tree along rows, chunks of rows down columns.
+
+    axis: an int or several; keepdims: whether the axes stay, with size 1. Raises ShapeError.
+
+    >>> hf.ops.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    array([4., 6.])
+    """
     return _reduce("sum", x, axis, keepdims)
 
 
 def mean(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
-    """Mean over axes (default: all)."""
+    """Mean over axes (default: all); axis, keepdims and errors as in ``sum``. NaN over no elements.
+
+    >>> hf.ops.mean([[1.0, 2.0], [3.0, 4.0]], axis=1)
+    array([1.5, 3.5])
+    """
     return _reduce("mean", x, axis, keepdims)
 
 
 def max(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
-    """Maximum over axes; NaN wins; ties share the gradient."""
+    """Maximum over axes (default: all); NaN wins; ties share the gradient evenly. Arguments and errors as in ``sum``.
+
+    Over no elements: ShapeError.
+
+    >>> hf.ops.max([[1.0, 2.0], [3.0, 4.0]], axis=1, keepdims=True)
+    array([[2.],
+           [4.]])
+    """
     return _reduce("max", x, axis, keepdims)
 
 
 def min(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
-    """Minimum over axes; NaN wins; ties share the gradient."""
+    """Minimum over axes (default: all); NaN wins; ties share the gradient evenly. Arguments and errors as in ``sum``.
+
+    >>> hf.ops.min([[1.0, 2.0], [3.0, 4.0]])
+    np.float64(1.0)
+    """
     return _reduce("min", x, axis, keepdims)
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Index of the first maximum along an axis (default: of the flattened array), int64."""
+    """Index of the first maximum along an axis (default: of the flattened array), int64. Raises ShapeError.
+
+    >>> hf.ops.argmax([[1.0, 2.0], [3.0, 0.0]], axis=1)
+    array([1, 0])
+    """
     return _reduce("argmax", x, axis, keepdims)

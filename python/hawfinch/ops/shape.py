@@ -29,7 +29,7 @@ from ..ir import (
     single,
     times,
 )
-from .elementwise import COPY, broadcast_shapes, mul, setting
+from .elementwise import COPY, broadcast_shapes, is_whole, items, mul, setting
 from .instructions import fill_step
 
 MAX_DIMS = 6
@@ -69,11 +69,6 @@ def _copy_step(
     return Step("copy", fields, (y,), (x,), units=dims[0] if dims else 1, scope=scope)
 
 
-def is_whole(value: object) -> bool:
-    """Whether value is an int, of Python or NumPy; True and False are none."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
 # ---- reshape ----
 def _reshape_infer(x: Tensor, *, shape: Shape) -> list[tuple[Shape, str]]:
     if numel(shape) != numel(x.shape):
@@ -91,12 +86,20 @@ RESHAPE: Op = Op(
 
 
 def reshape(x: Any, *shape: Any) -> Tensor:
-    """x with another shape, same elements in the same order; one size may be -1. Never copies inside a plan."""
+    """x with another shape, same elements in the same order; one size may be -1. Never copies inside a plan.
+
+    shape: sizes, or one tuple or list of them. Raises ShapeError.
+
+    >>> hf.ops.reshape(np.arange(6.0), 2, -1)
+    array([[0., 1., 2.],
+           [3., 4., 5.]])
+    """
     x = x if isinstance(x, Tensor) else operand(x)
-    sizes: list[Any] = list(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else list(shape)
+    listed = items(shape[0]) if len(shape) == 1 else None
+    sizes: list[Any] = list(shape) if listed is None else listed
     x_shape: Shape = tuple(x.shape)
     fixed = [s for s in sizes if not isinstance(s, Dim)]
-    if fixed.count(-1) > 1 or any(not is_whole(s) or s < -1 for s in fixed):
+    if any([not is_whole(s) or s < -1 for s in fixed]) or fixed.count(-1) > 1:
         raise ShapeError(f"can't reshape {x_shape} to {tuple(sizes)}: sizes are whole numbers, at most one of them -1")
     if -1 in sizes:
         at = sizes.index(-1)
@@ -138,10 +141,15 @@ TRANSPOSE: Op = Op(
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
-    """x with its axes permuted; default: reversed."""
+    """x with its axes permuted; default: reversed. Negative axes count from the end. Raises ShapeError.
+
+    >>> hf.ops.transpose([[1.0, 2.0], [3.0, 4.0]])
+    array([[1., 3.],
+           [2., 4.]])
+    """
     x = x if isinstance(x, Tensor) else operand(x)
     n = len(x.shape)
-    given = range(n)[::-1] if axes is None else axes if isinstance(axes, Sequence | np.ndarray) else ()
+    given = range(n)[::-1] if axes is None else items(axes) or ()
     order = tuple([int(a) + n if a < 0 else int(a) for a in given if is_whole(a)])
     if len(given) != n or sorted(order) != list(range(n)):
         raise ShapeError(f"axes {axes} are not a permutation of the {n} axes of shape {tuple(x.shape)}")
@@ -198,7 +206,13 @@ PAD: Op = Op("pad", _pad_infer, lambda node, g: [apply(SLICE, g, bounds=node.att
 
 
 def getitem(x: Any, key: Any) -> Tensor:
-    """x[key] for integers, slices, None and Ellipsis; the batch axis takes only ``:``."""
+    """x[key] for integers, slices, None and Ellipsis; the batch axis takes only ``:``.
+
+    Raises ShapeError where an index is out of bounds, DTypeError for other kinds of index (see ``gather``).
+
+    >>> hf.ops.getitem(np.arange(6.0).reshape(2, 3), (slice(None), -1))
+    array([2., 5.])
+    """
     x = x if isinstance(x, Tensor) else operand(x)
     keys = list(key) if isinstance(key, tuple) else [key]
     n_real = sum(k is not None and k is not Ellipsis for k in keys)
@@ -243,7 +257,11 @@ def getitem(x: Any, key: Any) -> Tensor:
 
 
 def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
-    """x with ``widths[axis] = (before, after)`` elements of ``value`` around it."""
+    """x with ``widths[axis] = (before, after)`` elements of ``value`` around it. Raises ShapeError, DTypeError.
+
+    >>> hf.ops.pad([1.0, 2.0], [(1, 2)])
+    array([0., 1., 2., 0., 0.])
+    """
     x = x if isinstance(x, Tensor) else operand(x)
     try:
         pairs = [(operator.index(a), operator.index(b)) for a, b in widths]
@@ -301,10 +319,15 @@ CONCAT: Op = Op("concat", _concat_infer, _concat_grad, _concat_lower)
 
 
 def concat(xs: Sequence[Any], axis: int = 0) -> Tensor:
-    """The arrays of xs one after the other along an existing axis."""
-    if isinstance(xs, Tensor) or not isinstance(xs, Sequence | np.ndarray):
+    """The arrays of xs one after the other along an existing axis; all of one dtype. Raises ShapeError.
+
+    >>> hf.ops.concat([[1.0, 2.0], [3.0]])
+    array([1., 2., 3.])
+    """
+    given = list(xs) if isinstance(xs, np.ndarray) and xs.ndim else items(xs)
+    if given is None:
         raise ArgumentError(f"concat takes a list of arrays, got {type(xs).__name__}")
-    parts = [x if isinstance(x, Tensor) else operand(x) for x in xs]
+    parts = [x if isinstance(x, Tensor) else operand(x) for x in given]
     if not parts:
         raise ShapeError("concat needs at least one array")
     n = len(parts[0].shape)
@@ -366,17 +389,32 @@ SCATTER_ADD: Op = Op(
 
 
 def gather(table: Any, index: Any) -> Tensor:
-    """Rows of a table: y[i] = table[index[i]]. index: integers in [0, rows); checked when the plan is run."""
+    """Rows of a table: y[i] = table[index[i]], y of shape index.shape + table.shape[1:].
+
+    index: integers in [0, rows), checked when the plan is run (LabelError). The gradient by the table adds up rows that
+    were taken twice. Raises ShapeError, DTypeError for indices that are no integers.
+
+    >>> hf.ops.gather([[1.0, 2.0], [3.0, 4.0]], np.array([1, 1, 0]))
+    array([[3., 4.],
+           [3., 4.],
+           [1., 2.]])
+    """
     return apply(GATHER, table, np.asarray(index) if is_whole(index) else index)
 
 
 # ---- broadcasting ----
 def broadcast_to(x: Any, shape: Sequence[Size]) -> Tensor:
-    """x repeated to a shape by NumPy's rule."""
+    """x repeated to a shape by NumPy's rule. Raises ShapeError.
+
+    >>> hf.ops.broadcast_to([1.0, 2.0], (2, 2))
+    array([[1., 2.],
+           [1., 2.]])
+    """
     x = x if isinstance(x, Tensor) else operand(x)
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(not isinstance(s, Dim) and (not is_whole(s) or s < 0) for s in shape):
-        raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape}: sizes are whole numbers >= 0")
+    sizes: list[Any] | None = [shape] if is_whole(shape) else items(shape)
+    if sizes is None or any([not isinstance(s, Dim) and (not is_whole(s) or s < 0) for s in sizes]):
+        raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape!r}: a shape is a tuple of whole numbers >= 0")
+    shape = tuple([s if isinstance(s, Dim) else int(s) for s in sizes])
     if broadcast_shapes(tuple(x.shape), shape) != shape:
         raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape}")
     return x if tuple(x.shape) == shape and isinstance(x, Tensor) else apply(COPY, x, shape=shape)
@@ -407,7 +445,11 @@ TO_REAL: Op = Op("to_real", lambda x: [(x.shape, "real")], lambda node, g: [None
 
 
 def to_real(x: Any) -> Tensor:
-    """Integers as real numbers; real input is given back."""
+    """Integers as real numbers; real input is given back. Raises DTypeError.
+
+    >>> hf.ops.to_real(np.array([1, 2]))
+    array([1., 2.], dtype=float32)
+    """
     graph = current_graph()
     if graph is not None:
         x = as_tensor(graph, x)

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import Array, Op, Shape, Size, Step, Tensor, apply, numel, operand
-from .elementwise import equal, exp, log as log_, setting, stop_gradient, where
+from .elementwise import equal, exp, is_whole, log as log_, setting, stop_gradient, where
 from .reduction import max as max_, sum as sum_
-from .shape import is_whole, reshape, to_real
+from .shape import reshape, to_real
 
 
 def _softmax_lower(node: Any) -> list[Step]:
@@ -55,12 +55,20 @@ SOFTMAX: Op = Op(
 
 
 def softmax(x: Any) -> Tensor:
-    """exp(x) / sum(exp(x)) over the last axis, without overflow."""
+    """exp(x) / sum(exp(x)) over the last axis, without overflow. Raises ShapeError.
+
+    >>> hf.ops.softmax([1e4, 1e4])
+    array([0.5, 0.5])
+    """
     return apply(SOFTMAX, x, log=False)
 
 
 def log_softmax(x: Any) -> Tensor:
-    """x - log(sum(exp(x))) over the last axis, without overflow."""
+    """x - log(sum(exp(x))) over the last axis, without overflow. Raises ShapeError.
+
+    >>> hf.ops.log_softmax([1e4, 1e4])
+    array([-0.69314718, -0.69314718])
+    """
     return apply(SOFTMAX, x, log=True)
 
 
@@ -199,8 +207,12 @@ CROSS_ENTROPY_BOTH: Op = Op(
 def softmax_cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy of softmax(logits) against integer labels (rows,) or probabilities (rows, classes): (rows,).
 
-    loss_i = -sum_j t_ij * log_softmax(logits)_ij, t smoothed to (1 - s) * t + s / classes. Logits of any leading
-    shape are taken as rows.
+    loss_i = -sum_j t_ij * log_softmax(logits)_ij, t smoothed to (1 - s) * t + s / classes with s = label_smoothing in
+    [0, 1]. Logits of any leading shape are taken as rows. Raises ShapeError, DTypeError, ArgumentError, and LabelError
+    when the plan is run.
+
+    >>> hf.ops.softmax_cross_entropy([[0.0, 0.0], [1e4, -1e4]], np.array([1, 0]))
+    array([0.69314718, 0.        ])
     """
     label_smoothing = setting("label_smoothing", label_smoothing)
     if not 0 <= label_smoothing <= 1:
@@ -239,5 +251,11 @@ CORRECT: Op = Op("correct", _correct_infer, None, _correct_lower)
 
 
 def correct(logits: Any, labels: Any) -> Tensor:
-    """1 where the largest logit of a row is at its label, else 0: (rows,)."""
+    """1 where the largest logit of a row (rows, classes) is at its integer label, else 0: (rows,). No gradient.
+
+    Raises ShapeError, DTypeError.
+
+    >>> hf.ops.correct([[0.1, 0.9], [0.8, 0.2]], np.array([1, 1]))
+    array([1., 0.])
+    """
     return apply(CORRECT, logits, labels)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..compiler.group import fuse
-from ..compiler.rewrite import rewrite
-from ..function import fresh
-from ..ir import Graph, Shape
+from ..compiler.rewrite import fresh, rewrite
+from ..ir import Graph, Spec
 from ..nn.module import Module
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places, store_step
@@ -13,12 +14,13 @@ from ..runtime.rows import load_steps, model_places, store_step
 MOST_THREADS = 16  # that a plan can be asked to use
 
 
-def prediction_plan(model: Module, capacity: int, max_threads: int) -> tuple[Plan, list[tuple[Shape, str]]]:
-    """A plan that loads rows from sources 0.. and stores results to dynamic arrays 0..; and (shape, dtype) of each."""
-    store = model.store(look=True)
-    assert model._input is not None
+def prediction_plan(
+    model: Module, inputs: Sequence[Spec], capacity: int, max_threads: int
+) -> tuple[Plan, tuple[Spec, ...]]:
+    """A plan that loads rows from sources 0.. and stores results to dynamic arrays 0..; and what these are like."""
     graph = Graph()
-    xs, ys = model.trace(graph, model._input)
+    xs, ys = model.trace(graph, inputs)
+    store = model.home()
     wanted = fresh(graph, ys)
     new, to = rewrite(graph, wanted)
     outputs = [to[id(y)] for y in wanted]
@@ -33,4 +35,4 @@ def prediction_plan(model: Module, capacity: int, max_threads: int) -> tuple[Pla
         buffers={"parameters": [store.params, store.buffers]},
         max_threads=max_threads,
     )
-    return plan, [(y.shape, y.dtype) for y in ys]
+    return plan, tuple([Spec(y.shape, y.dtype) for y in ys])

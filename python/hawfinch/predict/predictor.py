@@ -1,4 +1,9 @@
-"""Prediction: rows stream through the net in chunks."""
+"""Prediction: rows stream through the net in chunks.
+
+Design: a model keeps one ``Predictor``, which holds its plans, one pool for each shape of the inputs, in a bounded
+cache; they are thrown away when the model's memory or its layers have changed. Rejected: plans in the module, which
+then could not be copied or pickled as a value.
+"""
 
 from __future__ import annotations
 
@@ -7,72 +12,89 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..data.arrays import as_inputs, check_features, check_finite
-from ..errors import ArgumentError, LabelError
+from ..data.arrays import as_inputs, check_finite, check_whole, wrong_shape
+from ..errors import ArgumentError, LabelError, ShapeError
 from ..function import check_out
-from ..ir import Array, size_at
+from ..ir import BATCH, Array, Spec, collector_paused, size_at
 from ..nn.module import Module
+from ..nn.store import Store
+from ..runtime.cache import PlanCache
 from ..runtime.plan import Plan
 from .plan import MOST_THREADS, prediction_plan
 
-CACHE_BYTES = 1 << 18  # activations of one thread's chunk stay in L2
+CHUNK_BYTES = 1 << 18  # activations of one thread's chunk stay in L2
 SMALL = 64  # rows: calls up to this size share one small plan
 
 
 class Pool:
     """Plans of one capacity: one for each call at work, so calls from several Python threads do not wait."""
 
-    def __init__(self, model: Module, capacity: int):
-        self.model, self.capacity = model, capacity
-        plan, self.outputs = prediction_plan(model, capacity, MOST_THREADS)
+    def __init__(self, model: Module, inputs: tuple[Spec, ...], capacity: int):
+        self.inputs, self.capacity = inputs, capacity
+        plan, self.outputs = prediction_plan(model, inputs, capacity, MOST_THREADS)
         self.free: list[Plan] = [plan]
         self.row_bytes = plan.arena.nbytes // capacity
 
-    def take(self) -> Plan:
+    @property
+    def nbytes(self) -> int:
+        return sum([plan.nbytes for plan in self.free])
+
+    def take(self, model: Module) -> Plan:
         try:
             return self.free.pop()
         except IndexError:
-            return prediction_plan(self.model, self.capacity, MOST_THREADS)[0]
-
-    def shapes(self, rows: int) -> list[tuple[tuple[int, ...], str]]:
-        return [
-            (tuple(size_at(s, rows) for s in shape), _result_dtype(kind, self.model)) for shape, kind in self.outputs
-        ]
+            return prediction_plan(model, self.inputs, self.capacity, MOST_THREADS)[0]
 
 
-def _result_dtype(kind: str, model: Module) -> str:
-    return "int64" if kind == "int" else model.dtype
+class Predictor:
+    """A model's plans for prediction, as long as its memory and its layers stay as they are."""
 
+    def __init__(self, store: Store, version: int):
+        self.store, self.version = store, version
+        self.pools: PlanCache[Pool] = PlanCache(lambda pool: pool.nbytes)
 
-def _pool(model: Module, rows: int) -> Pool:
-    model.store()
-    small: Pool | None = model._pools.get("small")
-    if small is None:
-        small = model._pools["small"] = Pool(model, SMALL)
-    if rows <= SMALL:
-        return small
-    large: Pool | None = model._pools.get("large")
-    if large is None:
-        chunk = _core.max_threads() * CACHE_BYTES // max(small.row_bytes, 1)
+    def pool(self, model: Module, inputs: tuple[Spec, ...], rows: int) -> Pool:
+        small = self._pool(model, inputs, SMALL)
+        if rows <= SMALL:
+            return small
+        chunk = _core.max_threads() * CHUNK_BYTES // max(small.row_bytes, 1)
         chunk = max(SMALL, min(4096, chunk // SMALL * SMALL))
-        large = model._pools["large"] = small if chunk == SMALL else Pool(model, chunk)
-    return large
+        return small if chunk == SMALL else self._pool(model, inputs, chunk)
+
+    def _pool(self, model: Module, inputs: tuple[Spec, ...], capacity: int) -> Pool:
+        found = self.pools.get((inputs, capacity))
+        if found is None:
+            with collector_paused():
+                found = self.pools.put((inputs, capacity), Pool(model, inputs, capacity))
+        return found
 
 
-def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> Any:
+def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> Array | tuple[Array, ...]:
     """``Module.predict``."""
     arrays = as_inputs(x)
-    if model._store is None or model._input is None:
+    if model.inputs is None:
         model.build(*[a.shape[1:] for a in arrays])
-    assert model._input is not None
-    check_features(arrays, model._input)
-    for i, a in enumerate(arrays):
-        check_finite(a, "x" if len(arrays) == 1 else f"x[{i}]")
+    store, inside = model.home(), model._hf
+    predictor = inside.predictor
+    if predictor is None or predictor.store is not store or predictor.version != model.version:
+        predictor = inside.predictor = Predictor(store, model.version)
+    watch = inside.watch
+    inputs = input_specs(model, arrays)
     rows = len(arrays[0])
-    pool = _pool(model, rows)
-    results = _results(pool, rows, out, arrays)
+    try:
+        pool: Pool = predictor.pool(model, inputs, rows)
+    except ShapeError as error:
+        if model.inputs is None or inputs == model.inputs:
+            raise
+        raise wrong_shape(arrays, model.inputs, f" ({error})") from None
+    for i, (a, spec) in enumerate(zip(arrays, inputs, strict=True)):
+        name = "x" if len(arrays) == 1 else f"x[{i}]"
+        check_finite(a, name)
+        if spec.dtype == "int":
+            check_whole(a, name)
+    results = _results(pool, store, rows, out, arrays)
     if rows:
-        plan = pool.take()
+        plan = pool.take(model)
         for i, a in enumerate(arrays):
             plan.core.set_source(i, a)
         batch = min(pool.capacity, rows)
@@ -82,19 +104,30 @@ def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> An
         )
         plan.core.drop_sources()
         pool.free.append(plan)
-        if pool.capacity == SMALL and len(arrays) == len(results) == 1:
+        reads_whole = inputs[0].dtype != "int" or arrays[0].dtype.kind in "iu"  # else this is asked of every value
+        if pool.capacity == SMALL and len(arrays) == len(results) == 1 and reads_whole and watch is not None:
             most = next((n for n in (SMALL, 16, 4, 1) if plan.threads_for(n) == 1), 0)
-            model._quick = _core.Quick(pool.free, arrays, 1, most, 1, results[0])
+            inside.quick = _core.Quick(watch, pool.free, arrays, 1, most, 1, results[0])
         if status == _core.BAD_INDEX:
             raise LabelError("an index is outside of the table that it reads")
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def _results(pool: Pool, rows: int, out: Array | None, arrays: tuple[Array, ...]) -> list[Array]:
-    shapes: list[tuple[tuple[int, ...], str]] = pool.shapes(rows)
+def input_specs(model: Module, arrays: tuple[Array, ...]) -> tuple[Spec, ...]:
+    """What these arrays are as inputs of a built model; their shapes may be others than it was built for."""
+    built = model.inputs
+    assert built is not None
+    if [a.ndim for a in arrays] != [len(spec.shape) for spec in built]:
+        raise wrong_shape(arrays, built)
+    return tuple([Spec((BATCH, *a.shape[1:]), spec.dtype) for a, spec in zip(arrays, built, strict=True)])
+
+
+def _results(pool: Pool, store: Store, rows: int, out: Array | None, arrays: tuple[Array, ...]) -> list[Array]:
+    shapes = [tuple([size_at(s, rows) for s in spec.shape]) for spec in pool.outputs]
+    dtypes = ["int64" if spec.dtype == "int" else store.dtype for spec in pool.outputs]
     if out is not None:
         if len(shapes) > 1:
             raise ArgumentError(f"out: the model has {len(shapes)} outputs; leave it out and take the tuple")
-        check_out(out, *shapes[0], list(arrays))
+        check_out(out, shapes[0], dtypes[0], list(arrays))
         return [out]
-    return [np.empty(shape, dtype) for shape, dtype in shapes]
+    return [np.empty(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]

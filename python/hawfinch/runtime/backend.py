@@ -7,6 +7,9 @@ of a step are its whole interface, so a backend may keep a table of kernels unde
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,6 +17,7 @@ import numpy as np
 from .. import _core
 from ..compiler.lower import lowering
 from ..compiler.memory import Dynamic
+from ..compiler.rewrite import unfused
 from ..ir import Array
 from .buffers import aligned_zeros
 
@@ -22,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """What a plan asks of the machine that runs it."""
+    """What a plan asks of the machine that runs it. ``fuses``: whether it has the ops that others are made of in one
+    pass, and elementwise programs; else it gets primitive ops, a record each."""
+
+    fuses: bool
 
     def arena(self, nbytes: int) -> Array:
         """A zeroed buffer of bytes for what a plan computes on the way."""
@@ -33,6 +40,8 @@ class Backend(Protocol):
 
 class CPU:
     """Buffers are NumPy arrays, kernels are those of the processor's best ISA."""
+
+    fuses = True
 
     def arena(self, nbytes: int) -> Array:
         return aligned_zeros(nbytes)
@@ -59,3 +68,22 @@ class CPU:
             schedule.brief,
             (arena, given),
         )
+
+
+_in_use: contextvars.ContextVar[Backend] = contextvars.ContextVar("hawfinch_backend", default=CPU())  # noqa: B039
+
+
+def backend_in_use() -> Backend:
+    """The backend of plans that are made now."""
+    return _in_use.get()
+
+
+@contextlib.contextmanager
+def using(backend: Backend) -> Iterator[None]:
+    """Graphs are lowered for ``backend`` inside, and plans run on it."""
+    token = _in_use.set(backend)
+    try:
+        with contextlib.nullcontext() if backend.fuses else unfused():
+            yield
+    finally:
+        _in_use.reset(token)

@@ -9,10 +9,10 @@ import numpy as np
 from .. import _core
 from ..compiler.memory import Dynamic, Layout, Place
 from ..compiler.schedule import Schedule
-from ..compiler.show import listing
+from ..compiler.show import listing, stage
 from ..errors import ArgumentError
 from ..ir import Array, Step, Tensor, numel, size_at
-from .backend import CPU, Backend
+from .backend import Backend, backend_in_use
 from .buffers import Memory
 
 
@@ -28,7 +28,7 @@ class Plan:
 
     keep: tensors whose values outlive the run; places: id of a tensor -> where it lives, for those that are not the
     arena's; capacity: the largest batch; buffers: what ``memory`` counts, by kind; max_threads: the most that a run may
-    be asked to use (default: what the process may use now); backend: what runs it (default: the CPU).
+    be asked to use (default: what the process may use now); backend: what runs it (default: the one in use).
     """
 
     def __init__(
@@ -50,9 +50,10 @@ class Plan:
         self.schedule = Schedule(self.steps, self.layout)
         self.barriers = self.schedule.barriers
         self.max_threads = max_threads or _core.max_threads()
-        backend = backend or CPU()
+        backend = backend or backend_in_use()
         self.arena = backend.arena(self.layout.arena_bytes)
         self.core = backend.bind(self, self.max_threads)
+        stage("plan", self.describe)
 
     @property
     def nbytes(self) -> int:

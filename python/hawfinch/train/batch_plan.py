@@ -1,7 +1,7 @@
 """The plan over batches: evaluation, and the training step.
 
 Design: both go down the same road and differ only in what is wanted of the graph. A training step's records are load
-the batch, forward, loss, backward, check (clip), optimiser, state (update.py). Rejected: separate forward and backward
+the batch, forward, loss, backward, the update (update/), state. Rejected: separate forward and backward
 plans, which would keep every activation.
 
 A plan for batches does not know whose parameters it works on: it is told at each run, so nets of the same architecture
@@ -21,33 +21,31 @@ from ..compiler.autodiff import gradients
 from ..compiler.group import fuse
 from ..compiler.memory import Dynamic, base_of
 from ..compiler.precision import in_precision
-from ..compiler.rewrite import rewrite
-from ..function import fresh
+from ..compiler.rewrite import fresh, rewrite
 from ..ir import BATCH, PARAM as PARAM_OP, Array, Step, Tensor, apply, leaf, single, tracing
 from ..ops.elementwise import COPY
-from ..optim import Optimizer
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places
 from .batch_trace import BatchTrace
-from .update import GRADIENT, PARAMS, SLOTS, STATE, Aux, Product, state_step, take_products, update_steps
+from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, state_step, take_products
 
 LINE = 16  # elements that fill a cache line of float32
 MOST_THREADS = 16  # that a plan can be asked to use
 
 
 class BatchPlan:
-    """A plan over batches of (x.., y.., weights..): evaluation, or with an optimiser the training step.
+    """A plan over batches of (x.., y.., weights..): evaluation, or with an update the training step.
 
     ``sums`` holds, for each number of the trace's columns, its sum and that of the weights, in float64. ``bind`` says
     which arrays it works on: parameters, state, and for training the gradient and the optimiser's slots. Plans of equal
-    traces, capacities, optimisers and precisions differ in nothing else.
+    traces, capacities, updates and precisions differ in nothing else.
     """
 
     def __init__(
         self,
         trace: BatchTrace,
         capacity: int,
-        optimizer: Optimizer | None,
+        update: Update | None,
         buffers: tuple[Array, ...],
         precision: str = "f32",
     ):
@@ -56,7 +54,7 @@ class BatchPlan:
         self._param_names = trace.param_names
         totals = [t for column in trace.columns for t in column.numbers]
         weights = [column.weight for column in trace.columns for _ in column.numbers]
-        training = optimizer is not None
+        training = update is not None
         trainable = store.trainable if training else {}
         grads: list[Tensor] = []
         if training:
@@ -75,28 +73,31 @@ class BatchPlan:
 
         places = model_places(new, store.params, store.buffers, (PARAMS, STATE))
         itemsize = store.params.itemsize
-        self.value = np.zeros(len(values) * LINE, store.dtype)  # the loss first; a cache line each
-        self.sums = np.zeros((len(totals), 2))
+        sizes = [1, *[n for column in trace.columns for n in column.sizes], *[1 for _ in kept_weights]]
+        lines = [-(-n // LINE) for n in sizes]
+        self.value = np.zeros(sum(lines) * LINE, store.dtype)  # the loss first; a cache line each
+        self.sums = np.zeros((sum(sizes[1 : 1 + len(totals)]), 2))
         for i, t in enumerate(values):
-            places[id(base_of(t))] = (self.value, LINE * i * itemsize)
+            places[id(base_of(t))] = (self.value, LINE * sum(lines[:i]) * itemsize)
         for name, t in gradient_of.items():
             places[id(base_of(t))] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
         self._gradient_names = {id(base_of(t)): name for name, t in gradient_of.items()}
 
-        aux = Aux(new, places)
+        memory = Buffers(new, places)
         steps = load_steps([to.get(id(t)) for t in trace.sources])
-        steps += in_precision(fuse(new, [to[id(t)] for t in wanted]), precision, store.dtype)
+        steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
-        if optimizer is not None and optimizer.clip_norm is None:
-            steps, self.products = take_products(steps, aux, store, gradient_of, capacity)
+        if update is not None and update.takes_products:
+            steps, self.products = take_products(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
-        if optimizer is not None:
-            steps += update_steps(aux, store, optimizer, values[0], self.products)
+        if update is not None:
+            steps += update.steps(memory, store, values[0], self.products)
             steps += [state_step(target, value) for target, value in new_state]
         weight_of = {id(w): t for w, t in zip(kept_weights, values[1 + len(totals) :], strict=True)}
-        sums = aux.tensor(self.sums)
+        sums = memory.of(self.sums)
         for i, (t, w) in enumerate(zip(values[1 : 1 + len(totals)], weights, strict=True)):
-            steps.append(_sum_step(sums, 2 * i * 8 // itemsize, t, None if w is None else weight_of[id(w)]))
+            offset = 2 * sum(sizes[1 : 1 + i]) * 8 // itemsize
+            steps.append(_sum_step(sums, offset, t, sizes[1 + i], None if w is None else weight_of[id(w)]))
         kinds = {"parameters": buffers[:GRADIENT], "gradients": buffers[GRADIENT:SLOTS], "optimizer": buffers[SLOTS:]}
         self.plan = Plan(
             steps,
@@ -127,8 +128,9 @@ class BatchPlan:
         """The loss, the losses of the outputs and the metrics since the sums were last cleared."""
         at, found, loss = 0, {}, 0.0
         for column in self.columns:
-            value = found[column.name] = column.value(self.sums[at : at + len(column.numbers)])
-            at += len(column.numbers)
+            n = sum(column.sizes)
+            value = found[column.name] = column.value(self.sums[at : at + n])
+            at += n
             if column.share is not None:
                 loss += value if column.share == 1.0 else column.share * value
         return {"loss": loss, **found}
@@ -159,11 +161,11 @@ class BatchPlan:
         return f"output of {record.op} in {where}"
 
 
-def _sum_step(sums: Tensor, offset: int, value: Tensor, weight: Tensor | None) -> Step:
-    """sums[offset] += value, and the element after it += the weight, or the rows."""
+def _sum_step(sums: Tensor, offset: int, value: Tensor, n: int, weight: Tensor | None) -> Step:
+    """From sums[offset] on, for each of the n values: one += the value, the next += the weight, or the rows."""
     fields = {"sums": (sums, offset), "value": value, "weight": weight, "rows": BATCH}
     reads = (value,) if weight is None else (value, weight)
-    return single("accumulate", fields, (sums,), reads, update=True, scope="epoch sums")
+    return single("accumulate", fields, (sums,), reads, units=n, update=True, scope="epoch sums")
 
 
 def _zeros(shape: tuple[int, ...]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -26,10 +27,11 @@ class StepKey(NamedTuple):
     training: bool
     precision: str
     update: Hashable  # what the update is made of; None for evaluation
+    version: int  # of the model: its layers, their options, what is frozen
 
 
 class Column(NamedTuple):
-    """What the epoch sums keep for a loss or a metric: its numbers in a batch, and how they become one."""
+    """What the epoch sums keep for a loss or a metric: its numbers and vectors in a batch, and how they become one."""
 
     name: str
     numbers: list[Tensor]
@@ -37,8 +39,13 @@ class Column(NamedTuple):
     metric: Metric | None  # None: the mean
     share: float | None  # of a loss in the whole one
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many numbers each is."""
+        return [math.prod(t.shape) for t in self.numbers]  # type: ignore[arg-type]
+
     def value(self, sums: Array) -> float:
-        """sums: (numbers, 2), the sum of each and of the weights."""
+        """sums: (sum of sizes, 2), the sum of each and of the weights."""
         if self.metric is not None:
             return float(self.metric.finalise(sums[:, 0]))
         return float(sums[0, 0] / sums[0, 1]) if sums[0, 1] else float("nan")
@@ -52,13 +59,13 @@ class BatchTrace:
 
     def __init__(self, model: Module, key: StepKey):
         self.store = model.store()
-        self.param_names = {id(p): k for k, p in {**self.store.trainable, **self.store.state}.items()}
-        assert model._input is not None
+        self.param_names = {id(p): k for k, p in {**self.store.parameters, **self.store.state}.items()}
+        assert model.inputs is not None
         if key.training:
             self.graph, xs, outputs = model.training_trace()
         else:
             self.graph = Graph()
-            xs, outputs = model.trace(self.graph, model._input)
+            xs, outputs = model.trace(self.graph, model.inputs)
         with tracing(self.graph):
             ys = [input_tensor(self.graph, f"y{i}", *spec) for i, spec in enumerate(key.targets)]
             ws = [
@@ -66,6 +73,7 @@ class BatchTrace:
                 for i, given in enumerate(key.weighted)
             ]
             self.columns: list[Column] = []
+            self.advice: list[str] = []
             if key.objective.is_single:
                 together = [(_one_or_all(outputs), _one_or_all(ys))]
             else:
@@ -82,6 +90,8 @@ class BatchTrace:
     def _head(self, head: Head, prediction: Any, y: Any, w: Tensor | None) -> Tensor:
         """Its part of the loss; appends its columns."""
         prefix, what = (f"{head.name}_", f" of output {head.name!r}") if head.name else ("", "")
+        if isinstance(prediction, Tensor):
+            self.advice += filter(None, [head.loss.advice(prediction)])
         weight = ops.sum(w) if w is not None else None
         rows = _rows_of(lambda: head.loss(prediction, y), f"the loss{what}")
         mean, total = _totals(rows, w, weight)
@@ -109,11 +119,11 @@ class BatchTrace:
             for n in self.graph.nodes
         )
         store = self.store
-        layout = tuple((k, p.shape, p.offset) for k, p in (*store.trainable.items(), *store.state.items()))
+        layout = tuple((k, p.shape, p.offset, p.frozen) for k, p in (*store.parameters.items(), *store.state.items()))
         updates = tuple((place(a), place(b)) for a, b in self.graph.updates)
         columns = tuple((c.name, c.metric, c.share, place(c.weight), *map(place, c.numbers)) for c in self.columns)
         wanted = (place(self.loss), columns, tuple(map(place, self.sources)))
-        return (self.graph.training, store.dtype, nodes, layout, len(store.trainable), updates, wanted)
+        return (self.graph.training, store.dtype, nodes, layout, len(store.parameters), updates, wanted)
 
 
 def _one_or_all(values: list[Tensor]) -> Any:
@@ -157,7 +167,7 @@ def _metric_column(
     for t in given if isinstance(given, list | tuple) else [given]:
         if not isinstance(t, Tensor) or t.ndim > 1 or not all(isinstance(n, int) for n in t.shape):
             raise ShapeError(f"{what}: sums must give numbers and vectors, summed over the rows; got {t!r}")
-        numbers += [t] if t.ndim == 0 else [t[i] for i in range(len(t))]
+        numbers.append(t)
     return Column(name, numbers, weight, metric, None)
 
 

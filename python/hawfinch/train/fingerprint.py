@@ -23,7 +23,7 @@ ROWS = 1000  # of an array that are looked at, spread evenly
 def model_text(model: Module) -> str:
     """Names and shapes of the arrays, and their dtype."""
     store = model.store()
-    arrays = [f"{k} {p.shape}" for k, p in (*store.trainable.items(), *store.state.items())]
+    arrays = [f"{k} {p.shape}" for k, p in (*store.parameters.items(), *store.state.items())]
     return f"{store.dtype}: {', '.join(arrays)}"
 
 

@@ -39,6 +39,8 @@ class History:
             self._values.setdefault(k, []).append(v)
 
     def __getitem__(self, name: str) -> list[float]:
+        if name not in self._values:
+            raise KeyError(f"no {name!r} in the history; it has {', '.join(self._values) or 'no epochs yet'}")
         return self._values[name]
 
     def __contains__(self, name: str) -> bool:

@@ -114,20 +114,23 @@ def _check_data(
     class_weight: ClassWeight,
     checked: dict[Any, Any] | None,
 ) -> Data:
+    for value, what in ((x, "x"), (y, "y")):
+        if value is None:
+            raise ArgumentError(f"{what} is missing")
     arrays = inputs_of(model, x, seed)
     given = (*arrays, y, sample_weight, class_weight)
-    key = (*map(id, given), objective, model._output)
+    key = (*map(id, given), objective, output_shapes(model))
     if checked is not None and key in checked:
         data: Data = checked[key][0]
         return data
     if len(arrays[0]) == 0:
         raise ShapeError("x has no rows: there is nothing to fit or evaluate")
-    targets = targets_of(objective, y, model._output)
+    targets = targets_of(objective, y, output_shapes(model))
     for i, target in enumerate(targets):
         if len(target) != len(arrays[0]):
             raise ShapeError(f"x has {len(arrays[0])} rows, {_part('y', i, targets)} has {len(target)}")
-    targets = _checked_targets(objective, targets, model._output)
-    weight = weights_of(objective, targets, model._output, sample_weight, class_weight)
+    targets = _checked_targets(objective, targets, output_shapes(model))
+    weight = weights_of(objective, targets, output_shapes(model), sample_weight, class_weight)
     for i, a in enumerate(arrays):
         check_finite(a, _part("x", i, arrays))
     for i, target in enumerate(targets):
@@ -147,13 +150,17 @@ def _part(name: str, i: int, of: Sequence[Any]) -> str:
 def inputs_of(model: Module, x: Any, seed: int) -> tuple[Array, ...]:
     """The inputs as arrays; the model is built for them, or must have been."""
     arrays = as_inputs(x)
-    if model._store is None or model._input is None:
+    if model.inputs is None:
         model.build(*[a.shape[1:] for a in arrays], seed=seed)
     else:
-        model.store(look=True)
-    assert model._input is not None
-    check_features(arrays, model._input)
+        model.store()
+    assert model.inputs is not None
+    check_features(arrays, model.inputs)
     return arrays
+
+
+def output_shapes(model: Module) -> tuple[Shape, ...]:
+    return tuple([spec.shape for spec in model.outputs])
 
 
 def targets_of(objective: Objective, y: Any, outputs: Sequence[Shape]) -> tuple[Array, ...]:
@@ -168,7 +175,9 @@ def targets_of(objective: Objective, y: Any, outputs: Sequence[Shape]) -> tuple[
             raise ArgumentError(
                 f"the model has {len(outputs)} outputs: give a loss for each, loss=(..., ...), or a function of all"
             )
-        return (as_data(y, "y"),)
+        if isinstance(y, tuple | list) and len(y) > 1 and all(getattr(v, "ndim", 0) == 2 for v in y):
+            raise ArgumentError(f"y: {len(y)} arrays, but there is one loss: give one for each output, loss=(..., ...)")
+        return (_whole_numbers(as_data(y, "y"), "y"),)
     names = [head.name for head in objective.heads]
     if len(outputs) != len(names):
         raise ArgumentError(f"{len(names)} losses for {len(outputs)} output(s): each output needs one")
@@ -178,7 +187,16 @@ def targets_of(objective: Objective, y: Any, outputs: Sequence[Shape]) -> tuple[
         y = [y[name] for name in names]
     if not isinstance(y, tuple | list) or len(y) != len(names):
         raise ArgumentError(f"y: expected {len(names)} arrays, one for each loss, as a tuple or a dict")
-    return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
+    return tuple([_whole_numbers(as_data(v, f"y[{i}]"), f"y[{i}]") for i, v in enumerate(y)])
+
+
+def _whole_numbers(y: Array, name: str) -> Array:
+    """y; as numbers, integers are rounded to floats."""
+    if y.dtype.kind in "iu" and y.dtype.itemsize == 8 and y.ndim > 1 and y.size:
+        top = max(int(y.max()), -int(y.min()))
+        if top > 1 << 53:
+            raise ArgumentError(f"{name}: {top} is beyond 2**53, where floats skip whole numbers; scale the targets")
+    return y
 
 
 def _checked_targets(objective: Objective, targets: tuple[Array, ...], outputs: Sequence[Shape]) -> tuple[Array, ...]:
@@ -226,6 +244,8 @@ def _sample_weight(value: Any, rows: int) -> Array:
     check_finite(given, "sample_weight")
     if (given < 0).any():
         raise ArgumentError("sample_weight must not be negative")
+    if not given.any():
+        raise ArgumentError("sample_weight: all are 0, so that there is nothing to learn or to measure")
     return _scaled(given)
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from .. import _core
 from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError
 from ..ir import Array
-from ..optim import Optimizer
 from .batch_plan import BatchPlan
 from .inputs import Arrays, Data, Source
 from .state import FitProgress, TrainState
+from .update import Clock
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -43,15 +43,7 @@ class Steps(NamedTuple):
     data: Data
     batch: int
     order: Array | None  # int64 (rows,): which row comes when; None: as they lie
-    rates: Array  # float64, one per step
-
-
-def learning_rates(optimizer: Optimizer, step: int, n_steps: int) -> Array:
-    """The learning rate of each of the steps from ``step`` on, float64."""
-    lr = optimizer.lr
-    if callable(lr):
-        return np.array([optimizer.lr_at(step + i) for i in range(n_steps)])
-    return np.full(n_steps, float(lr))
+    scalars: Array  # float64 (steps, k) or (1, k): the numbers of the update
 
 
 def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop: int, team: int) -> None:
@@ -68,7 +60,7 @@ def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop
     try:
         try:
             status, reached = plan.run(
-                stop, steps.batch, data.rows, steps.order, steps.rates, state.seed, step0, team, -1, first
+                stop, steps.batch, data.rows, steps.order, steps.scalars, state.seed, step0, team, -1, first
             )
         except BaseException:  # Ctrl-C, or what another signal's handler raised
             reached = plan.core.last_step
@@ -84,7 +76,8 @@ def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop
 def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: int, step: int) -> None:
     if status == _core.BAD_INDEX:
         raise LabelError(f"epoch {state.epoch}, step {step}: an index or label is out of range")
-    run = dict(batch=steps.batch, rows=steps.data.rows, index=steps.order, lr=steps.rates, seed=state.seed, step0=step0)
+    run = dict(batch=steps.batch, rows=steps.data.rows, index=steps.order, scalars=steps.scalars, seed=state.seed)
+    run["step0"] = step0
     value = float(plan.value[0])
     culprit = plan.first_nonfinite(run, step)
     what = f"the loss is {value}" if not np.isfinite(value) else "the gradient overflowed or came near to it"
@@ -97,12 +90,21 @@ def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: 
     )
 
 
+def _total_steps(call: FitCall) -> int | None:
+    """Of a whole fit; None for chunks, whose rows are not known before."""
+    if type(call.source) is not Arrays:
+        return None
+    rows = call.source.data.rows
+    return call.epochs * -(-rows // min(call.batch or rows, rows))
+
+
 def run_fit(trainer: Trainer, call: FitCall, state: TrainState, resumed: bool) -> None:
     """The epochs of a call of ``fit`` that are still to be done."""
     if not resumed or state.fit is None:
         state.fit, state.position, state.sums = FitProgress(state.epoch, call.epochs, state.step), 0, None
     last = state.fit.first_epoch + state.fit.epochs
     trainer.stop, trainer.epochs_planned = False, call.epochs
+    trainer._update.columns.check_length(_total_steps(call))
     plan: BatchPlan | None = None
     if state.epoch < last and type(call.source) is Arrays:  # what can't be compiled is told before any callback runs
         data = call.source.data
@@ -121,7 +123,7 @@ def run_fit(trainer: Trainer, call: FitCall, state: TrainState, resumed: bool) -
             for notify in call.events["on_epoch_end"]:
                 notify(trainer, state.epoch - 1, logs)
             if any(call.events.values()):  # a callback may have moved the parameters or set another loss
-                trainer._model.store(look=True)
+                trainer._model.store()
                 plan = None
     finally:
         for notify in call.events["on_fit_end"]:
@@ -145,9 +147,9 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
         if first == n_steps:
             continue
         order = _core.permutation(rows, state.seed, state.epoch + (chunk << 32)) if call.shuffle else None
-        rates = np.zeros(n_steps)
-        rates[first:] = learning_rates(trainer._optimizer, state.step, n_steps - first)
-        steps = Steps(data, batch, order, rates)
+        assert state.fit is not None
+        clock = Clock(state.step - first, n_steps, state.fit.first_step, _total_steps(call))
+        steps = Steps(data, batch, order, trainer._update.columns.fill(clock))
         team = used.plan.team(call.threads, batch, n_steps)
         while first < n_steps:
             stop = first + 1 if on_step_end else n_steps

@@ -21,7 +21,6 @@ from ..errors import ArgumentError, HawfinchError, NonFiniteError, import_extra,
 from ..ir import Array
 from ..losses import ClassWeight
 from ..nn.module import Module
-from ..optim import Optimizer
 from ..runtime.plan import check_threads
 from .batch_plan import BatchPlan
 from .batch_trace import BatchTrace, StepKey
@@ -30,6 +29,7 @@ from .inputs import Arrays
 from .loop import FitCall
 from .plans import Plans
 from .trainer import Trainer
+from .update import Update
 
 POLL = 0.05  # seconds between looks at the progress
 
@@ -227,13 +227,13 @@ class SharedPlans(Plans):
         return self.signed[3]
 
     def compile(
-        self, model: Module, key: StepKey, batch: int, optimizer: Optimizer | None, buffers: tuple[Array, ...]
+        self, model: Module, key: StepKey, batch: int, update: Update | None, buffers: tuple[Array, ...]
     ) -> BatchPlan:
         assert self.pool is not None
         signature = self._signature(model, key, batch)
         plan = self.pool.free.pop(signature, None)
         if plan is None:
-            plan = super().compile(model, key, batch, optimizer, buffers)
+            plan = super().compile(model, key, batch, update, buffers)
             plan.core.halt = self.pool.stop
         self.held[signature] = plan
         return plan

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 from ..ir import Array, collector_paused
 from ..nn.module import Module
-from ..optim import Optimizer
 from ..runtime.cache import PlanCache
 from .batch_plan import BatchPlan
 from .batch_trace import BatchTrace, StepKey
+from .update import Update
 
 MAX_BYTES = 1 << 24  # of activations
 FEW = 3  # plans as large as the last one are kept whatever their size: training, evaluation, one more shape
@@ -18,24 +20,30 @@ class Plans:
 
     def __init__(self) -> None:
         self.cache: PlanCache[BatchPlan] = PlanCache(lambda plan: plan.nbytes, MAX_BYTES)
+        self._told: set[str] = set()
 
     def get(
-        self, model: Module, key: StepKey, batch: int, optimizer: Optimizer | None, buffers: tuple[Array, ...]
+        self, model: Module, key: StepKey, batch: int, update: Update | None, buffers: tuple[Array, ...]
     ) -> BatchPlan:
         """A plan for batches of this size, bound to the buffers."""
         plan = self.cache.get(key)
         if plan is None or plan.capacity < batch:
             with collector_paused():
-                plan = self.compile(model, key, batch, optimizer, buffers)
+                plan = self.compile(model, key, batch, update, buffers)
             self.cache.max_bytes = max(MAX_BYTES, FEW * plan.nbytes)
             self.cache.put(key, plan)
         plan.buffers = buffers
         return plan
 
     def compile(
-        self, model: Module, key: StepKey, batch: int, optimizer: Optimizer | None, buffers: tuple[Array, ...]
+        self, model: Module, key: StepKey, batch: int, update: Update | None, buffers: tuple[Array, ...]
     ) -> BatchPlan:
-        return BatchPlan(BatchTrace(model, key), batch, optimizer, buffers, key.precision)
+        trace = BatchTrace(model, key)
+        for text in trace.advice:
+            if text not in self._told:
+                self._told.add(text)
+                warnings.warn(text, stacklevel=7)
+        return BatchPlan(trace, batch, update, buffers, key.precision)
 
     def clear(self) -> None:
         """To be called when the parameters have moved or the optimiser has other slots."""

@@ -18,7 +18,8 @@ from .history import History
 
 
 class FitProgress(NamedTuple):
-    """A call of ``fit`` that has begun: it ends after epoch ``first_epoch + epochs``."""
+    """A call of ``fit`` that has begun: it ends after epoch ``first_epoch + epochs``; schedules count from
+    ``first_step``."""
 
     first_epoch: int
     epochs: int

@@ -20,22 +20,25 @@ from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
 from ..runtime.buffers import Memory, aligned_zeros
 from ..runtime.plan import Plan, check_threads
+from ..values import CheckedCall, check_whole, short
 from .batch_plan import BatchPlan
 from .batch_trace import StepKey
 from .callbacks import collect, restore, state_of
 from .fingerprint import check_same, data_text, model_text, source_text, value_text
 from .history import History
-from .inputs import Arrays, Chunks, Data, check_data, is_chunks, split_pair, target_specs
-from .loop import FitCall, Steps, learning_rates, run_fit, run_steps
+from .inputs import Arrays, Chunks, Data, check_data, is_chunks, output_shapes, split_pair, target_specs
+from .loop import FitCall, Steps, run_fit, run_steps
 from .objective import Objective, get_losses, get_objective
 from .plans import Plans
 from .state import TrainState
+from .state_file import load_state, save_state
+from .update import Clock, Update
 
 LossLike = str | Loss | Callable[..., Any]
 NOT_COPIED = ("gradient", "_plans", "_repeated", "_params", "_training", "_evaluating")
 
 
-class Trainer:
+class Trainer(metaclass=CheckedCall):
     """Trains a model: one C call per epoch.
 
     model: a Module. loss: a Loss, a name ("softmax_cross_entropy", "bce_with_logits", "mse", "mae", "huber") or a
@@ -91,7 +94,7 @@ class Trainer:
 
     def _start(self) -> None:
         """What is made anew in a copy."""
-        self.gradient: Array | None = None  # flat; not written where the optimiser takes it from a product (update.py)
+        self.gradient: Array | None = None  # flat; what products give is not in it (update/products.py)
         self._plans = Plans()
         self._params: Array | None = None  # the model's buffer that gradient and slots belong to
         self._training = threading.RLock()  # whoever trains; a callback may call step
@@ -113,7 +116,7 @@ class Trainer:
         self._start()
 
     def __repr__(self) -> str:
-        settings = f"{self.loss!r:.80}, {self._optimizer!r:.80}"
+        settings = f"{short(self.loss)}, {short(self._optimizer)}"
         return f"Trainer({type(self._model).__name__}, {settings}, {self.state.epoch} epochs)"
 
     # ---- settings: checked whenever they are set, and seen by the next step ----
@@ -155,13 +158,25 @@ class Trainer:
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimiser. One of another kind begins with empty slots."""
+        """The optimiser. One of another kind begins with empty slots. To change a number of it: ``set``."""
         return self._optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer: str | Optimizer) -> None:
         self._optimizer = get_optimizer(optimizer)
+        self._update = Update(self._optimizer)
         self._forget()
+
+    def set(self, **changes: Any) -> None:
+        """Goes on with other numbers of the optimiser: its constructor's arguments by name.
+
+        >>> import hawfinch as hf
+        >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.SGD(0.1))
+        >>> trainer.set(lr=0.01)
+        >>> trainer.optimizer.lr
+        0.01
+        """
+        self.optimizer = self._optimizer.replace(**changes)
 
     @property
     def seed(self) -> int:
@@ -218,15 +233,15 @@ class Trainer:
     # ---- plans ----
     def _bind(self) -> tuple[Array, ...]:
         """The buffers that a plan works on; gradient and slots are kept as long as the model's buffer stays."""
-        store, state, optimizer = self._model.store(), self.state, self._optimizer
-        params, slots = store.params, optimizer.slots
+        store, state, kind = self._model.store(), self.state, self._optimizer.kind
+        params, slots = store.params, list(self._update.slots)
         state.buffers = store.buffers
-        if self._params is not params or state.rule != optimizer.op or list(state.slots) != slots:
+        if self._params is not params or state.rule != kind or list(state.slots) != slots:
             if state.rule and params.size != state.parameters.size:
                 raise ShapeError("the model's parameters have changed since this trainer began; make a new Trainer")
             self.gradient = aligned_zeros(params.nbytes).view(params.dtype)
-            old = state.slots if state.rule == optimizer.op else {}
-            state.rule, state.slots = optimizer.op, {}
+            old = state.slots if state.rule == kind else {}
+            state.rule, state.slots = kind, {}
             for name in slots:
                 slot = state.slots[name] = aligned_zeros(params.nbytes).view(params.dtype)
                 slot[...] = old.get(name, 0)  # zeros too: a page that is read before it is written is mapped twice
@@ -239,18 +254,19 @@ class Trainer:
     def _plan(self, data: Data, batch: int, training: bool) -> BatchPlan:
         """A plan for batches of such data, bound to this trainer's buffers."""
         buffers = self._bind()
-        optimizer = self._optimizer if training else None
+        update = self._update if training else None
         key = self._key(data, training)
-        return self._plans.get(self._model, key, batch, optimizer, buffers if training else buffers[:2])
+        return self._plans.get(self._model, key, batch, update, buffers if training else buffers[:2])
 
     def _key(self, data: Data, training: bool) -> StepKey:
         return StepKey(
-            target_specs(data.y, self._model._output),
+            target_specs(data.y, output_shapes(self._model)),
             tuple([w is not None for w in data.weight]),
             self._objective,
             training,
             self._precision if training else "f32",
-            self._optimizer.signature if training else None,
+            self._update.signature if training else None,
+            self._model.version,
         )
 
     def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
@@ -341,8 +357,8 @@ class Trainer:
         checked: dict[Any, Any] | None = None,
     ) -> FitCall:
         """Checks what ``fit`` is given. checked: the data that calls before this one have checked."""
-        batch = None if batch_size == "full" else _whole("batch_size", batch_size, 1)
-        epochs = _whole("epochs", epochs, 0)
+        batch = None if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
+        epochs = check_whole(epochs, "epochs")
         if not isinstance(shuffle, bool | np.bool_):
             raise ArgumentError(f"shuffle must be True or False, got {shuffle!r}")
         if type(callbacks) is not tuple and isinstance(callbacks, Iterable) and not isinstance(callbacks, str):
@@ -384,9 +400,9 @@ class Trainer:
         True
         """
         state = self.state
-        lr = self._optimizer.lr_at(state.step)
+        scalars = self.scalars(1)
         if self._repeated is not None and sample_weight is None and threads is None:
-            loss: float | None = self._repeated.step(x, y, lr, state.seed, state.step)
+            loss: float | None = self._repeated.step(x, y, scalars, state.seed, state.step)
             if loss is not None:
                 state.step += 1
                 return loss
@@ -395,11 +411,12 @@ class Trainer:
             rows = data.rows
             plan = self._plan(data, rows, True)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
-            run_steps(plan, Steps(data, rows, None, learning_rates(self._optimizer, state.step, 1)), state, 0, 1, team)
+            run_steps(plan, Steps(data, rows, None, scalars), state, 0, 1, team)
             if len(data.arrays) == 2 and isinstance(y, np.ndarray):
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
-                    self._repeated = _core.Quick([plan], (data.x[0], y), rows, rows, team, plan.value, plan.value)
+                    watch = self._model.watch()
+                    self._repeated = _core.Quick(watch, [plan], (data.x[0], y), rows, rows, team, None, plan.value)
             return float(plan.value[0])
 
     # ---- what a training has come to, to be gone on with ----
@@ -443,20 +460,16 @@ class Trainer:
         ...     trainer.save_state(os.path.join(folder, "run.state"))
         ...     trainer.set_state(os.path.join(folder, "run.state"))
         """
-        from ..files.train_state import save_state
-
         save_state(self.get_state(), path)
 
     def _take(self, given: TrainState | str | os.PathLike[str], call: FitCall | None) -> None:
         if isinstance(given, TrainState):
             state = given
         elif isinstance(given, str | os.PathLike):
-            from ..files.train_state import load_state
-
             state = load_state(given)
         else:
             raise ArgumentError(f"resume: expected a path or a TrainState, got {type(given).__name__}")
-        if self._model._store is None and call is not None:
+        if self._model.inputs is None and call is not None:
             next(call.source.chunks(), None)  # builds the model
         check_same(state.settings, self._settings(call))
         self._bind()
@@ -497,7 +510,7 @@ class Trainer:
         ['loss', 'mae']
         """
         data = self._check(x, y, sample_weight)
-        batch = data.rows if batch_size == "full" else _whole("batch_size", batch_size, 1)
+        batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
     def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, float]:
@@ -517,16 +530,25 @@ class Trainer:
             return plan.results()
 
     # ---- looking inside ----
+    def scalars(self, n_steps: int) -> Array:
+        """The numbers of the update for the next steps of ``step``: float64 (n_steps, k), or (1, k) if all are equal.
+
+        >>> import hawfinch as hf
+        >>> hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.SGD(0.5)).scalars(3)[0, -1]
+        np.float64(0.5)
+        """
+        return self._update.columns.fill(Clock(self.state.step, n_steps, 0, None))
+
     def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
         """The plan of the training step for such data.
 
         >>> import hawfinch as hf, numpy as np
         >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")
-        >>> "adam" in trainer.plan(np.ones((4, 2)), np.ones((4, 1))).describe()
+        >>> "sweep" in trainer.plan(np.ones((4, 2)), np.ones((4, 1))).describe()
         True
         """
         data = self._check(x, y)
-        return self._plan(data, min(_whole("batch_size", batch_size, 1), data.rows), True).plan
+        return self._plan(data, min(check_whole(batch_size, "batch_size", 1), data.rows), True).plan
 
     def memory(self, x: Any, y: Any, *, batch_size: int = 32) -> Memory:
         """Bytes that the training step uses, by kind.
@@ -538,9 +560,3 @@ class Trainer:
         True
         """
         return self.plan(x, y, batch_size=batch_size).memory
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ArgumentError(f"{name} must be a whole number >= {least}, got {value!r}")
-    return int(value)

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from ..errors import FormatError
-from ..train.history import History
-from ..train.state import FitProgress, TrainState
-from .safetensors import load_file, save_file
+from ..files.safetensors import load_file, save_file
+from .history import History
+from .state import FitProgress, TrainState
 
 KEY, VERSION = "hawfinch.train_state", 1
 NUMBERS = ("seed", "step", "epoch", "position")

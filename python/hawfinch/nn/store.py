@@ -1,0 +1,125 @@
+"""Store: the memory of a model, and the arrays that live in it.
+
+Design
+(a) One contiguous buffer for parameters and one for state (running statistics); an array is a view of it. Rejected: an
+    array per parameter, which makes an optimiser a loop over arrays, and data parallelism many messages.
+(b) The layout follows from the model alone, not from an optimiser's groups or from what is frozen: views stay live when
+    those change. Rejected: groups side by side.
+(c) An array knows the store that it lives in, so a part of a model finds the memory of the whole. Rejected: a store for
+    each model that is used by itself, between which arrays would move, leaving dead views behind.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..initializers import Draw, Initializer
+from ..ir import Array
+from ..runtime.buffers import aligned_zeros
+
+LINE = 16  # elements: every array starts on a cache line
+
+
+class Parameter:
+    """A named array of a layer: trained (``trainable``), or state such as a running mean.
+
+    ``data`` is a view into the store's buffer, ``offset`` elements from its start; before there is a store, None or the
+    values that it will start with. ``frozen``: training leaves it as it is. ``layer``: the class that made it.
+    """
+
+    __slots__ = ("_store", "data", "fan", "frozen", "init", "layer", "name", "offset", "shape", "trainable")
+
+    def __init__(
+        self, name: str, shape: tuple[int, ...], init: Initializer, fan: tuple[int, int], trainable: bool, layer: str
+    ):
+        self.name, self.shape, self.init, self.fan = name, shape, init, fan
+        self.trainable, self.layer, self.frozen = trainable, layer, False
+        self.data: Array | None = None
+        self.offset = 0
+        self._store: Any = None
+
+    @property
+    def store(self) -> Store | None:
+        """Where it lives."""
+        return None if self._store is None else self._store()
+
+    @property
+    def room(self) -> int:
+        """Elements that it takes in a buffer, up to the next array."""
+        return -(-math.prod(self.shape) // LINE) * LINE
+
+    def like(self) -> Parameter:
+        """One of the same kind without values."""
+        return Parameter(self.name, self.shape, self.init, self.fan, self.trainable, self.layer)
+
+    def first_value(self, name: str, draw: Draw) -> Array:
+        """What the initializer gives. name: for the message, where it gives something else than the array needs."""
+        value = np.asarray(self.init(self.shape, *self.fan, draw))
+        if value.size != math.prod(self.shape) or value.dtype.kind not in "fiub":
+            raise ArgumentError(
+                f"the initializer of {name!r} gave an array of shape {value.shape} and dtype {value.dtype}; "
+                f"expected {math.prod(self.shape)} numbers for shape {self.shape}"
+            )
+        return value.reshape(self.shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: the values, without the store that they lie in."""
+        state = {k: getattr(self, k) for k in self.__slots__ if k not in ("_store", "data", "offset")}
+        return state | {"data": None if self.data is None else self.data.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._store, self.offset = None, 0
+        for k, v in state.items():
+            setattr(self, k, v)
+
+
+class Store:
+    """The buffers of a model: ``params`` for what is trained, ``buffers`` for state. Values that are missing are drawn.
+
+    arrays: by name; an array that lived elsewhere moves here with its values.
+    """
+
+    def __init__(self, arrays: dict[str, Parameter], dtype: str, seed: int):
+        self.dtype = dtype
+        self.parameters = {k: p for k, p in arrays.items() if p.trainable}
+        self.state = {k: p for k, p in arrays.items() if not p.trainable}
+        draws = {k: Draw(seed, i) for i, k in enumerate(arrays)}
+        homes: list[tuple[Parameter, Array, int]] = []
+        self.params = self._buffer(self.parameters, draws, homes)
+        self.buffers = self._buffer(self.state, draws, homes)
+        me = weakref.ref(self)
+        for p, view, offset in homes:  # nothing has changed if an initializer has failed
+            p.data, p.offset, p._store = view, offset, me
+
+    def _buffer(
+        self, group: dict[str, Parameter], draws: dict[str, Draw], homes: list[tuple[Parameter, Array, int]]
+    ) -> Array:
+        """One buffer with the values of the group; appends (array, its view of the buffer, offset) to homes."""
+        sizes = [p.room for p in group.values()]
+        flat = aligned_zeros(sum(sizes) * np.dtype(self.dtype).itemsize).view(self.dtype)
+        at = 0
+        for (k, p), size in zip(group.items(), sizes, strict=True):
+            view = flat[at : at + math.prod(p.shape)].reshape(p.shape)
+            view[...] = p.first_value(k, draws[k]) if p.data is None else p.data
+            homes.append((p, view, at))
+            at += size
+        return flat
+
+    @property
+    def trainable(self) -> dict[str, Parameter]:
+        """What training changes: the parameters that are not frozen."""
+        return {k: p for k, p in self.parameters.items() if not p.frozen}
+
+    def holds_just(self, arrays: dict[str, Parameter]) -> bool:
+        """Whether these arrays, all of them and no others, live here."""
+        return len(arrays) == len(self.parameters) + len(self.state) and self.holds(arrays)
+
+    def holds(self, arrays: dict[str, Parameter]) -> bool:
+        """Whether these arrays live here."""
+        me = weakref.ref(self)
+        return all([p._store is me for p in arrays.values()])

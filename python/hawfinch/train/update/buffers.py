@@ -1,0 +1,33 @@
+"""Tensors that stand for memory outside of a graph, so that barriers see who touches it."""
+
+from __future__ import annotations
+
+from ...compiler.memory import Dynamic, Place
+from ...ir import Array, Graph, Size, Tensor, input_tensor
+
+PARAMS, STATE, GRADIENT, SLOTS = range(4)  # numbers of what a batch's plan is bound to; slots from the last on
+
+
+class Buffers:
+    """Makes such tensors for one plan. ``places``: where those of the plan are, by id."""
+
+    def __init__(self, graph: Graph, places: dict[int, Place]):
+        self.graph, self.places, self.n = graph, places, 0
+
+    def of(self, array: Array) -> Tensor:
+        """All of an array."""
+        return self._placed(array.size, (array, 0))
+
+    def bound(self, number: int, n: int, offset: int) -> Tensor:
+        """n elements, from this byte on, of one of the arrays that are given at each run."""
+        return self._placed(n, Dynamic(number, offset))
+
+    def fresh(self, n: Size) -> Tensor:
+        """n elements of the plan's own memory."""
+        self.n += 1
+        return input_tensor(self.graph, f"buffer{self.n}", (n,))
+
+    def _placed(self, size: int, place: Place) -> Tensor:
+        t = self.fresh(size)
+        self.places[id(t)] = place
+        return t
