@@ -103,7 +103,7 @@ def test_threads_and_shape_change_nothing_but_seed_step_and_stream_do(name: str,
 
 
 def largest_gap(distribution: Array) -> float:
-    """Kolmogorov's statistic times sqrt(N), of a sample of N, or of every 64th of it, in order: above 2.2 once in 10,000."""
+    """Kolmogorov's statistic times sqrt(N), of all or every 64th of N in order: above 2.2 once in 10,000 samples."""
     steps = np.arange(len(distribution) + 1) / len(distribution)
     return float(max(np.abs(distribution - steps[1:]).max(), np.abs(distribution - steps[:-1]).max()) * math.sqrt(N))
 
