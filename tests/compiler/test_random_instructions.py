@@ -5,6 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
+from numpy_backend import bernoulli, normal, random_words, uniform
 
 from hawfinch import _core
 from hawfinch.ir import Graph, Step, input_tensor
@@ -50,38 +51,17 @@ def numbers(
     return memory.view(dtype).reshape(shape)
 
 
-def words(n: int, stream: int = 3, seed: int = SEED, step: int = STEP) -> npt.NDArray[np.uint64]:
-    """Philox4x32-10 of Salmon et al. (2011), of elements [0, n) as runtime/random.h counts them."""
-    e, mask = np.arange(n, dtype=np.uint64), np.uint64(0xFFFF_FFFF)
-    block = (e >> np.uint64(6)) * np.uint64(16) + (e & np.uint64(15))
-    shift = np.uint64(32)
-    c = [block & mask, block >> shift, np.full(n, stream, np.uint64), np.full(n, step & 0xFFFF_FFFF, np.uint64)]
-    k = [seed & 0xFFFF_FFFF, (seed >> 32) ^ (step >> 32)]
-    for _ in range(10):
-        p, q = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
-        c = [(q >> shift) ^ c[1] ^ np.uint64(k[0]), q & mask, (p >> shift) ^ c[3] ^ np.uint64(k[1]), p & mask]
-        k = [(k[0] + 0x9E3779B9) & 0xFFFF_FFFF, (k[1] + 0xBB67AE85) & 0xFFFF_FFFF]
-    return np.choose((np.arange(n) >> 4) & 3, c)
-
-
-def test_uniform_and_bernoulli_are_the_words_of_philox() -> None:
-    n = 1000
-    w = words(n)
-    np.testing.assert_array_equal(numbers("random_uniform", (n,)), (w >> np.uint64(8)) * 2.0**-24)
-    more = words(n, 3 + (1 << 23))
-    wide = ((w << np.uint64(21)) | (more >> np.uint64(11))).astype(np.float64) * 2.0**-53
-    np.testing.assert_array_equal(numbers("random_uniform", (n,), "float64"), wide)
+def test_they_are_functions_of_the_words_of_philox() -> None:
+    n = 32 * 300
+    words = random_words(SEED, STEP, 3, n)
+    np.testing.assert_array_equal(numbers("random_uniform", (n,)), (words >> np.uint64(8)) * 2.0**-24)
+    np.testing.assert_array_equal(
+        numbers("random_uniform", (n,), "float64"), uniform(words, random_words(SEED, STEP, 3 + (1 << 23), n))
+    )
     for p in (0.0, 0.25, 0.9, 1.0, -1.0, 2.0):
-        want = np.ones(n) if p >= 1 else (w < int(max(p, 0) * 2**32)).astype(float)
         for dtype in ("float32", "float64"):
-            np.testing.assert_array_equal(numbers("random_bernoulli", (n,), dtype, imm=p), want)
-
-
-def test_normal_is_box_and_muller_on_these_words() -> None:
-    n = 64 * 200
-    w = words(n).astype(np.float64).reshape(-1, 2, 16)
-    radius, angle = np.sqrt(-2 * np.log((w[:, 0] + 0.5) / 2**32)), 2 * np.pi * w[:, 1] / 2**32
-    want = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)
+            np.testing.assert_array_equal(numbers("random_bernoulli", (n,), dtype, imm=p), bernoulli(words, p))
+    want = normal(words, n)
     np.testing.assert_allclose(numbers("random_normal", (n,), "float64"), want, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(numbers("random_normal", (n,)), want, rtol=1e-6, atol=1e-6)
 
