@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import SCALAR, Op, Shape, Size, Tensor, apply, as_number, as_tensor, current_graph, scalar_value
 
 Grad = Callable[..., tuple[Any, ...]]
@@ -145,12 +145,6 @@ FMS: Op = _define("fms", None, lambda a, b, c: a * b - c)
 FNMA: Op = _define("fnma", None, lambda a, b, c: c - a * b)
 COPY: Op = Op(
     "copy", lambda x, *, shape: [(shape, x.dtype)], lambda node, g: [sum_to(g, node.inputs[0].shape)], elementwise=True
-)
-DROPOUT: Op = Op(
-    "dropout",
-    lambda x, *, imm, stream: [(x.shape, "real")],
-    lambda node, g: [apply(DROPOUT, g, **node.attrs)],
-    elementwise=True,
 )
 # x, where no gradient goes through; and x as a tensor of its own, the one that a nested function is differentiated by
 STOP_GRADIENT: Op = Op(
@@ -414,24 +408,3 @@ def stop_gradient(x: Any) -> Tensor:
     array([1., 2.])
     """
     return apply(STOP_GRADIENT, x)
-
-
-def dropout(x: Any, p: float = 0.5) -> Tensor:
-    """Sets each element to 0 with probability p and divides the rest by 1 - p. Only inside a trace.
-
-    The mask follows from (seed, step, position) alone: nothing is stored for the backward pass. In ``compile`` seed and
-    step are 0. Raises ArgumentError, DTypeError, and TraceError outside of a trace.
-    Srivastava et al., JMLR 15, 2014.
-
-    >>> x = np.ones(1000, np.float32)
-    >>> y = hf.compile(lambda x: hf.ops.dropout(x, 0.25))(x)
-    >>> np.unique(y), bool(200 < (y == 0).sum() < 300)
-    (array([0.       , 1.3333334], dtype=float32), True)
-    """
-    graph = current_graph()
-    if graph is None:
-        raise TraceError("dropout needs a trace: call it inside a model's forward")
-    p = setting("p", p)
-    if not 0 <= p <= 1:
-        raise ArgumentError(f"dropout: p must be in [0, 1], got {p}")
-    return apply(DROPOUT, x, imm=p, stream=graph.new_stream())
