@@ -412,7 +412,7 @@ class Trainer(metaclass=CheckedCall):
             plan = self._plan(data, rows, True)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, scalars), state, 0, 1, team)
-            if len(data.arrays) == 2 and isinstance(y, np.ndarray):
+            if len(data.arrays) == 2 and isinstance(y, np.ndarray) and not plan.watches:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
                     watch = self._model.watch()
