@@ -32,6 +32,7 @@ from ..ir import (
     STATE,
     Array,
     Graph,
+    IntegersWanted,
     Spec,
     Tensor,
     collector_paused,
@@ -429,8 +430,7 @@ class Module(metaclass=CheckedCall):
             raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
         try:
             with collector_paused():
-                graph = Graph(training=True)
-                xs, ys = self._trace(graph, specs, built=False)
+                specs, graph, xs, ys = self._first_trace(specs)
             if accept is not None:
                 accept(self._arrays())
             self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
@@ -439,6 +439,18 @@ class Module(metaclass=CheckedCall):
                 m._hf.own = {k: p for k, p in m._hf.own.items() if p.data is not None}
             raise
         self._hf.trace = graph, xs, ys
+
+    def _first_trace(self, specs: tuple[Spec, ...]) -> tuple[tuple[Spec, ...], Graph, list[Tensor], list[Tensor]]:
+        """The training trace, and what the inputs are: integers where they are used as indices."""
+        while True:
+            graph = Graph(training=True)
+            try:
+                return specs, graph, *self._trace(graph, specs, built=False)
+            except IntegersWanted as error:
+                wanted = tuple([Spec(s.shape, "int") if f"x{i}" == error.input else s for i, s in enumerate(specs)])
+                if wanted == specs:
+                    raise
+                specs = wanted
 
     def build_like(self, twin: Module, seed: int = 0) -> None:
         """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""

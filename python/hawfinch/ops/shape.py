@@ -14,7 +14,9 @@ import numpy as np
 
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import (
+    INPUT,
     Dim,
+    IntegersWanted,
     Op,
     Shape,
     Size,
@@ -339,7 +341,11 @@ def concat(xs: Sequence[Any], axis: int = 0) -> Tensor:
 # ---- gather ----
 def _gather_infer(table: Tensor, index: Tensor) -> list[tuple[Shape, str]]:
     if index.dtype != "int":
-        raise DTypeError(f"gather needs integer indices, got {index.dtype} numbers; convert them with .astype(int)")
+        source = index
+        while source.node.op in (RESHAPE, TRANSPOSE, SLICE, COPY):
+            source = source.node.inputs[0]
+        message = f"gather needs integer indices, got {index.dtype} numbers; convert them with .astype(int)"
+        raise IntegersWanted(message, source.node.attrs["name"] if source.node.op is INPUT else None)
     if table.ndim < 1 or isinstance(table.shape[0], Dim):
         raise ShapeError(f"gather takes rows of a table with a fixed number of rows, got shape {table.shape}")
     return [((*index.shape, *table.shape[1:]), table.dtype)]

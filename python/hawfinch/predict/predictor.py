@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..data.arrays import as_inputs, check_finite, check_whole, wrong_shape
+from ..data.arrays import as_inputs, check_finite, check_whole, reads_as_is, wrong_shape
 from ..errors import ArgumentError, LabelError, ShapeError
 from ..function import check_out
 from ..ir import BATCH, Array, Spec, collector_paused, size_at
@@ -104,8 +104,12 @@ def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> Ar
         )
         plan.core.drop_sources()
         pool.free.append(plan)
-        reads_whole = inputs[0].dtype != "int" or arrays[0].dtype.kind in "iu"  # else this is asked of every value
-        if pool.capacity == SMALL and len(arrays) == len(results) == 1 and reads_whole and watch is not None:
+        if (
+            pool.capacity == SMALL
+            and len(arrays) == len(results) == 1
+            and watch is not None
+            and reads_as_is(inputs[0], arrays[0])
+        ):
             most = next((n for n in (SMALL, 16, 4, 1) if plan.threads_for(n) == 1), 0)
             inside.quick = _core.Quick(watch, pool.free, arrays, 1, most, 1, results[0])
         if status == _core.BAD_INDEX:
