@@ -29,7 +29,6 @@ from .sizes import (
 )
 from .steps import Step as Step, single as single, yield_step as yield_step
 from .trace import (
-    IntegersWanted as IntegersWanted,
     apply as apply,
     as_array as as_array,
     as_number as as_number,

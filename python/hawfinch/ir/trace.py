@@ -17,15 +17,6 @@ from .sizes import Array
 
 MOST_INT = 2**63 - 1
 
-
-class IntegersWanted(DTypeError):
-    """Real numbers were used as indices. ``input``: the name of the trace's input that they come from, or None."""
-
-    def __init__(self, message: str, input: str | None):
-        super().__init__(message)
-        self.input = input
-
-
 _current: contextvars.ContextVar[Graph | None] = contextvars.ContextVar("hawfinch_graph", default=None)
 
 

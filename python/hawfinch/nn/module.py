@@ -32,7 +32,6 @@ from ..ir import (
     STATE,
     Array,
     Graph,
-    IntegersWanted,
     Spec,
     Tensor,
     collector_paused,
@@ -336,6 +335,9 @@ class Module(metaclass=CheckedCall):
         finally:
             _traced.reset(token)
         self._check_owned(graph, modules, built)
+        self._hf.output_names = tuple(result) if isinstance(result, dict) else ()
+        if isinstance(result, dict):
+            result = tuple(result.values())
         ys = list(result) if isinstance(result, tuple | list) else [result]
         for y in ys:
             if not isinstance(y, Tensor):
@@ -386,6 +388,11 @@ class Module(metaclass=CheckedCall):
         return self._hf.outputs
 
     @property
+    def output_names(self) -> tuple[str, ...]:
+        """The keys of the dict that forward gives; empty where it gives no dict."""
+        return self._hf.output_names
+
+    @property
     def version(self) -> int:
         """Another number whenever layers or options have changed, so that plans for earlier traces do not serve."""
         return self._hf.version
@@ -430,7 +437,8 @@ class Module(metaclass=CheckedCall):
             raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
         try:
             with collector_paused():
-                specs, graph, xs, ys = self._first_trace(specs)
+                graph, xs, ys = self._trace_undecided(specs)
+            specs = tuple([Spec(x.shape, x.dtype) for x in xs])
             if accept is not None:
                 accept(self._arrays())
             self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
@@ -440,17 +448,18 @@ class Module(metaclass=CheckedCall):
             raise
         self._hf.trace = graph, xs, ys
 
-    def _first_trace(self, specs: tuple[Spec, ...]) -> tuple[tuple[Spec, ...], Graph, list[Tensor], list[Tensor]]:
-        """The training trace, and what the inputs are: integers where they are used as indices."""
+    def _trace_undecided(self, specs: tuple[Spec, ...]) -> tuple[Graph, list[Tensor], list[Tensor]]:
+        """The training trace; inputs that forward uses as indices become integers."""
         while True:
             graph = Graph(training=True)
             try:
-                return specs, graph, *self._trace(graph, specs, built=False)
-            except IntegersWanted as error:
-                wanted = tuple([Spec(s.shape, "int") if f"x{i}" == error.input else s for i, s in enumerate(specs)])
-                if wanted == specs:
+                return graph, *self._trace(graph, specs, built=False)
+            except DTypeError as error:
+                indices = getattr(error, "indices", None)
+                behind = set() if indices is None else _inputs_behind(indices)
+                if not any(f"x{i}" in behind and spec.dtype == "real" for i, spec in enumerate(specs)):
                     raise
-                specs = wanted
+                specs = tuple([Spec(s.shape, "int" if f"x{i}" in behind else s.dtype) for i, s in enumerate(specs)])
 
     def build_like(self, twin: Module, seed: int = 0) -> None:
         """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""
@@ -659,6 +668,19 @@ class Module(metaclass=CheckedCall):
         args, kwargs = self._hf.arguments
         inner = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
         return f"{type(self).__name__}({', '.join(inner)})"
+
+
+def _inputs_behind(t: Tensor) -> set[str]:
+    """Names of the inputs that t is computed from."""
+    found, seen, rest = set(), set(), [t.node]
+    while rest:
+        node = rest.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            rest += [x.node for x in node.inputs]
+            if not node.inputs and "name" in node.attrs:
+                found.add(str(node.attrs["name"]))
+    return found
 
 
 def _spec(shape: Sequence[int] | Spec) -> Spec:

@@ -27,7 +27,7 @@ from .batch_trace import StepKey
 from .callbacks import collect, restore, state_of
 from .fingerprint import check_same, data_text, model_text, source_text, value_text
 from .history import History
-from .inputs import Arrays, Chunks, Data, check_data, is_chunks, output_shapes, split_pair, target_specs
+from .inputs import Arrays, Chunks, Data, check_data, is_chunks, split_pair
 from .loop import FitCall, Steps, run_fit, run_steps
 from .objective import Objective, get_losses, get_objective
 from .plans import Plans
@@ -36,7 +36,7 @@ from .state_file import load_state, save_state
 from .update import Clock, Update
 
 LossLike = str | Loss | Callable[..., Any]
-NOT_COPIED = ("gradient", "_plans", "_repeated", "_params", "_training", "_evaluating")
+NOT_COPIED = ("gradient", "_plans", "_output_shapes", "_repeated", "_params", "_training", "_evaluating")
 
 
 class Trainer(metaclass=CheckedCall):
@@ -97,6 +97,7 @@ class Trainer(metaclass=CheckedCall):
         """What is made anew in a copy."""
         self.gradient: Array | None = None  # flat; what products give is not in it (update/products.py)
         self._plans = Plans()
+        self._output_shapes: dict[Any, Any] = {}
         self._params: Array | None = None  # the model's buffer that gradient and slots belong to
         self._training = threading.RLock()  # whoever trains; a callback may call step
         self._evaluating = threading.RLock()
@@ -261,7 +262,7 @@ class Trainer(metaclass=CheckedCall):
 
     def _key(self, data: Data, training: bool) -> StepKey:
         return StepKey(
-            target_specs(data.y, output_shapes(self._model)),
+            *data.specs,
             tuple([w is not None for w in data.weight]),
             self._objective,
             training,
@@ -271,7 +272,9 @@ class Trainer(metaclass=CheckedCall):
         )
 
     def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
-        return check_data(self._model, self._objective, self.state.seed, x, y, weight, **more)
+        return check_data(
+            self._model, self._objective, self.state.seed, x, y, weight, shapes=self._output_shapes, **more
+        )
 
     # ---- training ----
     def fit(
