@@ -282,14 +282,14 @@ class Module(metaclass=CheckedCall):
         found: list[tuple[str, Module]] = []
         seen: set[int] = set()
 
-        def visit(path: str, module: Module) -> None:
+        waiting: list[tuple[str, Module]] = [("", self)]  # no recursive closure: it would wait for the cyclic collector
+        while waiting:
+            path, module = waiting.pop()
             if id(module) not in seen:
                 seen.add(id(module))
                 found.append((path, module))
-                for name, child in module._children(containers):
-                    visit(f"{path}.{name}" if path else name, child)
-
-        visit("", self)
+                inner = [(f"{path}.{name}" if path else name, m) for name, m in module._children(containers)]
+                waiting += inner[::-1]
         return found
 
     def _arrays(self, modules: Sequence[tuple[str, Module]] | None = None) -> dict[str, Parameter]:

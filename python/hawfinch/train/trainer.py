@@ -32,7 +32,6 @@ from .loop import FitCall, Steps, run_fit, run_steps
 from .objective import Objective, get_losses, get_objective
 from .plans import Plans
 from .state import TrainState
-from .state_file import load_state, save_state
 from .update import Clock, Update
 
 LossLike = str | Loss | Callable[..., Any]
@@ -465,12 +464,16 @@ class Trainer(metaclass=CheckedCall):
         ...     trainer.save_state(os.path.join(folder, "run.state"))
         ...     trainer.set_state(os.path.join(folder, "run.state"))
         """
+        from .state_file import save_state  # json and zlib are slow to import
+
         save_state(self.get_state(), path)
 
     def _take(self, given: TrainState | str | os.PathLike[str], call: FitCall | None) -> None:
         if isinstance(given, TrainState):
             state = given
         elif isinstance(given, str | os.PathLike):
+            from .state_file import load_state
+
             state = load_state(given)
         else:
             raise ArgumentError(f"resume: expected a path or a TrainState, got {type(given).__name__}")
