@@ -142,6 +142,8 @@ class Module(metaclass=CheckedCall):
         for x in inputs:
             if not isinstance(x, Tensor):
                 raise TypeError(f"{type(self).__name__}: expected traced values, got {type(x).__name__}")
+        if _traced.get() is None:
+            return self._as_guest(graph, inputs)
         path = self._hf.path
         outer, graph.scope = graph.scope, path or graph.scope
         try:
@@ -153,6 +155,26 @@ class Module(metaclass=CheckedCall):
             raise
         finally:
             graph.scope = outer
+
+    def _as_guest(self, graph: Graph, inputs: tuple[Any, ...]) -> Any:
+        """A call in the trace of a function, or of a loss: in inference mode, with the arrays as they are."""
+        if self._hf.inputs is not None:
+            graph.watches.append(self.watch())
+        token, training, graph.training = _traced.set(self), graph.training, False
+        try:
+            return self(*inputs)
+        finally:
+            graph.training = training
+            _traced.reset(token)
+            for m in [m for _, m in self._walk([])]:
+                unborn = [name for name, p in m._hf.own.items() if p.data is None]
+                for name in unborn:
+                    del m._hf.own[name]
+                if unborn:
+                    raise NotBuiltError(
+                        f"a model that is not built was called in a function: {type(m).__name__} has no values for its "
+                        f"array {unborn[0]!r} yet; call the model's build(input_shape), fit or predict first"
+                    )
 
     # ---- what forward may use ----
     @property
@@ -260,14 +282,14 @@ class Module(metaclass=CheckedCall):
         found: list[tuple[str, Module]] = []
         seen: set[int] = set()
 
-        def visit(path: str, module: Module) -> None:
+        waiting: list[tuple[str, Module]] = [("", self)]  # no recursive closure: it would wait for the cyclic collector
+        while waiting:
+            path, module = waiting.pop()
             if id(module) not in seen:
                 seen.add(id(module))
                 found.append((path, module))
-                for name, child in module._children(containers):
-                    visit(f"{path}.{name}" if path else name, child)
-
-        visit("", self)
+                inner = [(f"{path}.{name}" if path else name, m) for name, m in module._children(containers)]
+                waiting += inner[::-1]
         return found
 
     def _arrays(self, modules: Sequence[tuple[str, Module]] | None = None) -> dict[str, Parameter]:
