@@ -13,7 +13,21 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..ir import SCALAR, Op, Shape, Size, Tensor, apply, as_number, as_tensor, current_graph, scalar_value
+from ..ir import (
+    SCALAR,
+    Dim,
+    Op,
+    Shape,
+    Size,
+    Tensor,
+    apply,
+    as_number,
+    as_tensor,
+    current_graph,
+    numel,
+    scalar_value,
+    size_at,
+)
 
 Grad = Callable[..., tuple[Any, ...]]
 
@@ -352,6 +366,20 @@ def items(value: Any) -> list[Any] | None:
     """The items of a tuple, list, range or array of one axis; None for anything else."""
     plain = isinstance(value, tuple | list | range) or (isinstance(value, np.ndarray) and value.ndim == 1)
     return list(value) if plain else None
+
+
+MOST_ELEMENTS = 1 << 46
+
+
+def as_shape(value: Any) -> Shape:
+    """A size or several as a shape; raises ShapeError unless they are whole numbers >= 0 that some memory may hold."""
+    sizes: list[Any] | None = [value] if is_whole(value) or isinstance(value, Dim) else items(value)
+    if sizes is None or any([not isinstance(s, Dim) and (not is_whole(s) or s < 0) for s in sizes]):
+        raise ShapeError(f"a shape is a tuple of whole numbers >= 0, got {value!r}")
+    shape = tuple([s if isinstance(s, Dim) else int(s) for s in sizes])
+    if size_at(numel(shape), 1) > MOST_ELEMENTS:
+        raise ShapeError(f"an array of shape {shape} is larger than any memory")
+    return shape
 
 
 def flag(name: str, value: Any) -> bool:

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ArgumentError, ShapeError, TraceError
-from ..ir import Dim, Op, Size, Tensor, apply, current_graph, run_at_once
-from .elementwise import add, is_whole, items, mul, setting, sub, where
+from ..errors import ArgumentError, TraceError
+from ..ir import Op, Size, Tensor, apply, as_number, current_graph, run_at_once
+from .elementwise import add, as_shape, is_whole, mul, setting, sub, where
 
 FIRST_STREAM = 1
 MOST_SEEDS = 1 << 64
@@ -52,10 +52,7 @@ def check_seed(seed: Any) -> int:
 
 
 def _draw(op: Op, shape: Any, seed: int | None, **attrs: Any) -> Tensor:
-    sizes: list[Any] | None = [shape] if is_whole(shape) or isinstance(shape, Dim) else items(shape)
-    if sizes is None or any([not isinstance(s, Dim) and (not is_whole(s) or s < 0) for s in sizes]):
-        raise ShapeError(f"a shape is a tuple of whole numbers >= 0, got {shape!r}")
-    attrs["shape"] = tuple([s if isinstance(s, Dim) else int(s) for s in sizes])
+    attrs["shape"] = as_shape(shape)
     graph = current_graph()
     if graph is None:
         if seed is None:
@@ -78,7 +75,8 @@ def uniform(shape: Sequence[Size] | Size, low: Any = 0.0, high: Any = 1.0, *, se
     array([0.03335822, 0.5819385 , 0.54669416], dtype=float32)
     """
     known = isinstance(low, int | float) and isinstance(high, int | float)
-    return _scaled(_draw(UNIFORM, shape, seed), high - low if known else sub(high, low), low)
+    width = as_number(high) - as_number(low) if known else sub(high, low)
+    return _scaled(_draw(UNIFORM, shape, seed), width, low)
 
 
 def normal(shape: Sequence[Size] | Size, mean: Any = 0.0, std: Any = 1.0, *, seed: int | None = None) -> Tensor:
