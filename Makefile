@@ -12,6 +12,7 @@ help:
 	@echo "make test-c     the C tests, without Python"
 	@echo "make lint       ruff, mypy, import-linter, clang-format"
 	@echo "make format     apply ruff and clang-format"
+	@echo "make docs       the documents as a site, the reference of every public name included: docs/_build/html/index.html"
 	@echo "make bench      hawfinch against its peers and against the machine; writes docs/performance.md (ARGS='--runs 3')"
 	@echo "make gpu-check  the CUDA backend's own check"
 	@echo "make clean      remove what was built; distclean removes .venv too"
@@ -47,6 +48,11 @@ format:
 	$(BIN)/ruff format .
 	find csrc tests/c -name '*.[ch]' -exec $(BIN)/clang-format -i {} +
 
+docs:
+	@$(MAKE) venv EXTRAS=docs
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 bench:
 	@$(MAKE) venv EXTRAS=bench
 	$(BIN)/python bench/run.py $(ARGS)
@@ -56,7 +62,7 @@ gpu-check:
 	@exit 1
 
 clean:
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv/.installed-*
+	rm -rf build dist docs/_build docs/reference/api .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv/.installed-*
 
 distclean: clean
 	rm -rf .venv
@@ -81,4 +87,4 @@ $(BIN)/cmake: pyproject.toml
 	$(BIN)/pip install --quiet -r .venv/build-tools.txt 'cmake>=3.24' 'ninja>=1.11'
 	@touch $(BIN)/cmake
 
-.PHONY: help dev demo test test-c lint format bench gpu-check clean distclean venv
+.PHONY: help dev demo test test-c lint format docs bench gpu-check clean distclean venv

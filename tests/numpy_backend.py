@@ -136,7 +136,6 @@ MEANING = {  # instruction of ewise.def -> its meaning; name_imm, name_b and nam
     "fnma": lambda a, b, c: c - a * b,
 }
 ONE_AND_NUMBER = ("constant", "rsub", "rdiv", "leaky_relu", "elu")
-RANDOM = ("dropout",)
 
 
 def operands_of(name):
@@ -147,9 +146,6 @@ def operands_of(name):
         return MEANING[name], "abc"[: MEANING[name].__code__.co_argcount if hasattr(MEANING[name], "__code__") else 1]
     stem, _, form = name.rpartition("_")
     return MEANING[stem], {"imm": "ai", "b": "aic", "c": "abi"}[form]
-
-
-INSTRUCTIONS = [None if name in RANDOM else operands_of(name) for name in _core.INSTRUCTIONS]
 
 
 def philox(counter, key):
@@ -163,7 +159,7 @@ def philox(counter, key):
     return c
 
 
-def mask_words(seed, step, stream, n):
+def random_words(seed, step, stream, n):
     """The word of each of n elements: csrc/runtime/random.h."""
     e = np.arange(n, dtype=np.uint64)
     block, low = (e >> np.uint64(6)) * np.uint64(16) + (e & np.uint64(15)), np.uint64(0xFFFFFFFF)
@@ -172,11 +168,32 @@ def mask_words(seed, step, stream, n):
     return np.choose((e >> np.uint64(4) & np.uint64(3)).astype(int), words)
 
 
-def dropped(a, p, stream, run):
-    if p >= 1:
-        return np.zeros_like(a)
-    words = mask_words(run.seed, run.step, stream, a.size).reshape(a.shape)
-    return np.where(words >= int(p * 4294967296.0), a * (1 / (1 - p)), 0.0)
+def uniform(words, more):
+    return (words << np.uint64(21) | more >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def normal(words, n):
+    """Box and Muller, of the words of whole groups of 32: the two of a pair are 16 apart."""
+    u, v = np.moveaxis(words.astype(np.float64).reshape(-1, 2, 16), 1, 0)
+    radius, angle = np.sqrt(-2 * np.log((u + 0.5) * 2.0**-32)), v * (2 * np.pi * 2.0**-32)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)[:n]
+
+
+def bernoulli(words, p):
+    return (words < int(max(p, 0.0) * 4294967296.0)) * 1.0 if p < 1 else np.ones(words.shape)
+
+
+def dropped(a, words, p):
+    return np.where(words >= int(p * 4294967296.0), a * (1 / (1 - p)), 0.0) if p < 1 else np.zeros_like(a)
+
+
+RANDOM = {  # instruction -> its meaning, of (a, immediate, the words of a stream for n elements)
+    "dropout": lambda a, p, words: dropped(a, words(a.size).reshape(a.shape), p),
+    "random_uniform": lambda a, _, words: uniform(words(a.size), words(a.size, 1 << 23)).reshape(a.shape),
+    "random_normal": lambda a, _, words: normal(words(-(-a.size // 32) * 32), a.size).reshape(a.shape),
+    "random_bernoulli": lambda a, p, words: bernoulli(words(a.size), p).reshape(a.shape),
+}
+INSTRUCTIONS = [RANDOM.get(name) or operands_of(name) for name in _core.INSTRUCTIONS]
 
 
 @kernel
@@ -193,8 +210,9 @@ def ewise(f, run):
         a, b, c = (registers.get(code >> shift & 255, 0.0) for shift in (16, 24, 32))
         given = {"a": np.broadcast_to(a, domain), "b": b, "c": c, "i": imm}
         meaning = INSTRUCTIONS[code & 255]
-        if meaning is None:
-            value = dropped(given["a"], imm, code >> 40 & 0x7FFFFF, run)
+        if callable(meaning):
+            stream = code >> 40 & 0x7FFFFF
+            value = meaning(given["a"], imm, lambda n, more=0, s=stream: random_words(run.seed, run.step, s + more, n))
         else:
             value = meaning[0](*[given[k] for k in meaning[1]])
         to = code >> 8 & 255

@@ -57,7 +57,7 @@ const char *const hf_instr_names[] = {
 #define HF_BINARY(name, expr) #name,
 #define HF_BINARY_OR_IMM(name, expr) #name, #name "_imm",
 #define HF_TERNARY(name, expr) #name, #name "_b", #name "_c",
-#define HF_MASK(name) #name,
+#define HF_RANDOM(name) #name,
 #include "ewise.def"
 };
 const int hf_n_instr = HF_N_INSTR;

@@ -5,7 +5,6 @@ Each set of input shapes and dtypes is traced once and kept in a bounded cache.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,10 +39,11 @@ from .ir import (
 )
 from .ops.elementwise import ARGUMENT, COPY, is_whole, items
 from .ops.shape import RESHAPE, to_real
+from .runtime.cache import PlanCache
 from .runtime.plan import Plan
 from .values import content
 
-CACHE_SIZE = 64  # plans per function
+RECORDS_BYTES = 1 << 18  # of a trace and its records, beside the memory that they work on
 MAX_THREADS = 16  # most threads that a plan can be asked to use
 
 
@@ -98,7 +98,7 @@ class _Compiled:
             outputs = [as_tensor(graph, t) for t in leaves]
             for t in outputs:
                 graph.check_own(t)
-        self.bound = _arrays_of_models(graph)
+        self.bound, self.watches = _arrays_of_models(graph), tuple(graph.watches)
         self.echo = {
             i: int(t.node.attrs["name"]) for i, t in enumerate(outputs) if t.node.op is INPUT and t.dtype == "int"
         }
@@ -125,6 +125,14 @@ class _Compiled:
             and all(kind != "mask" for _, kind in self.meta)
         )
         self.quicks: dict[int | None, _core.Call] = {}
+
+    def is_current(self) -> bool:
+        """Whether the models that it calls are as they were."""
+        return all([held.data is array for held, array in self.bound]) and all([w.unchanged() for w in self.watches])
+
+    @property
+    def nbytes(self) -> int:
+        return RECORDS_BYTES + sum([plan.nbytes for plan in self.free])
 
     def quick(self, threads: int | None) -> _core.Call | None:
         """The short way for calls like those before, where there is one."""
@@ -214,9 +222,14 @@ class Function:
     def __init__(self, fn: Callable[..., Any], threads: int | None = None, *, nested: bool = True):
         """nested: an argument may be a dict, list or tuple of arrays; else each is one array."""
         self.fn, self.threads, self.nested = fn, threads, nested
-        self._cache: OrderedDict[Any, _Compiled] = OrderedDict()
+        self._cache: PlanCache[_Compiled] = PlanCache(lambda compiled: compiled.nbytes)
         self._quick: tuple[int | None, _core.Call | None] = (None, None)  # the last call's threads and its short way
         self.__doc__, self.__name__ = fn.__doc__, getattr(fn, "__name__", "function")
+
+    @property
+    def nbytes(self) -> int:
+        """What the plans for all shapes that are kept hold."""
+        return sum([compiled.nbytes for compiled in self._cache.values()])
 
     def _leaves(self, args: tuple[Any, ...]) -> tuple[Sequence[Any], Any]:
         return flatten(args, lists=True) if self.nested else (args, ("tuple", ("leaf",) * len(args)))
@@ -226,10 +239,8 @@ class Function:
         arrays = [as_input(v, f"argument {i}") for i, v in enumerate(leaves)]
         key = (template, tuple([(a.shape, a.dtype.char) for a in arrays]))
         compiled = self._cache.get(key)
-        if compiled is None or any([held.data is not array for held, array in compiled.bound]):
-            compiled = self._cache[key] = _Compiled(self.fn, arrays, template)
-            while len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
+        if compiled is None or not compiled.is_current():
+            compiled = self._cache.put(key, _Compiled(self.fn, arrays, template))
         return compiled, arrays
 
     def __call__(self, *args: Any, out: Array | tuple[Array, ...] | None = None, threads: int | None = None) -> Any:
@@ -476,7 +487,7 @@ def _or_zeros(g: Tensor | None, like: Tensor) -> Tensor:
     return apply(COPY, 0.0, shape=like.shape) if g is None else g
 
 
-_eager: OrderedDict[Any, Function] = OrderedDict()
+_eager: PlanCache[Function] = PlanCache(lambda function: function.nbytes)
 
 
 def run_now(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
@@ -493,9 +504,7 @@ def run_now(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
             rest = iter(tensors)
             return apply(op, *[next(rest) if n is None else n for n in numbers], **attrs)
 
-        function = _eager[key] = Function(call, nested=False)
-        while len(_eager) > CACHE_SIZE:
-            _eager.popitem(last=False)
+        function = _eager.put(key, Function(call, nested=False))
     return function(*arrays)
 
 

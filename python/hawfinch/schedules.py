@@ -22,7 +22,18 @@ from .values import Value
 
 
 class Schedule(Value):
-    """Base. ``at`` gives one value per step; ``needs_total``: only where the length of the run is known."""
+    """Base. ``at`` gives one value per step; ``needs_total``: only where the length of the run is known.
+
+    >>> class Halved(hf.schedules.Schedule):
+    ...     def __init__(self, first, every):
+    ...         self.first, self.every = first, every
+    ...
+    ...     def at(self, steps, total):
+    ...         return self.first * 0.5 ** (steps // self.every)
+    >>> Halved(1.0, every=2).at(np.arange(6), None)
+    array([1.  , 1.  , 0.5 , 0.5 , 0.25, 0.25])
+    >>> optimizer = hf.Adam(lr=Halved(1e-3, every=1000))
+    """
 
     needs_total: ClassVar[bool] = False
 

@@ -29,6 +29,16 @@ ALIASES = {"learning_rate": "lr", "l_rate": "lr", "units": "out", "out_features"
 class CheckedCall(type):
     """Metaclass: a call of the class with arguments that its constructor does not take raises ArgumentError."""
 
+    @property
+    def __signature__(cls) -> Any:
+        """That of the constructor, for ``help`` and editors, which would show the metaclass's."""
+        import inspect
+
+        if cls.__init__ is object.__init__:  # type: ignore[misc]
+            return inspect.Signature()
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().__call__(*args, **kwargs)

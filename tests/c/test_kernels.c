@@ -95,9 +95,11 @@ static int64_t code(int op, int dst, int a, int b, int cc) {
 /* A program over n_in inputs: any one instruction, or a chain of smooth ones (a jump would turn a rounding error into a
  * wrong result). Outputs are written last, as an output may be an input. Gives the scale. */
 static double make_program(hf_ewise_args *p, int n_in, int n_out) {
-  static const int smooth[] = {HF_I_add,  HF_I_sub,      HF_I_mul_imm, HF_I_tanh,    HF_I_sigmoid,
-                               HF_I_relu, HF_I_softplus, HF_I_maximum, HF_I_erf,     HF_I_fma,
-                               HF_I_neg,  HF_I_rsub,     HF_I_minimum, HF_I_dropout, HF_I_leaky_relu};
+  static const int smooth[] = {HF_I_add,          HF_I_sub,     HF_I_mul_imm,    HF_I_tanh,
+                               HF_I_sigmoid,      HF_I_relu,    HF_I_softplus,   HF_I_maximum,
+                               HF_I_erf,          HF_I_fma,     HF_I_neg,        HF_I_rsub,
+                               HF_I_minimum,      HF_I_dropout, HF_I_leaky_relu, HF_I_random_uniform,
+                               HF_I_random_normal};
   const int n = chance(2) ? 1 : 1 + (int)below(6);
   p->n_in = n_in;
   p->n_out = n_out;
@@ -105,7 +107,8 @@ static double make_program(hf_ewise_args *p, int n_in, int n_out) {
     int source[3];
     for (int s = 0; s < 3; s++) source[s] = q && chance(2) ? HF_REG_TEMP + (int)below(q) : (int)below(n_in);
     const int op = n == 1 ? (int)below(HF_N_INSTR) : smooth[below(sizeof smooth / sizeof *smooth)];
-    p->imm[q] = op == HF_I_dropout ? (chance(6) ? 1 : 0.25) : uniform(-2, 2);
+    const int probability = op == HF_I_dropout || op == HF_I_random_bernoulli;
+    p->imm[q] = probability ? (chance(6) ? 1 : 0.25) : uniform(-2, 2);
     p->code[q] = code(op, HF_REG_TEMP + q, source[0], source[1], source[2]);
   }
   for (int j = 0; j < n_out; j++)

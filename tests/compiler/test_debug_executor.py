@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import hawfinch as hf
@@ -41,8 +42,8 @@ TRAINERS = {
 class Runs:
     """Runs of one plan from one start: every buffer as it was when this was made, or random where the run brings it."""
 
-    def __init__(self, plan: Plan):
-        self.plan = plan
+    def __init__(self, plan: Plan, scalars: npt.NDArray[np.float64]):
+        self.plan, self.scalars = plan, scalars
         layout, rng = plan.layout, np.random.default_rng(2)
         self.given = {id(p[0]): p[0] for p in layout.places.values() if not isinstance(p, Dynamic)}
         self.start = [a.copy() for a in self.given.values()]
@@ -76,16 +77,16 @@ class Runs:
         arrays = tuple(a.copy() for a in self.brought)
         self.plan.arena[...] = 0xFF  # NaN
         n_steps = -(-ROWS // BATCH)
-        lr = np.full(n_steps, 0.05)
         status = getattr(core, method)(
-            *args, dynamic=arrays, n_steps=n_steps, batch=BATCH, rows=ROWS, lr=lr, seed=9, **how
+            *args, dynamic=arrays, n_steps=n_steps, batch=BATCH, rows=ROWS, scalars=self.scalars, seed=9, **how
         )
         return [status, *(a.tobytes() for a in (*arrays, *self.given.values()))]
 
 
 def runs_of(name: str) -> tuple[Runs, list[bool]]:
-    plan = TRAINERS[name]().plan(X, LABELS, batch_size=BATCH)
-    return Runs(plan), list(plan.barriers)
+    trainer = TRAINERS[name]()
+    plan = trainer.plan(X, LABELS, batch_size=BATCH)
+    return Runs(plan, trainer.scalars(-(-ROWS // BATCH))), list(plan.barriers)
 
 
 @pytest.mark.parametrize("name", TRAINERS)

@@ -370,3 +370,13 @@ def test_a_column_of_a_large_batch_norm_has_the_bits_of_a_small_one():
             small = kernels.batch_norm_grad(dy[:, part], x[:, part], gamma[part], beta[part], relu=relu)
             for a, b in zip(large, small, strict=True):
                 np.testing.assert_array_equal(a[..., part], b)
+
+
+def test_plans_of_many_shapes_are_kept_up_to_so_many_bytes():
+    f = hf.compile(lambda x: hf.ops.sum(hf.ops.exp(hf.ops.sum(x, 1)) * hf.ops.max(x, 0)))
+    f._cache.max_bytes = 4 << 20
+    for n in range(1, 40):
+        x = np.ones((n, n))
+        np.testing.assert_allclose(f(x), n * np.exp(n), rtol=1e-14)
+    assert 1 < len(f._cache) < 20 and f.nbytes <= 5 << 20
+    np.testing.assert_allclose(f(np.ones((1, 1))), np.e, rtol=1e-14)  # made anew

@@ -31,3 +31,10 @@ def test_memory_that_is_used_again_too_early_is_noticed(monkeypatch):
     with pytest.raises(Difference):
         for number in range(50):
             run(0, number)
+
+
+def test_a_barrier_that_is_missing_is_noticed(monkeypatch):
+    monkeypatch.setattr("hawfinch.compiler.schedule.find_barriers", lambda steps, *_: [False] * len(steps))
+    with pytest.raises(Difference, match="other bits with"):
+        for number in range(0, 60, 3):
+            run(0, number)

@@ -70,7 +70,7 @@ CASES: dict[str, tuple[Call, type[Exception], str]] = {
     "durations": (lambda t: t.model.predict(np.zeros((2, 4), "m8[s]")), DTypeError, "timedelta64"),
     "fields": (lambda t: t.model.predict(np.zeros((2, 4), [("a", "f4")])), DTypeError, "x: dtype"),
     "None": (lambda t: t.model.predict(None), DTypeError, "got NoneType"),
-    "dict": (lambda t: t.model.predict({"a": [1]}), DTypeError, "got dict"),
+    "dict": (lambda t: t.model.predict({"a": [1]}), ArgumentError, "forward takes x"),
     "huge whole numbers": (lambda t: t.model.predict([[2**80] * 4]), DTypeError, "too large for 64 bits"),
     "masked": (lambda t: t.model.predict(np.ma.masked_greater(X, 0)), DTypeError, r"x: masked.*filled"),
     "masked y": (lambda t: t.fit(X, np.ma.masked_greater(LABELS, 0)), DTypeError, "y: masked"),

@@ -1,6 +1,7 @@
 """The public face: what ``hawfinch`` shows, its version, and what it says where an optional package is missing."""
 
 import ast
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -68,3 +69,8 @@ def test_an_extra_that_lacks_something_itself_is_not_reported_as_missing(
     with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there") as caught:
         import_extra("half_installed", "plot")
     assert not isinstance(caught.value, HawfinchError)
+
+
+def test_the_signature_of_a_class_is_that_of_its_constructor() -> None:
+    assert str(inspect.signature(hf.Adam)).startswith("(lr: ")
+    assert str(inspect.signature(hf.values.Value)) == "()"

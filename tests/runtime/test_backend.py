@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
-from numpy_backend import INSTRUCTIONS, KERNELS, MEANING, RANDOM, RULES, NumPy, mask_words
+from numpy_backend import INSTRUCTIONS, KERNELS, MEANING, RANDOM, RULES, NumPy, random_words
 
 import hawfinch as hf
 from hawfinch import _core
@@ -66,7 +66,7 @@ def test_masks_are_those_of_the_kernel():
     trainer = hf.Trainer(net, hf.MSE(), hf.SGD(lr=1.0), seed=11)
     x = np.ones((1, 200))
     trainer.fit(x, np.zeros((1, 1)))
-    kept = mask_words(11, 0, 1, 200) >= int(0.4 * 2**32)
+    kept = random_words(11, 0, 1, 200) >= int(0.4 * 2**32)
     change = 1.0 - net.parameters()["1.weight"][:, 0]  # lr * dloss/dw: 0 where x was dropped
     np.testing.assert_array_equal(change != 0, kept)
     assert 60 < kept.sum() < 180

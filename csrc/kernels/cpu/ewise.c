@@ -12,8 +12,6 @@
  * Formula: out[j][r, c] = program(in[i][r * in_row[i] + c * in_stride[i]]).  Shapes: runtime/program.h.
  * An output may be the same buffer as an input of the same layout. Outputs are written (=), never read.
  */
-#include "random.h"
-
 #ifdef __SSE2__
 #include <immintrin.h>
 #endif
@@ -73,35 +71,6 @@ typedef struct block_regs {
   real temp[HF_MAX_TEMP][BLOCK] __attribute__((aligned(64)));
 } block_regs;
 
-/* d[i] = keep(i) ? a[i] / (1 - p) : 0 for elements [e0, e0 + n) of the tensor. */
-static void dropout_block(real *d, const real *a, int64_t n, double p, uint32_t stream, int64_t e0, const hf_ctx *ctx) {
-  const real scale = p < 1 ? (real)(1 / (1 - p)) : 0;
-  const uint32_t threshold = hf_mask_threshold(p);
-  const uint32_t k0 = (uint32_t)ctx->seed, k1 = (uint32_t)(ctx->seed >> 32) ^ (uint32_t)((uint64_t)ctx->step >> 32);
-  uint32_t word[64];
-  for (int64_t e = e0; e < e0 + n;) {
-    const uint64_t group = (uint64_t)e >> 6;
-    const int64_t from = e & 63, to = e0 + n - e < 64 - from ? from + (e0 + n - e) : 64;
-#pragma omp simd
-    for (int l = 0; l < 16; l++) {
-      const uint64_t block = group * 16 + (uint64_t)l;
-      const hf_philox r = hf_philox4x32((uint32_t)block, (uint32_t)(block >> 32), stream, (uint32_t)ctx->step, k0, k1);
-      word[l] = r.w[0];
-      word[16 + l] = r.w[1];
-      word[32 + l] = r.w[2];
-      word[48 + l] = r.w[3];
-    }
-    real *dg = d + (e - e0) - from;
-    const real *ag = a + (e - e0) - from;
-#pragma omp simd
-    for (int64_t i = from; i < to; i++) {
-      const real kept = ag[i] * scale;
-      dg[i] = word[i] >= threshold ? kept : 0;
-    }
-    e += to - from;
-  }
-}
-
 /* Other threads see what was streamed. */
 static inline void stream_end(void) {
 #ifdef __SSE2__
@@ -137,6 +106,8 @@ static void run_block(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, 
   LOOP(HF_I_##name, A; B; C, expr)   \
   LOOP(HF_I_##name##_b, A; B_IMM; C, expr) \
   LOOP(HF_I_##name##_c, A; B; C_IMM, expr)
+#define HF_RANDOM(name) \
+  case HF_I_##name: block_##name(d, pa, n, e->imm[q], hf_code_stream(code), e0, ctx); break;
 #include "ewise.def"
 #undef A
 #undef B
@@ -144,7 +115,6 @@ static void run_block(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, 
 #undef C
 #undef C_IMM
 #undef LOOP
-    case HF_I_dropout: dropout_block(d, pa, n, e->imm[q], hf_code_stream(code), e0, ctx); break;
     default: break;
     }
   }

@@ -12,6 +12,7 @@
 
 #define HF_INLINE static inline __attribute__((always_inline))
 
+#include "ewise_random.c"
 #include "ewise.c"
 #include "matmul_pack.c"
 #include "matmul_dot.c"

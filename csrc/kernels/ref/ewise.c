@@ -28,10 +28,33 @@ static real ref_gelu_slope(real x) {
   return (real)(0.5 * erfc(-x * M_SQRT1_2)) + bell;
 }
 
-/* Inverted dropout (Srivastava et al. 2014): a / (1 - p) where the mask word of element e is kept, else 0. */
+static uint32_t ref_word(uint32_t stream, const hf_ctx *ctx, int64_t e) {
+  return hf_random_word(ctx->seed, (uint64_t)ctx->step, stream, (uint64_t)e);
+}
+
+/* Inverted dropout (Srivastava et al. 2014): a / (1 - p), or 0 where the element's word is below the threshold. The random
+ * instructions are defined in runtime/random.h. */
 static real ref_dropout(real a, double p, uint32_t stream, const hf_ctx *ctx, int64_t e) {
-  const bool keep = p < 1 && hf_mask_word(ctx->seed, (uint64_t)ctx->step, stream, (uint64_t)e) >= hf_mask_threshold(p);
-  return keep ? a * (real)(1 / (1 - p)) : (real)0;
+  return p < 1 && ref_word(stream, ctx, e) >= hf_random_threshold(p) ? a * (real)(1 / (1 - p)) : (real)0;
+}
+
+static real ref_random_uniform(real a, double p, uint32_t stream, const hf_ctx *ctx, int64_t e) {
+  (void)a, (void)p;
+  const uint64_t w = ref_word(stream, ctx, e), more = ref_word(stream + HF_SECOND_STREAM, ctx, e);
+  return sizeof(real) == sizeof(float) ? (real)(w >> 8) * (real)0x1p-24
+                                       : (real)((double)(w << 21 | more >> 11) * 0x1p-53);
+}
+
+static real ref_random_normal(real a, double p, uint32_t stream, const hf_ctx *ctx, int64_t e) {
+  (void)a, (void)p;
+  const double u = ((double)ref_word(stream, ctx, e & ~(int64_t)16) + 0.5) * 0x1p-32;
+  const uint32_t v = ref_word(stream, ctx, e | 16), turned = e & 16 ? v - (1u << 30) : v; /* sin x = cos(x - pi / 2) */
+  return (real)(sqrt(-2 * log(u)) * sin(2 * M_PI * 0x1p-32 * hf_random_quarter(turned)));
+}
+
+static real ref_random_bernoulli(real a, double p, uint32_t stream, const hf_ctx *ctx, int64_t e) {
+  (void)a;
+  return (real)(p >= 1 || ref_word(stream, ctx, e) < hf_random_threshold(p));
 }
 
 /* One instruction on scalar registers; e is the element's number in the domain. */
@@ -58,7 +81,7 @@ static real ref_instr(const hf_ewise_args *p, int at, const real *reg, const hf_
     const real c = imm;                                    \
     return expr;                                           \
   }
-#define HF_MASK(name) case HF_I_##name: return ref_##name(a, p->imm[at], hf_code_stream(code), ctx, e);
+#define HF_RANDOM(name) case HF_I_##name: return ref_##name(a, p->imm[at], hf_code_stream(code), ctx, e);
 #include "ewise.def"
   }
   return NAN;

@@ -31,11 +31,13 @@ class _Groups:
                 self.consumers[t.node].append(n)
         self.members: dict[Node, list[Node]] = {}
         self.hosted: set[Node] = set()  # products that have an epilogue
+        self.fused = is_fused()
         for n in graph.nodes:
-            if n.op.elementwise and is_fused():
-                self._place(n)
-            elif n.op.elementwise:
-                self.members[n] = [n]
+            if n.op.elementwise:
+                if self.fused:
+                    self._place(n)
+                else:
+                    self.members[n] = [n]
 
     def _place(self, n: Node) -> None:
         mine = [n]
@@ -99,7 +101,7 @@ def fuse(graph: Graph, outputs: Sequence[Tensor]) -> list[Step]:
         done.add(id(group))
         for part, program in _programs(groups, group):
             domain, scope = part[0].outputs[0].shape, part[-1].scope
-            host = _epilogue_host(groups, program, part) if is_fused() else None
+            host = _epilogue_host(groups, program, part) if groups.fused else None
             if host is None:
                 step = ewise_step(program, domain, scope)
             else:

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ir import Array, Dim, Step, Tensor
-from .memory import Dynamic, Layout
+from .memory import Dynamic, Layout, base_of
 
 
-def lowering(layout: Layout, address: Callable[[Array | None], int]) -> Callable[[Any, Step], Any]:
+def lowering(layout: Layout, arena: int, address: Callable[[Array], int]) -> Callable[[Any, Step], Any]:
     """value(field, step): what a field of a step that is no number holds.
 
     The address of a tensor, or of (tensor, offset in elements); a Dynamic where only the run knows it, a Dim where it
-    moves with the batch; for a string the size of an item. ``address``: of a buffer, None for the arena.
+    moves with the batch; for a string the size of an item. ``arena``: its address; ``address``: of a given buffer.
     """
-    itemsize = layout.itemsize
+    itemsize, places, offsets = layout.itemsize, layout.places, layout.offsets
 
     def value(given: Any, step: Step) -> Any:
         if isinstance(given, str):
@@ -32,10 +32,14 @@ def lowering(layout: Layout, address: Callable[[Array | None], int]) -> Callable
         else:
             return given
         item = 8 if t.dtype == "int" else itemsize
-        buffer, start = layout.place(t)
-        if isinstance(buffer, Dynamic):
-            return Dynamic(buffer.number, start + offset * item)
-        start += address(buffer)
+        key = id(base_of(t))
+        place = places.get(key)
+        if place is None:
+            start = arena + offsets[key]
+        elif isinstance(place, Dynamic):
+            return Dynamic(place.number, place.offset + offset * item)
+        else:
+            start = address(place[0]) + place[1]
         return offset * item + start if isinstance(offset, Dim) else start + offset * item
 
     return value

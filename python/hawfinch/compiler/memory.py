@@ -58,7 +58,8 @@ class Layout:
     ):
         self.places, self.capacity, self.itemsize = dict(places), capacity, itemsize
         self.bases: list[Bases] = [([base_of(t) for t in s.reads], [base_of(t) for t in s.writes]) for s in steps]
-        self.nbytes = {t: self.bytes_of(t, capacity) for reads, writes in self.bases for t in (*reads, *writes)}
+        touched = {t for reads, writes in self.bases for t in (*reads, *writes)}
+        self.nbytes = {t: self.bytes_of(t, capacity) for t in touched}
         self.offsets: dict[int, int] = {}  # id of a tensor -> its first byte in the arena
         self.arena_bytes = self._allocate(steps, keep)
 

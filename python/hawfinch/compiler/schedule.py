@@ -67,11 +67,12 @@ class Schedule:
         return RECORD + max(size_at(step.flops, batch) / rate, moved / (BYTES if moved > L2_SIZE else L2_BYTES))
 
     def _slowest(self) -> float:
-        """What the elementwise functions may take beyond the estimate, in seconds."""
+        """What the elementwise functions may take beyond the estimate, in seconds. A product, which packs its operands
+        into scratch, has none."""
         elements = [
             size_at(numel(t.shape), self.layout.capacity) * max(len(s.code), 1)
             for s in self.steps
-            if s.code or not s.op.startswith("matmul")
+            if s.code or not s.scratch
             for t in s.writes
         ]
         return SLOW_ELEMENT * sum(elements)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _core
-from ..errors import DTypeError, LabelError, NonFiniteInputError, ShapeError
-from ..ir import Array, Spec, row_shapes
+from ..errors import ArgumentError, DTypeError, LabelError, NonFiniteInputError, ShapeError
+from ..ir import BATCH, Array, Spec, row_shapes
 
 
 def as_array(value: Any, name: str) -> Array:
@@ -82,14 +82,33 @@ def _from_objects(array: Array, name: str) -> Array:
     return array.astype(np.int64 if integers else np.float64)
 
 
-def as_inputs(x: Any) -> tuple[Array, ...]:
-    """The model's inputs: one array, or a tuple of arrays with the same number of rows."""
+def as_inputs(x: Any, forward: Any = None) -> tuple[Array, ...]:
+    """The model's inputs: one array, or a tuple of arrays with the same number of rows, or a dict of them by the names
+    of the arguments of ``forward``."""
+    if isinstance(x, Mapping):
+        x = _by_argument(x, forward)
     many = isinstance(x, tuple)
     arrays = tuple(as_data(v, f"x[{i}]" if many else "x") for i, v in enumerate(x if many else (x,)))
     for i, a in enumerate(arrays):
         if len(a) != len(arrays[0]):
             raise ShapeError(f"inputs of different lengths: x[0] has {len(arrays[0])} rows, x[{i}] has {len(a)}")
     return arrays
+
+
+def _by_argument(x: Mapping[Any, Any], forward: Any) -> tuple[Any, ...]:
+    code = getattr(getattr(forward, "__func__", forward), "__code__", None)
+    names = () if code is None else code.co_varnames[1 : code.co_argcount]
+    if set(x) != set(names):
+        expected = f"forward takes {', '.join(names)}" if names else "the inputs here have no names"
+        raise ArgumentError(f"x: got a dict of {', '.join(map(str, x))}; {expected}")
+    return tuple([x[name] for name in names])
+
+
+def input_specs(arrays: Sequence[Array], built: Sequence[Spec]) -> tuple[Spec, ...]:
+    """What these arrays are as inputs of a model built for the others; their shapes may differ, not their axes."""
+    if [a.ndim for a in arrays] != [len(spec.shape) for spec in built]:
+        raise wrong_shape(arrays, built)
+    return tuple([Spec((BATCH, *a.shape[1:]), spec.dtype) for a, spec in zip(arrays, built, strict=True)])
 
 
 def check_finite(array: Array, name: str) -> None:
@@ -114,6 +133,11 @@ def check_whole(array: Array, name: str) -> None:
         if len(at):
             place = tuple(at[0].tolist())
             raise LabelError(f"{name} holds {array[place]} at {place}; this input is used as indices: whole numbers")
+
+
+def reads_as_is(spec: Spec, array: Array) -> bool:
+    """Whether every finite value of such an array is one of the input's: no index has to be looked at (check_whole)."""
+    return spec.dtype != "int" or array.dtype.kind in "iu"
 
 
 def check_features(arrays: Sequence[Array], expected: Sequence[Spec]) -> None:

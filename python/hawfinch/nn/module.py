@@ -142,6 +142,8 @@ class Module(metaclass=CheckedCall):
         for x in inputs:
             if not isinstance(x, Tensor):
                 raise TypeError(f"{type(self).__name__}: expected traced values, got {type(x).__name__}")
+        if _traced.get() is None:
+            return self._as_guest(graph, inputs)
         path = self._hf.path
         outer, graph.scope = graph.scope, path or graph.scope
         try:
@@ -153,6 +155,26 @@ class Module(metaclass=CheckedCall):
             raise
         finally:
             graph.scope = outer
+
+    def _as_guest(self, graph: Graph, inputs: tuple[Any, ...]) -> Any:
+        """A call in the trace of a function, or of a loss: in inference mode, with the arrays as they are."""
+        if self._hf.inputs is not None:
+            graph.watches.append(self.watch())
+        token, training, graph.training = _traced.set(self), graph.training, False
+        try:
+            return self(*inputs)
+        finally:
+            graph.training = training
+            _traced.reset(token)
+            for m in [m for _, m in self._walk([])]:
+                unborn = [name for name, p in m._hf.own.items() if p.data is None]
+                for name in unborn:
+                    del m._hf.own[name]
+                if unborn:
+                    raise NotBuiltError(
+                        f"a model that is not built was called in a function: {type(m).__name__} has no values for its "
+                        f"array {unborn[0]!r} yet; call the model's build(input_shape), fit or predict first"
+                    )
 
     # ---- what forward may use ----
     @property
@@ -260,14 +282,14 @@ class Module(metaclass=CheckedCall):
         found: list[tuple[str, Module]] = []
         seen: set[int] = set()
 
-        def visit(path: str, module: Module) -> None:
+        waiting: list[tuple[str, Module]] = [("", self)]  # no recursive closure: it would wait for the cyclic collector
+        while waiting:
+            path, module = waiting.pop()
             if id(module) not in seen:
                 seen.add(id(module))
                 found.append((path, module))
-                for name, child in module._children(containers):
-                    visit(f"{path}.{name}" if path else name, child)
-
-        visit("", self)
+                inner = [(f"{path}.{name}" if path else name, m) for name, m in module._children(containers)]
+                waiting += inner[::-1]
         return found
 
     def _arrays(self, modules: Sequence[tuple[str, Module]] | None = None) -> dict[str, Parameter]:
@@ -313,6 +335,9 @@ class Module(metaclass=CheckedCall):
         finally:
             _traced.reset(token)
         self._check_owned(graph, modules, built)
+        self._hf.output_names = tuple(result) if isinstance(result, dict) else ()
+        if isinstance(result, dict):
+            result = tuple(result.values())
         ys = list(result) if isinstance(result, tuple | list) else [result]
         for y in ys:
             if not isinstance(y, Tensor):
@@ -363,6 +388,11 @@ class Module(metaclass=CheckedCall):
         return self._hf.outputs
 
     @property
+    def output_names(self) -> tuple[str, ...]:
+        """The keys of the dict that forward gives; empty where it gives no dict."""
+        return self._hf.output_names
+
+    @property
     def version(self) -> int:
         """Another number whenever layers or options have changed, so that plans for earlier traces do not serve."""
         return self._hf.version
@@ -407,8 +437,8 @@ class Module(metaclass=CheckedCall):
             raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
         try:
             with collector_paused():
-                graph = Graph(training=True)
-                xs, ys = self._trace(graph, specs, built=False)
+                graph, xs, ys = self._trace_undecided(specs)
+            specs = tuple([Spec(x.shape, x.dtype) for x in xs])
             if accept is not None:
                 accept(self._arrays())
             self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
@@ -417,6 +447,19 @@ class Module(metaclass=CheckedCall):
                 m._hf.own = {k: p for k, p in m._hf.own.items() if p.data is not None}
             raise
         self._hf.trace = graph, xs, ys
+
+    def _trace_undecided(self, specs: tuple[Spec, ...]) -> tuple[Graph, list[Tensor], list[Tensor]]:
+        """The training trace; inputs that forward uses as indices become integers."""
+        while True:
+            graph = Graph(training=True)
+            try:
+                return graph, *self._trace(graph, specs, built=False)
+            except DTypeError as error:
+                indices = getattr(error, "indices", None)
+                behind = set() if indices is None else _inputs_behind(indices)
+                if not any(f"x{i}" in behind and spec.dtype == "real" for i, spec in enumerate(specs)):
+                    raise
+                specs = tuple([Spec(s.shape, "int" if f"x{i}" in behind else s.dtype) for i, s in enumerate(specs)])
 
     def build_like(self, twin: Module, seed: int = 0) -> None:
         """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""
@@ -625,6 +668,19 @@ class Module(metaclass=CheckedCall):
         args, kwargs = self._hf.arguments
         inner = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
         return f"{type(self).__name__}({', '.join(inner)})"
+
+
+def _inputs_behind(t: Tensor) -> set[str]:
+    """Names of the inputs that t is computed from."""
+    found, seen, rest = set(), set(), [t.node]
+    while rest:
+        node = rest.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            rest += [x.node for x in node.inputs]
+            if not node.inputs and "name" in node.attrs:
+                found.add(str(node.attrs["name"]))
+    return found
 
 
 def _spec(shape: Sequence[int] | Spec) -> Spec:

@@ -26,6 +26,7 @@ class Inside:
         "inputs",
         "known",
         "metadata",
+        "output_names",
         "outputs",
         "own",
         "path",
@@ -49,6 +50,7 @@ class Inside:
         # of a model, as built:
         self.inputs: tuple[Spec, ...] | None = None
         self.outputs: tuple[Spec, ...] = ()
+        self.output_names: tuple[str, ...] = ()
         self.seed = 0
         self.store: Store | None = None
         self.alone = False  # whether the store holds nothing else
@@ -62,7 +64,7 @@ class Inside:
         self.predictor: Any = None  # what predict keeps of this model
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("arguments", "metadata", "own", "inputs", "outputs", "seed", "version")
+        kept = ("arguments", "metadata", "own", "inputs", "outputs", "output_names", "seed", "version")
         return {k: getattr(self, k) for k in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from ..errors import NotBuiltError
-from ..ir import Dim, Graph, numel, size_at
+from ..ir import Graph, size_at
+from ..ops.matmul import MATMUL
 from .module import Module
 
 
@@ -27,9 +28,8 @@ def summary(model: Module) -> str:
         shape = "x".join(map(str, nodes[-1].outputs[0].shape)) if nodes else "same"
         flops = 0
         for n in nodes:
-            if n.op.name == "matmul":
-                k = n.inputs[0].shape[1]
-                flops += 2 * size_at(numel(n.outputs[0].shape), 1) * (k.at(1) if isinstance(k, Dim) else k)
+            if n.op is MATMUL:
+                flops += size_at(n.op.flops(n), 1)
         total_flops += flops
         own = [p for p in layer._hf.own.values() if p.trainable]
         state = [p for p in layer._hf.own.values() if not p.trainable]

@@ -40,6 +40,7 @@ from .elementwise import (
     tanh as tanh,
     where as where,
 )
+from .group_norm import group_norm as group_norm
 from .matmul import matmul as matmul
 from .normalization import batch_norm as batch_norm, layer_norm as layer_norm
 from .reduction import argmax as argmax, max as max, mean as mean, min as min, sum as sum

@@ -339,7 +339,9 @@ def concat(xs: Sequence[Any], axis: int = 0) -> Tensor:
 # ---- gather ----
 def _gather_infer(table: Tensor, index: Tensor) -> list[tuple[Shape, str]]:
     if index.dtype != "int":
-        raise DTypeError(f"gather needs integer indices, got {index.dtype} numbers; convert them with .astype(int)")
+        error = DTypeError(f"gather needs integer indices, got {index.dtype} numbers; convert them with .astype(int)")
+        error.indices = index  # type: ignore[attr-defined]  # a model makes integers of its inputs behind them
+        raise error
     if table.ndim < 1 or isinstance(table.shape[0], Dim):
         raise ShapeError(f"gather takes rows of a table with a fixed number of rows, got shape {table.shape}")
     return [((*index.shape, *table.shape[1:]), table.dtype)]

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..data.arrays import as_inputs, check_finite, check_whole, wrong_shape
+from ..data.arrays import as_inputs, check_finite, check_whole, input_specs, reads_as_is, wrong_shape
 from ..errors import ArgumentError, LabelError, ShapeError
 from ..function import check_out
-from ..ir import BATCH, Array, Spec, collector_paused, size_at
+from ..ir import Array, Spec, collector_paused, size_at
 from ..nn.module import Module
 from ..nn.store import Store
 from ..runtime.cache import PlanCache
@@ -69,9 +69,11 @@ class Predictor:
         return found
 
 
-def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> Array | tuple[Array, ...]:
+def predict(
+    model: Module, x: Any, out: Array | None, threads: int | None
+) -> Array | tuple[Array, ...] | dict[str, Array]:
     """``Module.predict``."""
-    arrays = as_inputs(x)
+    arrays = as_inputs(x, model.forward)
     if model.inputs is None:
         model.build(*[a.shape[1:] for a in arrays])
     store, inside = model.home(), model._hf
@@ -79,7 +81,8 @@ def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> Ar
     if predictor is None or predictor.store is not store or predictor.version != model.version:
         predictor = inside.predictor = Predictor(store, model.version)
     watch = inside.watch
-    inputs = input_specs(model, arrays)
+    assert model.inputs is not None
+    inputs = input_specs(arrays, model.inputs)
     rows = len(arrays[0])
     try:
         pool: Pool = predictor.pool(model, inputs, rows)
@@ -104,22 +107,20 @@ def predict(model: Module, x: Any, out: Array | None, threads: int | None) -> Ar
         )
         plan.core.drop_sources()
         pool.free.append(plan)
-        reads_whole = inputs[0].dtype != "int" or arrays[0].dtype.kind in "iu"  # else this is asked of every value
-        if pool.capacity == SMALL and len(arrays) == len(results) == 1 and reads_whole and watch is not None:
+        if (
+            pool.capacity == SMALL
+            and len(arrays) == len(results) == 1
+            and watch is not None
+            and not model.output_names
+            and reads_as_is(inputs[0], arrays[0])
+        ):
             most = next((n for n in (SMALL, 16, 4, 1) if plan.threads_for(n) == 1), 0)
             inside.quick = _core.Quick(watch, pool.free, arrays, 1, most, 1, results[0])
         if status == _core.BAD_INDEX:
             raise LabelError("an index is outside of the table that it reads")
+    if model.output_names:
+        return dict(zip(model.output_names, results, strict=True))
     return results[0] if len(results) == 1 else tuple(results)
-
-
-def input_specs(model: Module, arrays: tuple[Array, ...]) -> tuple[Spec, ...]:
-    """What these arrays are as inputs of a built model; their shapes may be others than it was built for."""
-    built = model.inputs
-    assert built is not None
-    if [a.ndim for a in arrays] != [len(spec.shape) for spec in built]:
-        raise wrong_shape(arrays, built)
-    return tuple([Spec((BATCH, *a.shape[1:]), spec.dtype) for a, spec in zip(arrays, built, strict=True)])
 
 
 def _results(pool: Pool, store: Store, rows: int, out: Array | None, arrays: tuple[Array, ...]) -> list[Array]:

@@ -49,17 +49,12 @@ class CPU:
     def bind(self, plan: Plan, max_threads: int) -> _core.Plan:
         schedule, arena = plan.schedule, plan.arena
         given = [p[0] for p in plan.layout.places.values() if not isinstance(p, Dynamic)]
-        start = _core.address(arena)
-
-        def address(buffer: Array | None) -> int:
-            return start if buffer is None else _core.address(buffer)
-
         return _core.Plan(
             plan.steps,
             schedule.done,
             schedule.pieces,
             schedule.barriers,
-            lowering(plan.layout, address),
+            lowering(plan.layout, _core.address(arena), _core.address),
             _core.kernel_isa(),
             np.dtype(plan.dtype) == np.float64,
             schedule.scratch_bytes,

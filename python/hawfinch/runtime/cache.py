@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -56,6 +56,10 @@ class PlanCache(Generic[T]):
                 return
             self._values.popitem(last=False)
             total -= size
+
+    def values(self) -> Iterable[T]:
+        """What is kept, that used longest ago first."""
+        return self._values.values()
 
     def clear(self) -> None:
         self._values.clear()

@@ -57,8 +57,8 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """What this plan itself holds: its arena and the workspace of all of its threads."""
-        return self.arena.nbytes + self.schedule.scratch_bytes * self.max_threads
+        """What this plan itself holds: its arena, and the workspace of the threads that there may be now."""
+        return self.arena.nbytes + self.schedule.scratch_bytes * min(self.max_threads, _core.max_threads())
 
     def view(self, t: Tensor, batch: int, dynamic: Sequence[Array] = ()) -> Array | None:
         """The values of t in memory for a batch of this size: a real array, or None for integers.

@@ -22,7 +22,7 @@ from ..compiler.group import fuse
 from ..compiler.memory import Dynamic, base_of
 from ..compiler.precision import in_precision
 from ..compiler.rewrite import fresh, rewrite
-from ..ir import BATCH, PARAM as PARAM_OP, Array, Step, Tensor, apply, leaf, single, tracing
+from ..ir import BATCH, PARAM as PARAM_OP, STATE as STATE_OP, Array, Step, Tensor, apply, leaf, single, tracing
 from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places
@@ -50,6 +50,7 @@ class BatchPlan:
         precision: str = "f32",
     ):
         graph, store = trace.graph, trace.store
+        self.watches = graph.watches  # of models that the loss calls
         self.capacity, self.buffers, self.columns = capacity, buffers, trace.columns
         self._param_names = trace.param_names
         totals = [t for column in trace.columns for t in column.numbers]
@@ -153,7 +154,7 @@ class BatchPlan:
 
     def _tensor_name(self, t: Tensor, record: Step) -> str:
         base = base_of(t)
-        if base.node.op.name in ("param", "state"):
+        if base.node.op in (PARAM_OP, STATE_OP):
             return f"parameter {self._param_names[id(base.node.attrs['ref'].value)]!r}"
         if id(base) in self._gradient_names:
             return f"gradient of parameter {self._gradient_names[id(base)]!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,12 +15,14 @@ from ..losses import per_row
 from ..metrics import MeanMetric, Metric
 from ..nn.module import Module
 from ..ops.shape import size
+from .inputs import places
 from .objective import Head, Objective
 
 
 class StepKey(NamedTuple):
     """All that plans for one model's parameters differ in."""
 
+    inputs: tuple[Spec, ...]
     targets: tuple[Spec, ...]
     weighted: tuple[bool, ...]  # for each loss
     objective: Objective
@@ -61,11 +63,11 @@ class BatchTrace:
         self.store = model.store()
         self.param_names = {id(p): k for k, p in {**self.store.parameters, **self.store.state}.items()}
         assert model.inputs is not None
-        if key.training:
+        if key.training and key.inputs == model.inputs:
             self.graph, xs, outputs = model.training_trace()
         else:
-            self.graph = Graph()
-            xs, outputs = model.trace(self.graph, model.inputs)
+            self.graph = Graph(training=key.training)
+            xs, outputs = model.trace(self.graph, key.inputs)
         with tracing(self.graph):
             ys = [input_tensor(self.graph, f"y{i}", *spec) for i, spec in enumerate(key.targets)]
             ws = [
@@ -75,9 +77,11 @@ class BatchTrace:
             self.columns: list[Column] = []
             self.advice: list[str] = []
             if key.objective.is_single:
-                together = [(_one_or_all(outputs), _one_or_all(ys))]
+                names = model.output_names
+                together = [(_one_or_all(outputs, names), _one_or_all(ys, names if len(ys) > 1 else ()))]
             else:
-                together = list(zip(outputs, ys, strict=True))
+                order = places(key.objective, model.output_names, len(outputs))
+                together = [(outputs[i], y) for i, y in zip(order, ys, strict=True)]
             losses = [
                 self._head(head, prediction, y, w)
                 for head, (prediction, y), w in zip(key.objective.heads, together, ws, strict=True)
@@ -126,7 +130,10 @@ class BatchTrace:
         return (self.graph.training, store.dtype, nodes, layout, len(store.parameters), updates, wanted)
 
 
-def _one_or_all(values: list[Tensor]) -> Any:
+def _one_or_all(values: list[Tensor], names: Sequence[str]) -> Any:
+    """By name where there are names; a tuple of several, or the only one."""
+    if len(names) == len(values):
+        return dict(zip(names, values, strict=True))
     return values[0] if len(values) == 1 else tuple(values)
 
 

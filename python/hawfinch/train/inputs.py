@@ -12,22 +12,26 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..data.arrays import as_data, as_inputs, check_features, check_finite
+from ..data.arrays import as_data, as_inputs, check_finite, check_whole, input_specs, wrong_shape
 from ..errors import ArgumentError, HawfinchError, ShapeError
-from ..ir import BATCH, Array, Shape, Spec
+from ..ir import BATCH, Array, Graph, Shape, Spec
 from ..losses import ClassWeight, FunctionLoss, weights_of_labels
 from ..nn.module import Module
 from .objective import Head, Objective
 
 MOST_ARRAYS = 8  # inputs, targets and weights of a plan
+MOST_SHAPES = 256  # of inputs, whose outputs' shapes are remembered
 
 
 class Data(NamedTuple):
-    """Checked arrays, as a plan reads them: inputs, targets, and for each loss its weights or None."""
+    """Checked arrays, as a plan reads them: inputs, targets, and for each loss its weights or None. specs: of the
+    inputs and of the targets.
+    """
 
     x: tuple[Array, ...]
     y: tuple[Array, ...]
     weight: tuple[Array | None, ...]
+    specs: tuple[tuple[Spec, ...], tuple[Spec, ...]]
 
     @property
     def rows(self) -> int:
@@ -91,13 +95,15 @@ def check_data(
     *,
     name: str = "",
     checked: dict[Any, Any] | None = None,
+    shapes: dict[Any, tuple[Shape, ...]],
 ) -> Data:
     """Everything that is checked of a user's arrays before anything is changed. The model is built if it isn't.
 
-    name: what the arrays are part of, for messages. checked: what calls before this one have checked.
+    name: what the arrays are part of, for messages. checked: what calls before this one have checked. shapes: see
+    ``outputs_of``.
     """
     try:
-        return _check_data(model, objective, seed, x, y, sample_weight, class_weight, checked)
+        return _check_data(model, objective, seed, x, y, sample_weight, class_weight, checked, shapes)
     except HawfinchError as error:
         if name:
             error.args = (f"{name}: {error}", *error.args[1:])
@@ -113,29 +119,33 @@ def _check_data(
     sample_weight: Any,
     class_weight: ClassWeight,
     checked: dict[Any, Any] | None,
+    shapes: dict[Any, tuple[Shape, ...]],
 ) -> Data:
     for value, what in ((x, "x"), (y, "y")):
         if value is None:
             raise ArgumentError(f"{what} is missing")
-    arrays = inputs_of(model, x, seed)
+    arrays, inputs = inputs_of(model, x, seed)
+    outputs = outputs_of(model, inputs, arrays, shapes)
     given = (*arrays, y, sample_weight, class_weight)
-    key = (*map(id, given), objective, output_shapes(model))
+    key = (*map(id, given), objective, outputs)
     if checked is not None and key in checked:
         data: Data = checked[key][0]
         return data
     if len(arrays[0]) == 0:
         raise ShapeError("x has no rows: there is nothing to fit or evaluate")
-    targets = targets_of(objective, y, output_shapes(model))
+    targets = targets_of(objective, y, outputs, model.output_names)
     for i, target in enumerate(targets):
         if len(target) != len(arrays[0]):
             raise ShapeError(f"x has {len(arrays[0])} rows, {_part('y', i, targets)} has {len(target)}")
-    targets = _checked_targets(objective, targets, output_shapes(model))
-    weight = weights_of(objective, targets, output_shapes(model), sample_weight, class_weight)
+    if not objective.is_single:
+        outputs = tuple([outputs[i] for i in places(objective, model.output_names, len(outputs))])
+    targets = _checked_targets(objective, targets, outputs)
+    weight = weights_of(objective, targets, outputs, sample_weight, class_weight)
     for i, a in enumerate(arrays):
         check_finite(a, _part("x", i, arrays))
     for i, target in enumerate(targets):
         check_finite(target, _part("y", i, targets))
-    data = Data(arrays, targets, weight)
+    data = Data(arrays, targets, weight, (inputs, target_specs(targets, outputs)))
     if len(data.arrays) > MOST_ARRAYS:
         raise ArgumentError(f"{len(data.arrays)} inputs, targets and weights; a plan reads at most {MOST_ARRAYS}")
     if checked is not None:
@@ -147,28 +157,68 @@ def _part(name: str, i: int, of: Sequence[Any]) -> str:
     return name if len(of) == 1 else f"{name}[{i}]"
 
 
-def inputs_of(model: Module, x: Any, seed: int) -> tuple[Array, ...]:
-    """The inputs as arrays; the model is built for them, or must have been."""
-    arrays = as_inputs(x)
+def inputs_of(model: Module, x: Any, seed: int) -> tuple[tuple[Array, ...], tuple[Spec, ...]]:
+    """The inputs as arrays, and what they are in a trace. The model is built for them if it isn't."""
+    arrays = as_inputs(x, model.forward)
     if model.inputs is None:
         model.build(*[a.shape[1:] for a in arrays], seed=seed)
     else:
         model.store()
-    assert model.inputs is not None
-    check_features(arrays, model.inputs)
-    return arrays
+    built = model.inputs
+    assert built is not None
+    specs = input_specs(arrays, built)
+    for i, spec in enumerate(specs):
+        if spec.dtype == "int":
+            check_whole(arrays[i], _part("x", i, arrays))
+    return arrays, specs
 
 
-def output_shapes(model: Module) -> tuple[Shape, ...]:
-    return tuple([spec.shape for spec in model.outputs])
+def outputs_of(
+    model: Module, inputs: tuple[Spec, ...], arrays: Sequence[Array], shapes: dict[Any, tuple[Shape, ...]]
+) -> tuple[Shape, ...]:
+    """Shapes of the outputs for such inputs. Raises ShapeError where the model does not take them.
+
+    shapes: what has been found before, for inputs of other shapes than the model was built for.
+    """
+    if inputs == model.inputs:
+        return tuple([spec.shape for spec in model.outputs])
+    found = shapes.get((model.version, inputs))
+    if found is None:
+        try:
+            found = tuple([y.shape for y in model.trace(Graph(), inputs)[1]])
+        except ShapeError as error:
+            assert model.inputs is not None
+            raise wrong_shape(arrays, model.inputs, f" ({error})") from None
+        if len(shapes) >= MOST_SHAPES:
+            shapes.clear()
+        shapes[model.version, inputs] = found
+    return found
 
 
-def targets_of(objective: Objective, y: Any, outputs: Sequence[Shape]) -> tuple[Array, ...]:
-    """The targets as arrays, in the order of the losses."""
+def places(objective: Objective, names: Sequence[str], n_outputs: int) -> list[int]:
+    """For each loss the number of its output: by name where both have names, else in order."""
+    mine = [head.name for head in objective.heads]
+    if n_outputs != len(mine):
+        raise ArgumentError(f"{len(mine)} losses for {n_outputs} output(s): each output needs one")
+    if not names or mine == [f"output{i}" for i in range(n_outputs)]:
+        return list(range(n_outputs))
+    if set(mine) != set(names):
+        raise ArgumentError(f"loss: the model's outputs are {', '.join(names)}, the losses are for {', '.join(mine)}")
+    return [list(names).index(name) for name in mine]
+
+
+def targets_of(
+    objective: Objective, y: Any, outputs: Sequence[Shape], output_names: Sequence[str]
+) -> tuple[Array, ...]:
+    """The targets as arrays, in the order of the losses. A tuple of them is in the order of the losses too."""
     if objective.is_single:
         if isinstance(objective.heads[0].loss, FunctionLoss):
             if isinstance(y, Mapping):
-                return tuple([as_data(v, f"y[{k!r}]") for k, v in y.items()])
+                if set(y) != set(output_names):
+                    raise ArgumentError(
+                        f"y: a dict by the names of the model's outputs, {list(output_names)}; got {list(y)}"
+                    )
+                return tuple([as_data(y[k], f"y[{k!r}]") for k in output_names])
             if isinstance(y, tuple) and len(y) > 1 and all(getattr(v, "ndim", 0) for v in y):
                 return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
         elif len(outputs) > 1:
@@ -179,8 +229,7 @@ def targets_of(objective: Objective, y: Any, outputs: Sequence[Shape]) -> tuple[
             raise ArgumentError(f"y: {len(y)} arrays, but there is one loss: give one for each output, loss=(..., ...)")
         return (_whole_numbers(as_data(y, "y"), "y"),)
     names = [head.name for head in objective.heads]
-    if len(outputs) != len(names):
-        raise ArgumentError(f"{len(names)} losses for {len(outputs)} output(s): each output needs one")
+    places(objective, output_names, len(outputs))
     if isinstance(y, Mapping):
         if set(y) != set(names):
             raise ArgumentError(f"y: expected targets for {names}, got {list(y)}")

@@ -14,6 +14,7 @@ from ..._core import CONSTANTS, REDUCE_KINDS
 from ...compiler.memory import base_of
 from ...ir import Size, Step, Tensor, numel, size_at, times
 from ...nn.store import Store
+from ...ops.matmul import MATMUL
 from .buffers import Buffers
 
 LEAST_PRODUCT = 1 << 16  # weights from which it pays: with gradient and state, 1 MiB; measured
@@ -39,7 +40,7 @@ def take_products(
     Gives the other steps, with the largest absolute values of the products' operands behind the last steps that write
     these, and the products.
     """
-    makers = {id(base_of(step.writes[0])): step for step in steps if step.op == "matmul"}
+    makers = {id(base_of(step.writes[0])): step for step in steps if step.op == MATMUL.name}
     readers = {id(base_of(t)) for step in steps for t in step.reads}
     written = {id(base_of(t)): step for step in steps for t in step.writes}  # by the last one: concat writes in parts
     products: list[Product] = []
