@@ -24,13 +24,14 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from .. import _core
-from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError
+from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError, TraceError, unknown_name
 from ..initializers import Initializer, get_initializer
 from ..ir import (
     BATCH,
     PARAM,
     STATE,
     Array,
+    Dim,
     Graph,
     Spec,
     Tensor,
@@ -41,9 +42,19 @@ from ..ir import (
     row_shapes,
     tracing,
 )
-from ..values import CheckedCall
+from ..values import CheckedCall, short
 from .store import Parameter, Store, matching
-from .structure import Inside, check_owned, drop_unborn, inputs_behind, likeness, modules_in, named_arrays, stamps
+from .structure import (
+    Inside,
+    check_owned,
+    drop_unborn,
+    inputs_behind,
+    likeness,
+    modules_in,
+    named_arrays,
+    stamps,
+    wrong_inputs,
+)
 
 DTYPES = ("float32", "float64")
 MOST_ELEMENTS = 1 << 46
@@ -180,6 +191,12 @@ class Module(metaclass=CheckedCall):
         graph = current_graph()
         return graph is not None and graph.training
 
+    def _graph(self, what: str) -> Graph:
+        graph = current_graph()
+        if graph is None:
+            raise TraceError(f"{what} is for use in forward, which is traced; see Module.parameters for the arrays")
+        return graph
+
     def param(
         self,
         name: str,
@@ -201,12 +218,15 @@ class Module(metaclass=CheckedCall):
         >>> Scale().build((3,)).parameters()
         {'scale': array([1., 1., 1.], dtype=float32)}
         """
-        graph, own = current_graph(), self._hf.own
-        assert graph is not None
+        graph, own = self._graph("param and state"), self._hf.own
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(f"the name of an array must be text, not {short(name)}")
+        sizes = shape if isinstance(shape, tuple | list) else (shape,)
+        if sizes is not shape or not all([isinstance(s, int | np.integer) and s >= 0 for s in sizes]):
+            why = "can't follow from the batch size" if Dim in map(type, sizes) else "must be a tuple of whole numbers"
+            raise ShapeError(f"parameter {name!r}: its shape {why}, got {short(shape)}")
         known = own.get(name)
         if known is None:
-            if any(not isinstance(s, int) for s in shape):
-                raise ShapeError(f"parameter {name!r} can't have the batch size in its shape {tuple(shape)}")
             if math.prod(shape) > MOST_ELEMENTS:
                 raise ShapeError(f"parameter {name!r} of shape {tuple(shape)} is larger than any memory")
             layer = type(self).__name__
@@ -238,8 +258,12 @@ class Module(metaclass=CheckedCall):
         >>> model.buffers()
         {'count': array([6.], dtype=float32)}
         """
-        graph, array = current_graph(), self._hf.own[name]
-        assert graph is not None
+        graph, array = self._graph("update_state"), self._hf.own.get(name)
+        if array is None or array.trainable:
+            raise unknown_name("state", name, [k for k, p in self._hf.own.items() if not p.trainable])
+        if not isinstance(value, Tensor) or value.shape != array.shape:
+            given = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+            raise ShapeError(f"update_state: {name!r} has shape {array.shape}, the new value is of {given}")
         if not array.frozen:
             target = leaf(graph, STATE, array)
             graph.updates = [pair for pair in graph.updates if pair[0] is not target] + [(target, value)]
@@ -324,6 +348,11 @@ class Module(metaclass=CheckedCall):
             with tracing(graph):
                 xs = [input_tensor(graph, f"x{i}", *spec) for i, spec in enumerate(inputs)]
                 result = self(*xs)
+        except TypeError as error:
+            wrong = None if isinstance(error, HawfinchError) else wrong_inputs(self, len(inputs))
+            if wrong is None:
+                raise
+            raise wrong from error
         except RecursionError:
             raise ArgumentError("forward calls itself without end: a layer calls one that calls it") from None
         finally:

@@ -197,3 +197,16 @@ def kept(model: Module) -> Callable[[], None]:
             p.data, p.offset, p._store = data, offset, store
 
     return put_back
+
+
+def wrong_inputs(model: Module, n: int) -> ArgumentError | None:
+    """What is wrong with a call of forward with n inputs; None if it takes as many."""
+    import inspect
+
+    signature = inspect.signature(model.forward)
+    try:
+        signature.bind(*[None] * n)
+    except TypeError as error:
+        name = type(model).__name__
+        return ArgumentError(f"{name} got {n} input(s): {error}; it defines {name}.forward{signature}")
+    return None
