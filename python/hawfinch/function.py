@@ -98,7 +98,7 @@ class _Compiled:
             outputs = [as_tensor(graph, t) for t in leaves]
             for t in outputs:
                 graph.check_own(t)
-        self.bound = _arrays_of_models(graph)
+        self.bound, self.watches = _arrays_of_models(graph), tuple(graph.watches)
         self.echo = {
             i: int(t.node.attrs["name"]) for i, t in enumerate(outputs) if t.node.op is INPUT and t.dtype == "int"
         }
@@ -125,6 +125,10 @@ class _Compiled:
             and all(kind != "mask" for _, kind in self.meta)
         )
         self.quicks: dict[int | None, _core.Call] = {}
+
+    def is_current(self) -> bool:
+        """Whether the models that it calls are as they were."""
+        return all([held.data is array for held, array in self.bound]) and all([w.unchanged() for w in self.watches])
 
     @property
     def nbytes(self) -> int:
@@ -235,7 +239,7 @@ class Function:
         arrays = [as_input(v, f"argument {i}") for i, v in enumerate(leaves)]
         key = (template, tuple([(a.shape, a.dtype.char) for a in arrays]))
         compiled = self._cache.get(key)
-        if compiled is None or any([held.data is not array for held, array in compiled.bound]):
+        if compiled is None or not compiled.is_current():
             compiled = self._cache.put(key, _Compiled(self.fn, arrays, template))
         return compiled, arrays
 

@@ -142,6 +142,8 @@ class Module(metaclass=CheckedCall):
         for x in inputs:
             if not isinstance(x, Tensor):
                 raise TypeError(f"{type(self).__name__}: expected traced values, got {type(x).__name__}")
+        if _traced.get() is None:
+            return self._as_guest(graph, inputs)
         path = self._hf.path
         outer, graph.scope = graph.scope, path or graph.scope
         try:
@@ -153,6 +155,26 @@ class Module(metaclass=CheckedCall):
             raise
         finally:
             graph.scope = outer
+
+    def _as_guest(self, graph: Graph, inputs: tuple[Any, ...]) -> Any:
+        """A call in the trace of a function, or of a loss: in inference mode, with the arrays as they are."""
+        if self._hf.inputs is not None:
+            graph.watches.append(self.watch())
+        token, training, graph.training = _traced.set(self), graph.training, False
+        try:
+            return self(*inputs)
+        finally:
+            graph.training = training
+            _traced.reset(token)
+            for m in [m for _, m in self._walk([])]:
+                unborn = [name for name, p in m._hf.own.items() if p.data is None]
+                for name in unborn:
+                    del m._hf.own[name]
+                if unborn:
+                    raise NotBuiltError(
+                        f"a model that is not built was called in a function: {type(m).__name__} has no values for its "
+                        f"array {unborn[0]!r} yet; call the model's build(input_shape), fit or predict first"
+                    )
 
     # ---- what forward may use ----
     @property

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..data.arrays import reads_as_is
 from ..errors import ArgumentError, BusyError, LabelError, ShapeError
 from ..ir import Array
 from ..losses import ClassWeight, Loss
@@ -414,7 +415,8 @@ class Trainer(metaclass=CheckedCall):
             plan = self._plan(data, rows, True)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, scalars), state, 0, 1, team)
-            if len(data.arrays) == 2 and isinstance(y, np.ndarray):
+            reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
+            if len(data.arrays) == 2 and isinstance(y, np.ndarray) and reads_all and not plan.watches:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
                     watch = self._model.watch()
