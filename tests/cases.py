@@ -250,6 +250,24 @@ def norm_scale(x: Array, gamma: Array, beta: Array, axes: Any, eps: float = 1e-5
     return np.broadcast_to(largest * np.abs(gamma) + np.abs(beta), x.shape)
 
 
+def _group_statistics(x: Array, groups: int, eps: float) -> tuple[Array, Array, Array]:
+    """x as (samples, positions, groups, channels of a group), its means and deviations."""
+    grouped = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
+    mean, var = grouped.mean((1, 3), keepdims=True), grouped.var((1, 3), keepdims=True)
+    return grouped, mean, np.sqrt(var + eps)
+
+
+def group_norm(x: Array, gamma: Array, beta: Array, groups: int, eps: float = 1e-5) -> Array:
+    grouped, mean, deviation = _group_statistics(x, groups, eps)
+    return ((grouped - mean) / deviation).reshape(x.shape) * gamma + beta
+
+
+def group_norm_scale(x: Array, gamma: Array, beta: Array, groups: int, eps: float = 1e-5) -> Array:
+    grouped, _, deviation = _group_statistics(x, groups, eps)
+    largest = np.broadcast_to(np.abs(grouped).max((1, 3), keepdims=True) / deviation, grouped.shape)
+    return largest.reshape(x.shape) * np.abs(gamma) + np.abs(beta)
+
+
 def cross_entropy(x: Array, t: Array, label_smoothing: float = 0.0) -> Array:
     if t.dtype.kind == "i":
         t = np.eye(x.shape[-1])[t]
@@ -524,6 +542,23 @@ CASES = [
         tol=(6, 6),
         scale=lambda x, gamma, beta, eps=1e-5: norm_scale(x, gamma, beta, -1, eps),
         grad=(0, 1, 2),
+    ),
+    Case(
+        "group_norm",
+        group_norm,
+        [
+            ((x, x[-1:], x[-1:]), {"groups": groups, **a})
+            for groups, x in (
+                *((1, (2, 3, 4)), (2, (2, 3, 4)), (4, (2, 3, 4)), (4, (3, 4)), (2, (2, 1, 2, 4))),
+                *((3, (2, 6)), (3, (3, 70, 18)), (3, (1, 130, 48))),
+            )
+            for a in ({}, {"eps": 0.1})
+        ],
+        (ANY, ANY, ANY),
+        tol=(8, 8),
+        scale=group_norm_scale,
+        grad=(0, 1, 2),
+        form=lambda op, x, gamma, beta, groups, **a: op(x, groups, gamma, beta, **a),
     ),
     # exp magnifies the rounding of x - max, a number up to 6
     Case("softmax", lambda x: np.exp(log_softmax(x)), variants(LAST), (ANY,), tol=(6, 6), grad=(0,)),

@@ -27,6 +27,8 @@ def pick(rng, items):
     return items[int(rng.integers(len(items)))]
 
 
+APART = np.sin(np.arange(400.0))  # so that an argmax does not hang on the last digits of columns that are equal
+IDS = 7  # rows of a table that integers index
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "leaky_relu", "elu", "abs", "square", "neg")
 POINTWISE = {
     **{name: (lambda x, name=name: getattr(O, name)(x)) for name in ACTIVATIONS},
@@ -72,12 +74,13 @@ ROWS = {
 class Model(hf.Module):
     """The values of a recipe; the last one, and those that nothing reads, make the output."""
 
-    def __init__(self, recipe, layers, widths_in, out):
-        self.recipe, self.layers, self.widths_in, self.out = recipe, layers, widths_in, out
-        self.head = hf.Linear(out)
+    def __init__(self, recipe, layers, n_in, outputs):
+        self.recipe, self.layers, self.n_in = recipe, layers, n_in
+        self.heads = [hf.Linear(n) for n in outputs]
 
     def forward(self, *xs):
-        values, read = list(xs), set()
+        ids = xs[-1] if any(step[0] == "lookup" for step in self.recipe) else None
+        values, read = list(xs[: self.n_in]), set()
         for what, a, b, detail in self.recipe:
             x, y = values[a], values[b]
             read |= {a, b}
@@ -97,8 +100,13 @@ class Model(hf.Module):
                 values.append(O.tanh(x) * w if len(shape) == 1 else x @ O.transpose(w))
             elif what == "table":
                 name, shape = detail
-                rows = O.gather(self.param(name, shape, "xavier_normal", fan(shape)), O.argmax(x, 1))
+                rows = O.gather(
+                    self.param(name, shape, "xavier_normal", fan(shape)), O.argmax(x + APART[: shape[0]], 1)
+                )
                 values.append(y + rows)
+            elif what == "lookup":
+                name, shape = detail
+                values.append(x + O.gather(self.param(name, shape, "xavier_normal", shape), ids))
             elif what in POINTWISE:
                 values.append(POINTWISE[what](x))
             elif what in ROWS:
@@ -106,10 +114,11 @@ class Model(hf.Module):
             else:
                 values.append(PAIRS[what](x, y))
         last = values[-1]
-        loose = [v for i, v in enumerate(values[:-1]) if i not in read and i >= len(xs)]
+        loose = [v for i, v in enumerate(values[:-1]) if i not in read and i >= self.n_in]
         if loose:
             last = O.concat([last, *loose], 1)
-        return self.head(last)
+        outputs = tuple(head(last) for head in self.heads)
+        return outputs if len(outputs) > 1 else outputs[0]
 
 
 def fan(shape):
@@ -131,7 +140,7 @@ def draw(seed, number):
     widths = [width() for _ in range(1 if rng.random() < 0.7 else 2)]
     n_in = len(widths)
     recipe, layers = [], []
-    often = {"linear": 5, "layer": 3, "point": 5, "pair": 4, "rows": 2, "move": 2, "weight": 1, "table": 1}
+    often = {"linear": 5, "layer": 3, "point": 5, "pair": 4, "rows": 2, "move": 2, "weight": 1, "table": 1, "lookup": 1}
     kinds = [kind for kind, n in often.items() for _ in range(n)]
     for _ in range(int(rng.integers(1, 13))):
         a, b = (int(rng.integers(max(0, len(widths) - 4), len(widths))) for _ in range(2))
@@ -161,6 +170,8 @@ def draw(seed, number):
         elif kind == "table":
             step = ("table", a, b, (f"t{len(recipe)}", (w, widths[b])))
             out = widths[b]
+        elif kind == "lookup":
+            step = ("lookup", a, a, (f"e{len(recipe)}", (IDS, w)))
         elif (move := pick(rng, ["concat", "slice", "pad", "fold"])) == "concat":
             out, step = w + widths[b], ("concat", a, b, None)
         elif move == "slice":
@@ -180,19 +191,12 @@ def draw(seed, number):
         kind(m) if kind is hf.Linear else kind(float(rng.uniform(0, 0.9))) if kind is hf.Dropout else kind()
         for kind, _, m in layers
     ]
-    out = int(rng.integers(1, 6))
-    loss = pick(rng, ["mse", "mae", "huber", "labels", "probabilities", "bce"])
     x = tuple(rng.normal(size=(rows, n)) for n in widths[:n_in])
-    if loss == "labels":
-        y = rng.integers(0, out, rows)
-        loss = hf.SoftmaxCrossEntropy(label_smoothing=pick(rng, [0.0, 0.1]))
-    elif loss == "probabilities":
-        y = rng.dirichlet(np.ones(out), rows)
-        loss = hf.SoftmaxCrossEntropy(label_smoothing=pick(rng, [0.0, 0.1]))
-    elif loss == "bce":
-        y, loss = rng.integers(0, 2, (rows, out)) * 1.0, hf.BCEWithLogits()
-    else:
-        y, loss = rng.normal(size=(rows, out)), {"mse": hf.MSE, "mae": hf.MAE, "huber": hf.Huber}[loss]()
+    if any(step[0] == "lookup" for step in recipe):
+        x = (*x, rng.integers(0, IDS, rows))
+    outputs = [int(n) for n in rng.integers(1, 6, 1 if rng.random() < 0.8 else 2)]
+    losses, ys = zip(*[draw_loss(rng, rows, n) for n in outputs], strict=True)
+    loss, y = (losses, ys) if len(outputs) > 1 else (losses[0], ys[0])
     lr, clip = 10 ** rng.uniform(-4, -1.5), pick(rng, [None, None, 0.3])
     more = {"clip_norm": clip, "clip_value": pick(rng, [None, None, 0.2]), "weight_decay": pick(rng, [0.0, 0.05])}
     # no row has an eps near rounding errors, which would blow these up to a step of lr; Lion takes their sign
@@ -207,7 +211,19 @@ def draw(seed, number):
         "products": bool(rng.random() < 0.3),
         "validate": bool(rng.random() < 0.2),
     }
-    return Model(tuple(recipe), made, widths[:n_in], out).astype("float64"), loss, optimizer, (x, y), how
+    model = Model(tuple(recipe), made, n_in, outputs).astype("float64")
+    return model, loss, optimizer, (x, y), how
+
+
+def draw_loss(rng, rows, n):
+    """A loss and targets for n outputs."""
+    kind = pick(rng, ["mse", "mae", "huber", "labels", "probabilities", "bce"])
+    if kind in ("labels", "probabilities"):
+        y = rng.integers(0, n, rows) if kind == "labels" else rng.dirichlet(np.ones(n), rows)
+        return hf.SoftmaxCrossEntropy(label_smoothing=pick(rng, [0.0, 0.1])), y
+    if kind == "bce":
+        return hf.BCEWithLogits(), rng.integers(0, 2, (rows, n)) * 1.0
+    return {"mse": hf.MSE, "mae": hf.MAE, "huber": hf.Huber}[kind](), rng.normal(size=(rows, n))
 
 
 class Nudge:
@@ -266,8 +282,10 @@ def trained(seed, number, backend, callbacks=()):
                 validation_data=(x, y) if how["validate"] else None,
                 callbacks=callbacks,
             )
-            left = {**model.parameters(), **model.buffers(), "prediction": model.predict(few)}
-            left.update({f"history of {k}": np.array(history[k]) for k in ("loss", "val_loss") if k in history})
+            left = {**model.parameters(), **model.buffers()}
+            predicted = model.predict(few)
+            left.update(enumerate(predicted) if isinstance(predicted, tuple) else {"prediction": predicted}.items())
+            left.update({f"history of {k}": np.array(history[k]) for k in history.to_dict()})
         return left
     except hf.NonFiniteError:
         return {}

@@ -255,12 +255,14 @@ def test_the_cache_of_traces_is_bounded_and_drops_the_oldest():
         return x + 1
 
     f = hf.compile(fn)
-    for n in range(1, 71):
-        f(np.ones(n))
-    f(np.ones(70))
-    assert len(calls) == 70
     f(np.ones(1))
-    assert calls[70:] == [1]
+    f._cache.max_bytes = 20 * f.nbytes
+    for n in range(2, 31):
+        f(np.ones(n))
+    f(np.ones(30))
+    assert len(calls) == 30 and f.nbytes <= f._cache.max_bytes
+    f(np.ones(1))
+    assert calls[30:] == [1]
 
 
 def test_symbols_refuse_to_be_arrays_or_truths(graph):

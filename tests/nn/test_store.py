@@ -236,3 +236,47 @@ def test_an_initializer_of_the_wrong_size(wrong: Any) -> None:
     with pytest.raises(ArgumentError, match=r"initializer of '0\.weight'.*expected 6 numbers for shape \(3, 2\)"):
         model.build((3,))
     assert model.inputs is None
+
+
+# ---- models inside functions and losses ----
+def test_a_function_sees_that_a_model_changes() -> None:
+    model = hf.Sequential(hf.Linear(4), hf.LeakyReLU(0.5)).build((6,))
+    f, x = hf.compile(lambda x: model(x) * 2.0), X.astype(np.float32)
+    for change in (lambda: None, lambda: setattr(model[1], "negative_slope", 0.1), lambda: model.freeze("0.*")):
+        change()
+        for _ in range(2):
+            np.testing.assert_allclose(f(x), 2 * model.predict(x), rtol=1e-6)
+
+
+def test_a_model_that_is_not_built_in_a_function() -> None:
+    model = hf.Sequential(hf.Linear(4))
+    with pytest.raises(NotBuiltError, match="Linear has no values for its array 'weight'"):
+        hf.compile(model)(X)
+    assert model.build((3,)).n_parameters == 16  # the sizes of the call have not stayed
+    assert np.array_equal(hf.compile(hf.Sequential("relu"))(X), np.maximum(X, 0))
+
+
+def test_a_loss_that_calls_another_model() -> None:
+    """A teacher: in inference mode, not trained, read where its arrays are."""
+    teacher = hf.Sequential(hf.BatchNorm(), hf.Linear(2)).build((2,))
+    teacher.buffers()["0.running_mean"][:] = 3.0
+    before = values(teacher)
+    student = hf.Sequential(hf.Linear(2)).build((6,))
+
+    def loss(y: Any, target: Any) -> Any:
+        return hf.ops.mean((y - teacher(target)) ** 2, -1)
+
+    trainer = hf.Trainer(student, loss, hf.SGD(lr=0.0))
+    for scale in (1.0, 5.0):
+        teacher.parameters()["1.weight"][...] *= scale
+        before = values(teacher)
+        expected = ((student.predict(X) - teacher.predict(Y)) ** 2).mean()
+        assert trainer.fit(X, Y, batch_size=30)["loss"][-1] == pytest.approx(expected, rel=1e-5)
+        assert trainer.step(X, Y) == pytest.approx(expected, rel=1e-5)
+    assert values(teacher) == before
+    teacher[0].eps = 1.0
+    expected = ((student.predict(X) - teacher.predict(Y)) ** 2).mean()
+    assert trainer.step(X, Y) == pytest.approx(expected, rel=1e-5)
+    teacher.astype("float64")
+    with pytest.raises(hf.errors.DTypeError, match="float64 model is called in the trace of a float32"):
+        trainer.step(X, Y)

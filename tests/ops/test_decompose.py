@@ -34,12 +34,19 @@ ROWS = {
     "fnma": [([draw(3, 4), draw(3, 4), draw(3, 4)], {})],
     "stop_gradient": [([draw(3, 4)], {})],
     "extreme": [([draw(3, 4, 2)], {"kind": k, "axes": a}) for k in ("max", "min") for a in ((0, 1), (0, 2), (0, 1, 2))],
+    "dropout": [([draw(9, 65)], {"imm": p, "stream": 3}) for p in (0.0, 0.25, 1.0)],
     "argument": [([draw(3, 4)], {"number": 1})],
-    "moments": [([draw(4, 5) + 100], {"per_row": p}) for p in (False, True)],
+    "moments": [
+        *[([draw(4, 5) + 100], {"per_row": p}) for p in (False, True)],
+        ([draw(3, 4, 5)], {"per_row": False}),
+        ([draw(3, 70, 1)], {"per_row": False}),
+    ],
+    "normalize_groups": [([draw(2, 3, 6), draw(6), draw(6)], {"groups": g, "eps": 0.1}) for g in (1, 2, 6)],
     "norm_grad": [
         ([draw(4, 5), draw(4, 5), draw(4), ROW], {"per_row": True}),
         ([draw(4, 5), draw(4, 5), draw(5), COL], {"per_row": False}),
         ([draw(4, 5), draw(4, 5), draw(5), COL, draw(5), draw(5)], {"per_row": False}),
+        ([draw(3, 4, 5), draw(3, 4, 5), draw(3, 5), np.abs(draw(3, 5)) + 0.1], {"per_row": False}),
     ],
     "norm_row_grad": [
         ([draw(4, 5), draw(4, 5), draw(4), ROW, draw(5)], {}),

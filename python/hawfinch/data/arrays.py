@@ -135,6 +135,11 @@ def check_whole(array: Array, name: str) -> None:
             raise LabelError(f"{name} holds {array[place]} at {place}; this input is used as indices: whole numbers")
 
 
+def reads_as_is(spec: Spec, array: Array) -> bool:
+    """Whether every finite value of such an array is one of the input's: no index has to be looked at (check_whole)."""
+    return spec.dtype != "int" or array.dtype.kind in "iu"
+
+
 def check_features(arrays: Sequence[Array], expected: Sequence[Spec]) -> None:
     """The inputs must have the shapes that the model was built for."""
     if [a.shape[1:] for a in arrays] != [spec.shape[1:] for spec in expected]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ShapeError
-from ..ir import SCALAR, Op, Shape, Step, Tensor, apply, numel, operand
+from ..ir import SCALAR, Op, Shape, Size, Step, Tensor, apply, numel, operand
 from .elementwise import RELU, RELU_MASK, reciprocal, setting, sqrt, square
 from .reduction import mean as mean_, sum as sum_
 from .shape import reshape, size
@@ -25,28 +25,32 @@ def _column(v: Tensor) -> Tensor:
     return reshape(v, (v.shape[0], 1))
 
 
+def _sizes(x: Tensor, per_row: bool) -> tuple[Size, Size, Size]:
+    """x as (outer, red, inner): (rows, C) by column or by row, or given as such."""
+    if x.ndim == 3:
+        outer, red, inner = x.shape
+        return outer, red, inner
+    return (x.shape[0], x.shape[1], 1) if per_row else (1, x.shape[0], x.shape[1])
+
+
+def _is_by_inner(x: Tensor, per_row: bool) -> bool:
+    """Whether threads share the columns; else the rows, or samples. A row is summed in one way, in any batch."""
+    return not per_row if x.ndim == 2 else x.shape[0] == 1 and x.shape[2] != 1
+
+
 def _moments_infer(x: Tensor, *, per_row: bool) -> list[tuple[Shape, str]]:
-    n = x.shape[0] if per_row else x.shape[1]
-    return [((n,), "real"), ((n,), "real")]
+    shape = x.shape[::2] if x.ndim == 3 else x.shape[:1] if per_row else x.shape[1:]
+    return [(shape, "real"), (shape, "real")]
 
 
 def _moments_lower(node: Any) -> list[Step]:
     x = node.inputs[0]
     mean, var = node.outputs
-    rows, cols = x.shape
-    per_row = node.attrs["per_row"]
-    outer, red, inner = (rows, cols, 1) if per_row else (1, rows, cols)
-    fields = {
-        "mean": mean,
-        "var": var,
-        "x": x,
-        "outer": outer,
-        "red": red,
-        "inner": inner,
-        "by_inner": int(not per_row),
-    }
-    units, grain = (rows, 1) if per_row else (cols, COL_GRAIN)
-    local = (x, mean, var) if per_row else (mean, var)
+    outer, red, inner = _sizes(x, node.attrs["per_row"])
+    by_inner = _is_by_inner(x, node.attrs["per_row"])
+    fields = {"mean": mean, "var": var, "x": x, "outer": outer, "red": red, "inner": inner, "by_inner": int(by_inner)}
+    units, grain = (inner, COL_GRAIN) if by_inner else (outer, 1)
+    local = (mean, var) if by_inner else (x, mean, var)
     return [
         Step("moments", fields, (mean, var), (x,), units=units, grain=grain, local=local, flops=node.op.flops(node))
     ]
@@ -54,9 +58,10 @@ def _moments_lower(node: Any) -> list[Step]:
 
 def _moments_parts(x: Tensor, *, per_row: bool) -> tuple[Tensor, Tensor]:
     """The variance from the distances to the mean: x * x would lose it where the mean is large."""
-    axis = 1 if per_row else 0
-    mean = mean_(x, axis)
-    return mean, mean_(square(x - (_column(mean) if per_row else mean)), axis)
+    axis = 1 if per_row or x.ndim == 3 else 0
+    mean = mean_(x, axis, True)
+    var = mean_(square(x - mean), axis)
+    return reshape(mean, var.shape), var
 
 
 MOMENTS: Op = Op(
@@ -73,7 +78,9 @@ MOMENTS: Op = Op(
 def _norm_grad_lower(node: Any) -> list[Step]:
     dy, x, mean, rstd, *relu = node.inputs
     dgamma, dbeta = node.outputs
-    rows, cols = x.shape
+    by_red = node.attrs["per_row"]
+    outer, red, inner = _sizes(x, False)
+    by_inner = _is_by_inner(x, False)
     fields = {
         "dgamma": dgamma,
         "dbeta": dbeta,
@@ -81,42 +88,39 @@ def _norm_grad_lower(node: Any) -> list[Step]:
         "x": x,
         "mean": mean,
         "rstd": rstd,
-        "outer": 1,
-        "red": rows,
-        "inner": cols,
-        "by_red": int(node.attrs["per_row"]),
-        "by_inner": 1,
+        "outer": outer,
+        "red": red,
+        "inner": inner,
+        "by_red": int(by_red),
+        "by_inner": int(by_inner),
         "scale": None,
         "shift": None,
     }
     if relu:
         fields["scale"], fields["shift"] = relu
-    return [
-        Step(
-            "norm_grad",
-            fields,
-            node.outputs,
-            node.inputs,
-            units=cols,
-            grain=COL_GRAIN,
-            local=(dgamma, dbeta) if node.attrs["per_row"] else (dgamma, dbeta, mean, rstd, *relu),
-            flops=node.op.flops(node),
-        )
-    ]
+    units, grain = (inner, COL_GRAIN) if by_inner else (outer, 1)
+    local = (dgamma, dbeta) if by_red else (dgamma, dbeta, mean, rstd, *relu)
+    if not by_inner:
+        local = (*node.outputs, *node.inputs)
+    more = {"units": units, "grain": grain, "local": local, "flops": node.op.flops(node)}
+    return [Step("norm_grad", fields, node.outputs, node.inputs, **more)]
 
 
 def _norm_grad_parts(dy: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, *relu: Tensor, per_row: bool) -> Any:
     if per_row:
         mean, rstd = _column(mean), _column(rstd)
+    if x.ndim == 3:
+        mean, rstd = reshape(mean, (mean.shape[0], 1, mean.shape[1])), reshape(rstd, (rstd.shape[0], 1, rstd.shape[1]))
     if relu:
         scale, shift = relu
         dy = apply(RELU_MASK, dy, (x - mean) * scale + shift)
-    return sum_(dy * ((x - mean) * rstd), 0), sum_(dy, 0)
+    axis = 1 if x.ndim == 3 else 0
+    return sum_(dy * ((x - mean) * rstd), axis), sum_(dy, axis)
 
 
 NORM_GRAD: Op = Op(
     "norm_grad",
-    lambda dy, x, mean, rstd, *relu, per_row: [((x.shape[1],), "real")] * 2,
+    lambda dy, x, mean, rstd, *relu, per_row: [(x.shape[::2] if x.ndim == 3 else x.shape[1:], "real")] * 2,
     None,
     _norm_grad_lower,
     decompose=_norm_grad_parts,
@@ -171,23 +175,28 @@ NORM_ROW_GRAD: Op = Op(
 
 # normalize(x, gamma, beta) -> (y, mean, var) of x (rows, C), by column or, with per_row, by row. It has no kernel: its
 # parts are the statistics and elementwise ops.
-def _normalize_infer(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float, per_row: bool) -> Any:
+def check_affine(x: Tensor, gamma: Tensor, beta: Tensor) -> None:
+    """Raises ShapeError unless gamma and beta have a number for each channel of x (..., C), or are numbers."""
     for name, t in (("gamma", gamma), ("beta", beta)):
-        if t.shape != x.shape[1:] and t.node.op is not SCALAR:
+        if t.shape != x.shape[-1:] and t.node.op is not SCALAR:
             raise ShapeError(
-                f"normalisation of (rows, C) = {x.shape}: {name} must be a number or {x.shape[1:]}, got {t.shape}"
+                f"normalisation of (rows, C) = {x.shape}: {name} must be a number or {x.shape[-1:]}, got {t.shape}"
             )
+
+
+def _normalize_infer(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float, per_row: bool) -> Any:
+    check_affine(x, gamma, beta)
     statistics = ((x.shape[:1] if per_row else x.shape[1:]), "real")
     return [(x.shape, "real"), statistics, statistics]
 
 
-def _rstd(var: Tensor, eps: float) -> Tensor:
+def reciprocal_deviation(var: Tensor, eps: float) -> Tensor:
     return reciprocal(sqrt(var + eps))
 
 
 def _normalize_parts(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float, per_row: bool) -> tuple[Tensor, ...]:
     mean, var = apply(MOMENTS, x, per_row=per_row)
-    rstd = _rstd(var, eps)
+    rstd = reciprocal_deviation(var, eps)
     if per_row:
         return (x - _column(mean)) * _column(rstd) * gamma + beta, mean, var
     return (x - mean) * (gamma * rstd) + beta, mean, var
@@ -201,7 +210,7 @@ def _normalize_grad(node: Any, g: Tensor | None, g_mean: Tensor | None, g_var: T
     n = size(x.shape[1 if per_row else 0])
     dx = dgamma = dbeta = None
     if g is not None:
-        rstd = _rstd(var, node.attrs["eps"])
+        rstd = reciprocal_deviation(var, node.attrs["eps"])
         dgamma, dbeta = apply(NORM_GRAD, g, x, mean, rstd, per_row=per_row)
         if not per_row:  # dx = a * g + (mean - x) * rstd * a * dgamma / rows - a * dbeta / rows, a = gamma * rstd
             a = gamma * rstd
@@ -229,7 +238,7 @@ NORMALIZE: Op = Op("normalize", _normalize_infer, _normalize_grad, decompose=_no
 
 def normalize_again(x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor, *, eps: float) -> Tensor:
     """The result of a batch norm once more, bit for bit, from mean - x, which the backward pass has at hand."""
-    return beta - (mean - x) * (gamma * _rstd(var, eps))
+    return beta - (mean - x) * (gamma * reciprocal_deviation(var, eps))
 
 
 def normalize_under_relu(g: Tensor) -> Any:

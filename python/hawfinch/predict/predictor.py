@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..data.arrays import as_inputs, check_finite, check_whole, input_specs, wrong_shape
+from ..data.arrays import as_inputs, check_finite, check_whole, input_specs, reads_as_is, wrong_shape
 from ..errors import ArgumentError, LabelError, ShapeError
 from ..function import check_out
 from ..ir import Array, Spec, collector_paused, size_at
@@ -107,8 +107,13 @@ def predict(
         )
         plan.core.drop_sources()
         pool.free.append(plan)
-        reads_whole = inputs[0].dtype != "int" or arrays[0].dtype.kind in "iu"  # else this is asked of every value
-        if pool.capacity == SMALL and len(arrays) == len(results) == 1 and reads_whole and watch is not None:
+        if (
+            pool.capacity == SMALL
+            and len(arrays) == len(results) == 1
+            and watch is not None
+            and not model.output_names
+            and reads_as_is(inputs[0], arrays[0])
+        ):
             most = next((n for n in (SMALL, 16, 4, 1) if plan.threads_for(n) == 1), 0)
             inside.quick = _core.Quick(watch, pool.free, arrays, 1, most, 1, results[0])
         if status == _core.BAD_INDEX:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .. import _core
 from ..compiler.memory import Dynamic, Place, Source
+from ..errors import DTypeError
 from ..ir import BATCH, CONST, PARAM, SCALAR, STATE, Array, Graph, Step, Tensor, numel
 
 
@@ -20,8 +22,14 @@ def model_places(graph: Graph, params: Array, state: Array, numbers: tuple[int, 
         t = node.outputs[0]
         if node.op in (PARAM, STATE):
             which = 0 if node.op is PARAM else 1
-            offset = node.attrs["ref"].value.offset * params.itemsize
-            places[id(t)] = ((params, state)[which], offset) if numbers is None else Dynamic(numbers[which], offset)
+            held = node.attrs["ref"].value
+            buffer, offset = (params, state)[which], held.offset * params.itemsize
+            if _core.address(held.data) != _core.address(buffer) + offset:  # another model's, called by a loss
+                if held.data.dtype != params.dtype:
+                    raise DTypeError(f"a {held.data.dtype} model is called in the trace of a {params.dtype} one")
+                places[id(t)] = (held.data, 0)
+            else:
+                places[id(t)] = (buffer, offset) if numbers is None else Dynamic(numbers[which], offset)
         elif node.op is CONST:
             value = node.attrs["ref"].value
             kind = value.dtype if value.dtype == np.int64 else params.dtype

@@ -5,7 +5,6 @@ Design: each setting has a key and a text of its own. Rejected: one digest of al
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,6 +41,8 @@ def _array_text(a: Array) -> str:
 
 
 def _digest(a: Array) -> str:
+    import hashlib  # slow to import
+
     return hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()[:16]
 
 

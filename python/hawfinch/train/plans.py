@@ -27,7 +27,7 @@ class Plans:
     ) -> BatchPlan:
         """A plan for batches of this size, bound to the buffers."""
         plan = self.cache.get(key)
-        if plan is None or plan.capacity < batch:
+        if plan is None or plan.capacity < batch or not all([w.unchanged() for w in plan.watches]):
             with collector_paused():
                 plan = self.compile(model, key, batch, update, buffers)
             self.cache.max_bytes = max(MAX_BYTES, FEW * plan.nbytes)

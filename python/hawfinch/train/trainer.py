@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..data.arrays import reads_as_is
 from ..errors import ArgumentError, BusyError, LabelError, ShapeError
 from ..ir import Array
 from ..losses import ClassWeight, Loss
@@ -31,7 +32,6 @@ from .loop import FitCall, Steps, run_fit, run_steps
 from .objective import Objective, get_losses, get_objective
 from .plans import Plans
 from .state import TrainState
-from .state_file import load_state, save_state
 from .update import Clock, Update
 
 LossLike = str | Loss | Callable[..., Any]
@@ -415,7 +415,8 @@ class Trainer(metaclass=CheckedCall):
             plan = self._plan(data, rows, True)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, scalars), state, 0, 1, team)
-            if len(data.arrays) == 2 and isinstance(y, np.ndarray):
+            reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
+            if len(data.arrays) == 2 and isinstance(y, np.ndarray) and reads_all and not plan.watches:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
                     watch = self._model.watch()
@@ -463,12 +464,16 @@ class Trainer(metaclass=CheckedCall):
         ...     trainer.save_state(os.path.join(folder, "run.state"))
         ...     trainer.set_state(os.path.join(folder, "run.state"))
         """
+        from .state_file import save_state  # json and zlib are slow to import
+
         save_state(self.get_state(), path)
 
     def _take(self, given: TrainState | str | os.PathLike[str], call: FitCall | None) -> None:
         if isinstance(given, TrainState):
             state = given
         elif isinstance(given, str | os.PathLike):
+            from .state_file import load_state
+
             state = load_state(given)
         else:
             raise ArgumentError(f"resume: expected a path or a TrainState, got {type(given).__name__}")
