@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import ArgumentError, import_extra
+from ..values import CheckedCall
 
 EVENTS = ("on_fit_begin", "on_epoch_end", "on_step_end", "on_fit_end")
 
 
-class Progress:
+class Progress(metaclass=CheckedCall):
     """A tqdm bar over epochs (``pip install hawfinch[progress]``).
 
     >>> import hawfinch as hf

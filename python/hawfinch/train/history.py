@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import NonFiniteError, import_extra
+from ..values import CheckedCall
 
 
-class History:
+class History(metaclass=CheckedCall):
     """Loss and metrics per epoch. ``history["loss"]``; names of validation values begin with ``val_``.
 
     ``error``: the NonFiniteError that ended the training of this net in ``fit_many``, else None.
