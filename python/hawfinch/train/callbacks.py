@@ -33,13 +33,16 @@ class Progress(metaclass=CheckedCall):
         self._bar: Any = None
 
     def on_fit_begin(self, trainer: Any) -> None:
+        """Shows the bar."""
         self._bar = self._tqdm(total=trainer.epochs_planned, unit="epoch")
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
+        """Moves the bar on, with the epoch's loss and metrics beside it."""
         self._bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items()}, refresh=False)
         self._bar.update()
 
     def on_fit_end(self, trainer: Any) -> None:
+        """Ends the bar."""
         self._bar.close()
 
 
