@@ -75,11 +75,11 @@ class Metric(Value):
 class MeanMetric(Metric):
     """A metric that is the (weighted) mean over rows: a subclass defines ``rows``.
 
-    >>> class Near(hf.metrics.MeanMetric, name="near"):
+    >>> class Near(hf.metrics.MeanMetric):
     ...     def rows(self, prediction, target):
     ...         return hf.ops.less(hf.ops.abs(prediction - target), 0.5)
     >>> model = hf.Sequential(hf.Flatten()).build((1,))
-    >>> hf.Trainer(model, "mse", metrics=["near"]).evaluate([[1.0], [2.0]], [[1.2], [3.0]])["near"]
+    >>> hf.Trainer(model, "mse", metrics=[Near()]).evaluate([[1.0], [2.0]], [[1.2], [3.0]])["Near"]
     0.5
     """
 
