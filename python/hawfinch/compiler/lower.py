@@ -11,18 +11,36 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ir import Array, Dim, Step, Tensor
-from .memory import Dynamic, Layout, base_of
+from .memory import Dynamic, Layout
 
 
-def lowering(layout: Layout, arena: int, address: Callable[[Array], int]) -> Callable[[Any, Step], Any]:
-    """value(field, step): what a field of a step that is no number holds.
+class Lowering:
+    """lowering(field, step): what a field of a step that is no number holds.
 
     The address of a tensor, or of (tensor, offset in elements); a Dynamic where only the run knows it, a Dim where it
-    moves with the batch; for a string the size of an item. ``arena``: its address; ``address``: of a given buffer.
+    moves with the batch; for a string the size of an item. ``addresses``: of all tensors that steps touch, so that
+    most fields are looked up, not asked for. ``arena``: its address; ``address``: of a given buffer.
     """
-    itemsize, places, offsets = layout.itemsize, layout.places, layout.offsets
 
-    def value(given: Any, step: Step) -> Any:
+    def __init__(self, layout: Layout, arena: int, address: Callable[[Array], int]):
+        self.layout, self.arena, self.address = layout, arena, address
+        self.addresses: dict[Tensor, int | Dynamic] = {}
+        places, offsets = layout.places, layout.offsets
+        for t, base in layout.base.items():
+            place = places.get(id(base))
+            if place is None:
+                self.addresses[t] = arena + offsets[id(base)]
+            else:
+                self.addresses[t] = place if isinstance(place, Dynamic) else address(place[0]) + place[1]
+
+    def _address(self, t: Tensor) -> int | Dynamic:
+        buffer, offset = self.layout.place(t)
+        if isinstance(buffer, Dynamic):
+            return buffer
+        return offset + (self.arena if buffer is None else self.address(buffer))
+
+    def __call__(self, given: Any, step: Step) -> Any:
+        itemsize = self.layout.itemsize
         if isinstance(given, str):
             return 8 if step.writes[0].dtype == "int" else itemsize
         if isinstance(given, Tensor):
@@ -32,14 +50,9 @@ def lowering(layout: Layout, arena: int, address: Callable[[Array], int]) -> Cal
         else:
             return given
         item = 8 if t.dtype == "int" else itemsize
-        key = id(base_of(t))
-        place = places.get(key)
-        if place is None:
-            start = arena + offsets[key]
-        elif isinstance(place, Dynamic):
-            return Dynamic(place.number, place.offset + offset * item)
-        else:
-            start = address(place[0]) + place[1]
+        start = self.addresses.get(t)
+        if start is None:
+            start = self._address(t)
+        if isinstance(start, Dynamic):
+            return Dynamic(start.number, start.offset + offset * item)
         return offset * item + start if isinstance(offset, Dim) else start + offset * item
-
-    return value

@@ -57,9 +57,20 @@ class Layout:
         itemsize: int,
     ):
         self.places, self.capacity, self.itemsize = dict(places), capacity, itemsize
-        self.bases: list[Bases] = [([base_of(t) for t in s.reads], [base_of(t) for t in s.writes]) for s in steps]
-        touched = {t for reads, writes in self.bases for t in (*reads, *writes)}
-        self.nbytes = {t: self.bytes_of(t, capacity) for t in touched}
+        self.base: dict[Tensor, Tensor] = {}  # of every tensor that a step touches
+        self.nbytes: dict[Tensor, int] = {}
+        self.bases: list[Bases] = []
+        for s in steps:
+            reads, writes = list(s.reads), list(s.writes)
+            for bases in (reads, writes):
+                for i, t in enumerate(bases):
+                    base = self.base.get(t)
+                    if base is None:
+                        base = self.base[t] = base_of(t) if t.node.op.is_view else t
+                    bases[i] = base
+                    if base not in self.nbytes:
+                        self.nbytes[base] = size_at(numel(base.shape), capacity) * (8 if t.dtype == "int" else itemsize)
+            self.bases.append((reads, writes))
         self.offsets: dict[int, int] = {}  # id of a tensor -> its first byte in the arena
         self.arena_bytes = self._allocate(steps, keep)
 
@@ -68,7 +79,8 @@ class Layout:
 
     def place(self, t: Tensor) -> tuple[Array | Dynamic | None, int]:
         """Buffer and byte offset of a tensor: a given buffer, a Dynamic, or None for the arena."""
-        key = id(base_of(t))
+        base = self.base.get(t)
+        key = id(base_of(t) if base is None else base)
         place = self.places.get(key)
         if place is None:
             return None, self.offsets[key]
@@ -78,14 +90,14 @@ class Layout:
         """Arena offsets of every tensor that has no place yet; returns the arena's size in bytes."""
         places, offsets, nbytes = self.places, self.offsets, self.nbytes
         last = {t: i for i, (reads, writes) in enumerate(self.bases) for t in reads + writes}
-        last.update((base_of(t), len(steps)) for t in keep)
+        last.update([(base_of(t) if t.node.op.is_view else t, len(steps)) for t in keep])
         free: list[tuple[int, int]] = []  # (offset, bytes), by offset
         top = 0
         block: dict[Tensor, tuple[int, int]] = {}  # tensor -> (offset, bytes) it holds
         for i, (step, (reads, writes)) in enumerate(zip(steps, self.bases, strict=True)):
             heirs: dict[Tensor, Tensor] = {}
             for out, source in step.in_place:
-                a, b = base_of(out), base_of(source)
+                a, b = self.base[out], self.base[source]
                 fresh = id(a) not in places and a not in block and a not in heirs
                 dying = b in block and last[b] == i and b not in heirs.values()
                 views = reads.count(b)  # another view would be overwritten
@@ -99,7 +111,11 @@ class Layout:
                     offsets[id(t)] = block[t][0]
                     continue
                 need = max(-(-nbytes[t] // ALIGN) * ALIGN, ALIGN)
-                fit = next((j for j, (_, n) in enumerate(free) if n >= need), None)
+                fit = None
+                for j, (_, n) in enumerate(free):
+                    if n >= need:
+                        fit = j
+                        break
                 if fit is None:
                     if free and free[-1][0] + free[-1][1] == top:  # grow the last hole
                         offset, _ = free.pop()

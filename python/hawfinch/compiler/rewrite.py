@@ -87,9 +87,10 @@ class Copy:
             if waiting:
                 stack.extend(waiting)
             elif id(stack.pop().outputs[0]) not in self.to:
-                self._replay(top)
+                self.replay(top)
 
-    def _replay(self, node: Node) -> None:
+    def replay(self, node: Node) -> None:
+        """The node, whose inputs are there already."""
         self.graph.scope = node.scope
         fresh: Sequence[Tensor] | None = None
         for row in self.rows.get(node.op, ()):
@@ -98,7 +99,9 @@ class Copy:
                 fresh = row.replace(self, node, found)
                 break
         if fresh is None:
-            op, inputs = node.op, self.moved(node.inputs)
+            op, inputs = node.op, []
+            for t in node.inputs:
+                inputs.append(self.to[id(t)])
             if op.decompose is not None and (not is_fused() or (op.lower is None and not op.elementwise)):
                 fresh = op.decompose(*inputs, **node.attrs)
             else:
@@ -217,12 +220,15 @@ class Joining:
         readers = self.readers
         for t in inputs:
             readers[t.node] += 1
-        gone = [t.node for t in n.inputs]
+        gone: list[Node] = []
+        for t in n.inputs:
+            gone.append(t.node)
         n.op, n.inputs, n.attrs = op, inputs, attrs
         for m in gone:
             readers[m] -= 1
             if readers[m] == 0:
-                gone.extend([t.node for t in m.inputs])
+                for t in m.inputs:
+                    gone.append(t.node)
 
 
 def _only_here(work: Joining, n: Node, ops: tuple[Op, ...]) -> int | None:
@@ -260,7 +266,11 @@ def _turned(work: Joining, n: Node) -> tuple[bool, bool] | None:
 
 
 def _through_strides(work: Joining, n: Node, turned: tuple[bool, bool]) -> None:
-    x, w = (t.node.inputs[0] if is_turned else t for t, is_turned in zip(n.inputs, turned, strict=False))
+    x, w = n.inputs[:2]
+    if turned[0]:
+        x = x.node.inputs[0]
+    if turned[1]:
+        w = w.node.inputs[0]
     attrs = {**n.attrs, "x_turned": turned[0], "w_turned": turned[1]}
     work.become(n, MATMUL, (x, w, *n.inputs[2:]), attrs)
 
@@ -280,7 +290,8 @@ def live_nodes(graph: Graph, outputs: Iterable[Tensor]) -> list[Node]:
     live = {t.node for t in outputs}
     for node in reversed(graph.nodes):
         if node in live:
-            live.update([t.node for t in node.inputs])
+            for t in node.inputs:
+                live.add(t.node)
     return [n for n in graph.nodes if n in live]
 
 
@@ -296,9 +307,11 @@ def fresh(graph: Graph, outputs: Sequence[Tensor]) -> list[Tensor]:
     out = []
     with tracing(graph):
         for t in outputs:
-            while (base := base_of(t)).node.op.is_leaf or id(base) in seen:  # equal copies are one node: copy the copy
+            while (base := base_of(t) if t.node.op.is_view else t).node.op.is_leaf or id(
+                base
+            ) in seen:  # equal copies are one node: copy the copy
                 t = _copied(t)
-            seen.add(id(base_of(t)))
+            seen.add(id(base))
             out.append(t)
     return out
 
@@ -318,14 +331,19 @@ def _copy(graph: Graph, outputs: Sequence[Tensor], rows: Sequence[Rewrite]) -> C
     with tracing(work.graph):
         for node in work.nodes:
             if id(node.outputs[0]) not in work.to:
-                work.node(node)
+                for t in node.inputs:
+                    if id(t) not in work.to:
+                        work.node(node)
+                        break
+                else:
+                    work.replay(node)
         seen: set[int] = set()
         for t in outputs:  # what was apart may have become the same node: equal nodes are recorded once
             new = work.to[id(t)]
-            while id(base_of(new)) in seen:
+            while id(base := base_of(new) if new.node.op.is_view else new) in seen:
                 new = work.to[id(t)] = _copied(new)
-            if not base_of(new).node.op.is_leaf:
-                seen.add(id(base_of(new)))
+            if not base.node.op.is_leaf:
+                seen.add(id(base))
     return work
 
 

@@ -43,10 +43,12 @@ class Schedule:
     def __init__(self, steps: Sequence[Step], layout: Layout):
         self.steps, self.layout = steps, layout
         nbytes = layout.nbytes
-        self.seconds = [
-            self.estimate(step, sum([nbytes[t] for t in reads + writes]), layout.capacity)
-            for step, (reads, writes) in zip(steps, layout.bases, strict=True)
-        ]
+        rate, capacity = self._flops_per_second(), layout.capacity
+        self.seconds: list[float] = []
+        for step, (reads, writes) in zip(steps, layout.bases, strict=True):
+            moved = sum(map(nbytes.__getitem__, reads + writes))
+            work = size_at(step.flops, capacity) / rate
+            self.seconds.append(RECORD + max(work, moved / (BYTES if moved > L2_SIZE else L2_BYTES)))
         self.pieces = [
             1 if s.single or s.update else 1 + int(t / PIECE) for s, t in zip(steps, self.seconds, strict=True)
         ]
@@ -63,8 +65,11 @@ class Schedule:
 
     def estimate(self, step: Step, moved: int, batch: int) -> float:
         """Seconds of one thread."""
-        rate = FLOPS.get(_core.kernel_isa(), 1e10) / (1 if self.layout.itemsize == 4 else 2)
-        return RECORD + max(size_at(step.flops, batch) / rate, moved / (BYTES if moved > L2_SIZE else L2_BYTES))
+        work = size_at(step.flops, batch) / self._flops_per_second()
+        return RECORD + max(work, moved / (BYTES if moved > L2_SIZE else L2_BYTES))
+
+    def _flops_per_second(self) -> float:
+        return FLOPS.get(_core.kernel_isa(), 1e10) / (1 if self.layout.itemsize == 4 else 2)
 
     def _slowest(self) -> float:
         """What the elementwise functions may take beyond the estimate, in seconds. A product, which packs its operands
@@ -88,7 +93,7 @@ class Schedule:
         best, best_time = 1, alone
         barriers = 1 + sum(self.barriers)
         for n in range(2, min(most, _core.max_threads()) + 1):
-            split = sum(s if step.single else s / n for s, step in zip(seconds, self.steps, strict=True))
+            split = sum([s if step.single else s / n for s, step in zip(seconds, self.steps, strict=True)])
             time = (split + barriers * BARRIER) * 1.1 + REGION / n_steps
             if time < best_time:
                 best, best_time = n, time
@@ -101,14 +106,22 @@ def find_barriers(steps: Sequence[Step], pieces: Sequence[int], layout: Layout) 
     nbytes = layout.nbytes
     places: dict[object, tuple[object, int]] = {}
     for t in nbytes:
-        buffer, start = layout.place(t)
-        places[t] = (("dynamic", buffer.number) if isinstance(buffer, Dynamic) else id(buffer), start)
+        home = layout.places.get(id(t))
+        if home is None:
+            places[t] = None, layout.offsets[id(t)]
+        elif isinstance(home, Dynamic):
+            places[t] = ("dynamic", home.number), home.offset
+        else:
+            places[t] = id(home[0]), home[1]
     read: dict[object, list[Access]] = {}  # buffer -> what has been touched since the last barrier
     written: dict[object, list[Access]] = {}
     for step, n_pieces, (reads, writes) in zip(steps, pieces, layout.bases, strict=True):
         by_row = set(step.local)
         views = zip(reads + writes, (*step.reads, *step.writes), strict=True)
-        whole = {base for base, t in views if t not in by_row}  # another view of it may be local
+        whole = set()
+        for base, t in views:
+            if t not in by_row:
+                whole.add(base)  # another view of it may be local
         mine = []
         clash = False  # whether another thread may have touched these bytes, one of the two writing
         for t in {*reads, *writes}:
@@ -121,7 +134,8 @@ def find_barriers(steps: Sequence[Step], pieces: Sequence[int], layout: Layout) 
                 part = (step.units, step.grain, n_pieces, start, end)
             mine.append((place, write, (start, end, part)))
             others = written.get(place, []) + (read.get(place, []) if write else [])
-            clash = clash or any([part is None or part != p for a, b, p in others if a < end and start < b])
+            for a, b, p in others:
+                clash = clash or (a < end and start < b and (part is None or part != p))
         flags.append(clash)
         if clash:
             read, written = {}, {}

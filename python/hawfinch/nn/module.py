@@ -208,7 +208,7 @@ class Module(metaclass=CheckedCall):
         assert graph is not None
         known = own.get(name)
         if known is None:
-            if any(not isinstance(s, int) for s in shape):
+            if any([not isinstance(s, int) for s in shape]):
                 raise ShapeError(f"parameter {name!r} can't have the batch size in its shape {tuple(shape)}")
             if math.prod(shape) > MOST_ELEMENTS:
                 raise ShapeError(f"parameter {name!r} of shape {tuple(shape)} is larger than any memory")
