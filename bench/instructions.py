@@ -56,10 +56,10 @@ def training(sizes: tuple[int, ...], batch: int, norm: bool = False) -> Run:
     core.set_source(0, x)
     core.set_source(1, y)
     # steps over the same four batches, all in one call
-    order = np.tile(np.arange(len(x)), 256)
+    order, scalars = np.tile(np.arange(len(x)), 256), trainer.scalars(4 * 256)
 
     def run(n: int) -> object:
-        return core.run(buffers, n_steps=n, batch=batch, rows=n * batch, index=order, lr=np.full(n, 1e-3))
+        return core.run(buffers, n_steps=n, batch=batch, rows=n * batch, index=order, scalars=scalars[:n])
 
     return run
 

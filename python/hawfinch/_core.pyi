@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class Plan:
         done: list[float],
         pieces: list[int],
         barriers: list[bool],
-        value: Any,
+        value: Callable[[Any, Any], Any],
         isa: str,
         wide: bool,
         scratch_bytes: int,

@@ -145,6 +145,6 @@ def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], g
     step.reads = (*step.reads, *others)
     if not step.fields["by_cols"]:
         row_local = [t for t in others if t.ndim == len(domain) and t.shape[:1] == domain[:1] and t not in whole]
-        step.local = (*[t for t in step.local if t is not y], *step.writes, *row_local)
+        step.local = (*(t for t in step.local if t is not y), *step.writes, *row_local)
     step.code = tuple(program.names)
     return step

@@ -47,13 +47,8 @@ class Program:
 
     def _emit_operands(self, node: Node) -> list[int | float]:
         """Registers of a node's inputs; numbers stay numbers where an immediate form exists."""
-        found: list[int | float] = []
-        for t in node.inputs:
-            if t.node.op is SCALAR:
-                break
-            found.append(self.reg[t])
-        else:
-            return found
+        if not any([t.node.op is SCALAR for t in node.inputs]):
+            return [self.reg[t] for t in node.inputs]
         values = [t.node.attrs["value"] if t.node.op is SCALAR else None for t in node.inputs]
         regs: list[int | float] = [
             self.reg[t] if v is None else float(v) for t, v in zip(node.inputs, values, strict=True)
@@ -89,7 +84,7 @@ class Program:
         for r in regs:
             if r < len(self.inputs):
                 self.last_read[r] = len(self.code)
-        a, b, c = (*regs, 0, 0)[:3]
+        a, b, c = (*(regs or (dst,)), 0, 0)[:3]  # no operand: what it would read is its own
         self.code.append(instruction(name, dst, a, b, c, stream))
         self.imm.append(imm)
         self.names.append(name)
@@ -156,7 +151,7 @@ def ewise_step(program: Program, domain: Shape, scope: str = "") -> Step:
     """One ``ewise`` record. Outputs may take the memory of an input that nothing reads later."""
     reads, writes = tuple(program.inputs), tuple(program.outputs)
     row = domain[:1]
-    local = [t for t in reads if t.shape == domain or (t.shape[:1] == row and len(t.shape) == len(domain) > 0)]
+    local = tuple(t for t in reads if t.shape == domain or (t.shape[:1] == row and len(t.shape) == len(domain) > 0))
     in_place = tuple(
         (w, t)
         for j, w in enumerate(writes)

@@ -78,19 +78,37 @@ class Copy:
     def moved(self, tensors: Iterable[Tensor]) -> list[Tensor]:
         return [self.to[id(t)] for t in tensors]
 
+    def run(self) -> None:
+        """All of them. Most stay as they are: those go without a call for each."""
+        to, rows, graph, fused = self.to, self.rows, self.graph, is_fused()
+        for node in self.nodes:
+            op, inputs = node.op, []
+            for t in node.inputs:
+                if id(t) in to:
+                    inputs.append(to[id(t)])
+            plain = op.decompose is None or (fused and (op.lower is not None or op.elementwise))
+            if id(node.outputs[0]) in to:
+                continue
+            if not plain or op in rows or len(inputs) < len(node.inputs):
+                self.node(node)
+                continue
+            graph.scope = node.scope
+            for old, new in zip(node.outputs, graph.add(op, tuple(inputs), node.attrs, node).outputs, strict=True):
+                to[id(old)] = new
+
     def node(self, node: Node) -> None:
         """The node after all that it needs. Depth first without recursion: nets can be hundreds of layers deep."""
-        stack = [node]
+        stack, to = [node], self.to
         while stack:
             top = stack[-1]
-            waiting = [t.node for t in top.inputs if id(t) not in self.to]
-            if waiting:
-                stack.extend(waiting)
-            elif id(stack.pop().outputs[0]) not in self.to:
-                self.replay(top)
+            n = len(stack)
+            for t in top.inputs:
+                if id(t) not in to:
+                    stack.append(t.node)
+            if len(stack) == n and id(stack.pop().outputs[0]) not in to:
+                self._replay(top)
 
-    def replay(self, node: Node) -> None:
-        """The node, whose inputs are there already."""
+    def _replay(self, node: Node) -> None:
         self.graph.scope = node.scope
         fresh: Sequence[Tensor] | None = None
         for row in self.rows.get(node.op, ()):
@@ -220,15 +238,12 @@ class Joining:
         readers = self.readers
         for t in inputs:
             readers[t.node] += 1
-        gone: list[Node] = []
-        for t in n.inputs:
-            gone.append(t.node)
+        gone = list(n.inputs)
         n.op, n.inputs, n.attrs = op, inputs, attrs
-        for m in gone:
-            readers[m] -= 1
-            if readers[m] == 0:
-                for t in m.inputs:
-                    gone.append(t.node)
+        for t in gone:
+            readers[t.node] -= 1
+            if readers[t.node] == 0:
+                gone.extend(t.node.inputs)
 
 
 def _only_here(work: Joining, n: Node, ops: tuple[Op, ...]) -> int | None:
@@ -267,10 +282,7 @@ def _turned(work: Joining, n: Node) -> tuple[bool, bool] | None:
 
 def _through_strides(work: Joining, n: Node, turned: tuple[bool, bool]) -> None:
     x, w = n.inputs[:2]
-    if turned[0]:
-        x = x.node.inputs[0]
-    if turned[1]:
-        w = w.node.inputs[0]
+    x, w = x.node.inputs[0] if turned[0] else x, w.node.inputs[0] if turned[1] else w
     attrs = {**n.attrs, "x_turned": turned[0], "w_turned": turned[1]}
     work.become(n, MATMUL, (x, w, *n.inputs[2:]), attrs)
 
@@ -307,9 +319,7 @@ def fresh(graph: Graph, outputs: Sequence[Tensor]) -> list[Tensor]:
     out = []
     with tracing(graph):
         for t in outputs:
-            while (base := base_of(t) if t.node.op.is_view else t).node.op.is_leaf or id(
-                base
-            ) in seen:  # equal copies are one node: copy the copy
+            while (base := base_of(t)).node.op.is_leaf or id(base) in seen:  # equal copies are one node: copy the copy
                 t = _copied(t)
             seen.add(id(base))
             out.append(t)
@@ -329,19 +339,14 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
 def _copy(graph: Graph, outputs: Sequence[Tensor], rows: Sequence[Rewrite]) -> Copy:
     work = Copy(graph, live_nodes(graph, outputs), rows)
     with tracing(work.graph):
-        for node in work.nodes:
-            if id(node.outputs[0]) not in work.to:
-                for t in node.inputs:
-                    if id(t) not in work.to:
-                        work.node(node)
-                        break
-                else:
-                    work.replay(node)
+        work.run()
         seen: set[int] = set()
         for t in outputs:  # what was apart may have become the same node: equal nodes are recorded once
             new = work.to[id(t)]
-            while id(base := base_of(new) if new.node.op.is_view else new) in seen:
+            base = base_of(new)
+            while id(base) in seen:
                 new = work.to[id(t)] = _copied(new)
+                base = base_of(new)
             if not base.node.op.is_leaf:
                 seen.add(id(base))
     return work

@@ -17,7 +17,7 @@ from ..errors import TraceError
 from .nodes import Node, Op, Tensor
 from .sizes import Shape
 
-_new: Any = object.__new__  # nodes and tensors have no __init__: a first step makes hundreds of them
+_blank: Any = object.__new__  # nodes and tensors have no __init__: a first step makes hundreds of them
 
 
 class Graph:
@@ -55,18 +55,21 @@ class Graph:
             for t in inputs:
                 if t.node.index >= n or nodes[t.node.index] is not t.node:
                     self.check_own(t)
-            node = _new(Node)
+            node = _blank(Node)
             node.op, node.inputs, node.attrs, node.index, node.scope = op, inputs, attrs, n, self.scope
+            view = None
+            if op.is_view:
+                view = inputs[0] if inputs[0].view_of is None else inputs[0].view_of
             outputs: list[Tensor] = []
             if like is None:
                 for shape, dtype in op.infer(*inputs, **attrs):
-                    t = _new(Tensor)
-                    t.node, t.index, t.shape, t.dtype = node, len(outputs), shape, dtype
+                    t = _blank(Tensor)
+                    t.node, t.index, t.shape, t.dtype, t.view_of = node, len(outputs), shape, dtype, view
                     outputs.append(t)
             else:
                 for old in like.outputs:
-                    t = _new(Tensor)
-                    t.node, t.index, t.shape, t.dtype = node, old.index, old.shape, old.dtype
+                    t = _blank(Tensor)
+                    t.node, t.index, t.shape, t.dtype, t.view_of = node, old.index, old.shape, old.dtype, view
                     outputs.append(t)
             node.outputs = tuple(outputs)
             nodes.append(node)

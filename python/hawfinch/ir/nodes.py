@@ -87,14 +87,16 @@ class Op:
 
 
 class Tensor:
-    """A symbol: output ``index`` of ``node``. dtype is "real", "int" (int64) or "mask" (0 or 1, stored as real)."""
+    """A symbol: output ``index`` of ``node``. dtype is "real", "int" (int64) or "mask" (0 or 1, stored as real).
+    view_of: the tensor whose memory this is, None where it has its own."""
 
-    __slots__ = ("dtype", "index", "node", "shape")
+    __slots__ = ("dtype", "index", "node", "shape", "view_of")
     __array_ufunc__ = None
     node: Node
     index: int
     shape: Shape
     dtype: str
+    view_of: Tensor | None
 
     @property
     def ndim(self) -> int:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, unknown_name
 from ..initializers import Draw, Initializer
 from ..ir import Array
 from ..runtime.buffers import aligned_zeros
@@ -123,3 +124,18 @@ class Store:
         """Whether these arrays live here."""
         me = weakref.ref(self)
         return all([p._store is me for p in arrays.values()])
+
+
+def matching(arrays: dict[str, Parameter], patterns: Sequence[str]) -> set[int]:
+    """The ids of the arrays whose name matches one of the patterns. Raises ArgumentError where one matches nothing."""
+    from fnmatch import fnmatchcase
+
+    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ArgumentError(f"freeze and unfreeze take patterns of names, such as '0.*'; got {patterns!r}")
+    chosen: set[int] = set()
+    for pattern in patterns:
+        found = {id(p) for name, p in arrays.items() if fnmatchcase(name, pattern)}
+        if not found and (arrays or pattern != "*"):
+            raise unknown_name("name or pattern", pattern, arrays)
+        chosen |= found
+    return chosen

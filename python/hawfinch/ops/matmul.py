@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import _core
 from ..errors import ArgumentError, ShapeError
-from ..ir import Op, Shape, Size, Step, Tensor, apply, numel, operand, size_at, times
+from ..ir import Op, Shape, Size, Step, Tensor, apply, numel, operand, size_at
 from .elementwise import mul
 from .reduction import sum as sum_
 from .shape import reshape, transpose
@@ -56,11 +56,13 @@ def _lower(node: Any) -> list[Step]:
     y = node.outputs[0]
     x, w, *bias = node.inputs
     m, n, k = sizes(node)
+    flops = node.op.flops(node)
     x_row, x_col = (1, x.shape[1]) if node.attrs.get("x_turned") else (x.shape[1], 1)
     w_row, w_col = (1, w.shape[1]) if node.attrs.get("w_turned") else (w.shape[1], 1)
-    work = size_at(m, TYPICAL_BATCH) * size_at(k, TYPICAL_BATCH) * size_at(n, TYPICAL_BATCH)
     w_bound = w_col != 1 or size_at(m, TYPICAL_BATCH) <= FEW_ROWS
-    wide = work >= WIDE_WORK or (w_bound and isinstance(k, int) and size_at(n, 1) * k >= WIDE_WEIGHTS)
+    wide = size_at(flops, TYPICAL_BATCH) // 2 >= WIDE_WORK or (
+        w_bound and isinstance(k, int) and size_at(n, 1) * k >= WIDE_WEIGHTS
+    )
     by_cols = isinstance(n, int) and n >= 4 * COL_BLOCK and wide
     fields = {
         "y": y,
@@ -80,13 +82,19 @@ def _lower(node: Any) -> list[Step]:
     blocks = -(-n // COL_BLOCK) if isinstance(n, int) else 1
     local = () if by_cols else (x, y) if x_col == 1 and x is not w else (y,)
     op = "matmul_bf16" if node.attrs["precision"] == "bf16" else "matmul"
-    more = {"flops": node.op.flops(node), "scratch": node.op.scratch}
-    return [Step(op, fields, (y,), node.inputs, units=blocks if by_cols else m, local=local, **more)]
+    units = blocks if by_cols else m
+    return [Step(op, fields, (y,), node.inputs, units=units, local=local, flops=flops, scratch=node.op.scratch)]
 
 
 def _flops(node: Any) -> Size:
     m, n, k = sizes(node)
-    return times(times(2 * k, m) if isinstance(k, int) else times(k, 2 * m), n)
+    fixed, varying = 2, None
+    for size in (m, k, n):
+        if isinstance(size, int):
+            fixed *= size
+        else:
+            varying = size if varying is None else varying
+    return fixed if varying is None else varying * fixed
 
 
 MATMUL: Op = Op("matmul", _infer, _grad, _lower, flops=_flops, scratch=SCRATCH, real_inputs=True, hosts_epilogue=True)

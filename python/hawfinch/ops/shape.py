@@ -29,7 +29,7 @@ from ..ir import (
     single,
     times,
 )
-from .elementwise import COPY, broadcast_shapes, is_whole, items, mul, setting
+from .elementwise import COPY, as_shape, broadcast_shapes, is_whole, items, mul, setting
 from .instructions import fill_step
 
 MAX_DIMS = 6
@@ -271,7 +271,7 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor
         raise ShapeError(f"pad needs one (before, after) per axis of {tuple(x.shape)}, got {pairs}")
     if any(w < 0 for pair in pairs for w in pair):
         raise ShapeError(f"pad widths must not be negative, got {pairs}")
-    full = tuple(s + (a + b) for s, (a, b) in zip(x.shape, pairs, strict=True))
+    full = as_shape([s + (a + b) for s, (a, b) in zip(x.shape, pairs, strict=True)])
     bounds = tuple((a, 1, s) for s, (a, _) in zip(x.shape, pairs, strict=True))
     return apply(PAD, x, full=full, bounds=bounds, value=setting("value", value))
 
@@ -413,10 +413,7 @@ def broadcast_to(x: Any, shape: Sequence[Size]) -> Tensor:
            [1., 2.]])
     """
     x = x if isinstance(x, Tensor) else operand(x)
-    sizes: list[Any] | None = [shape] if is_whole(shape) else items(shape)
-    if sizes is None or any([not isinstance(s, Dim) and (not is_whole(s) or s < 0) for s in sizes]):
-        raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape!r}: a shape is a tuple of whole numbers >= 0")
-    shape = tuple([s if isinstance(s, Dim) else int(s) for s in sizes])
+    shape = as_shape(shape)
     if broadcast_shapes(tuple(x.shape), shape) != shape:
         raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape}")
     return x if tuple(x.shape) == shape and isinstance(x, Tensor) else apply(COPY, x, shape=shape)
