@@ -14,7 +14,7 @@ PACKAGE = str(Path(hf.__file__).parent)
 
 
 def calls(function: Callable[[], Any]) -> int:
-    """Python functions of the package that are called; comprehensions too, where the interpreter makes calls of them."""
+    """Python functions of the package that are called; comprehensions too where the interpreter makes calls of them."""
     n = 0
 
     def count(frame: FrameType, event: str, arg: Any) -> None:
