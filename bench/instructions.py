@@ -55,7 +55,6 @@ def training(sizes: tuple[int, ...], batch: int, norm: bool = False) -> Run:
     buffers = store.params, store.buffers, trainer.gradient, *trainer.slots.values()
     core.set_source(0, x)
     core.set_source(1, y)
-    numbers = trainer.scalars(1)
     # steps over the same four batches, all in one call
     order, scalars = np.tile(np.arange(len(x)), 256), trainer.scalars(4 * 256)
 
