@@ -80,13 +80,14 @@ class Copy:
 
     def node(self, node: Node) -> None:
         """The node after all that it needs. Depth first without recursion: nets can be hundreds of layers deep."""
-        stack = [node]
+        stack, to = [node], self.to
         while stack:
             top = stack[-1]
-            waiting = [t.node for t in top.inputs if id(t) not in self.to]
-            if waiting:
-                stack.extend(waiting)
-            elif id(stack.pop().outputs[0]) not in self.to:
+            n = len(stack)
+            for t in top.inputs:
+                if id(t) not in to:
+                    stack.append(t.node)
+            if len(stack) == n and id(stack.pop().outputs[0]) not in to:
                 self._replay(top)
 
     def _replay(self, node: Node) -> None:
@@ -98,7 +99,9 @@ class Copy:
                 fresh = row.replace(self, node, found)
                 break
         if fresh is None:
-            op, inputs = node.op, self.moved(node.inputs)
+            op, inputs = node.op, []
+            for t in node.inputs:
+                inputs.append(self.to[id(t)])
             if op.decompose is not None and (not is_fused() or (op.lower is None and not op.elementwise)):
                 fresh = op.decompose(*inputs, **node.attrs)
             else:
@@ -217,12 +220,12 @@ class Joining:
         readers = self.readers
         for t in inputs:
             readers[t.node] += 1
-        gone = [t.node for t in n.inputs]
+        gone = list(n.inputs)
         n.op, n.inputs, n.attrs = op, inputs, attrs
-        for m in gone:
-            readers[m] -= 1
-            if readers[m] == 0:
-                gone.extend([t.node for t in m.inputs])
+        for t in gone:
+            readers[t.node] -= 1
+            if readers[t.node] == 0:
+                gone.extend(t.node.inputs)
 
 
 def _only_here(work: Joining, n: Node, ops: tuple[Op, ...]) -> int | None:
@@ -260,7 +263,8 @@ def _turned(work: Joining, n: Node) -> tuple[bool, bool] | None:
 
 
 def _through_strides(work: Joining, n: Node, turned: tuple[bool, bool]) -> None:
-    x, w = (t.node.inputs[0] if is_turned else t for t, is_turned in zip(n.inputs, turned, strict=False))
+    x, w = n.inputs[:2]
+    x, w = x.node.inputs[0] if turned[0] else x, w.node.inputs[0] if turned[1] else w
     attrs = {**n.attrs, "x_turned": turned[0], "w_turned": turned[1]}
     work.become(n, MATMUL, (x, w, *n.inputs[2:]), attrs)
 
@@ -280,7 +284,8 @@ def live_nodes(graph: Graph, outputs: Iterable[Tensor]) -> list[Node]:
     live = {t.node for t in outputs}
     for node in reversed(graph.nodes):
         if node in live:
-            live.update([t.node for t in node.inputs])
+            for t in node.inputs:
+                live.add(t.node)
     return [n for n in graph.nodes if n in live]
 
 

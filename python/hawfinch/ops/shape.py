@@ -136,7 +136,7 @@ def _transpose_grad(node: Any, g: Tensor) -> list[Tensor]:
 
 
 TRANSPOSE: Op = Op(
-    "transpose", lambda x, *, axes: [(tuple(x.shape[a] for a in axes), x.dtype)], _transpose_grad, _transpose_lower
+    "transpose", lambda x, *, axes: [(tuple([x.shape[a] for a in axes]), x.dtype)], _transpose_grad, _transpose_lower
 )
 
 
