@@ -87,7 +87,8 @@ class Layout:
         """Arena offsets of every tensor that has no place yet; returns the arena's size in bytes."""
         places, offsets, nbytes = self.places, self.offsets, self.nbytes
         last = {t: i for i, (reads, writes) in enumerate(self.bases) for t in reads + writes}
-        last.update((base_of(t), len(steps)) for t in keep)
+        for t in keep:
+            last[t if t.view_of is None else t.view_of] = len(steps)
         free: list[tuple[int, int]] = []  # (offset, bytes), by offset
         top = 0
         block: dict[Tensor, tuple[int, int]] = {}  # tensor -> (offset, bytes) it holds

@@ -78,6 +78,24 @@ class Copy:
     def moved(self, tensors: Iterable[Tensor]) -> list[Tensor]:
         return [self.to[id(t)] for t in tensors]
 
+    def run(self) -> None:
+        """All of them. Most stay as they are: those go without a call for each."""
+        to, rows, graph, fused = self.to, self.rows, self.graph, is_fused()
+        for node in self.nodes:
+            op, inputs = node.op, []
+            for t in node.inputs:
+                if id(t) in to:
+                    inputs.append(to[id(t)])
+            plain = op.decompose is None or (fused and (op.lower is not None or op.elementwise))
+            if id(node.outputs[0]) in to:
+                continue
+            if not plain or op in rows or len(inputs) < len(node.inputs):
+                self.node(node)
+                continue
+            graph.scope = node.scope
+            for old, new in zip(node.outputs, graph.add(op, tuple(inputs), node.attrs, node).outputs, strict=True):
+                to[id(old)] = new
+
     def node(self, node: Node) -> None:
         """The node after all that it needs. Depth first without recursion: nets can be hundreds of layers deep."""
         stack, to = [node], self.to
@@ -303,7 +321,7 @@ def fresh(graph: Graph, outputs: Sequence[Tensor]) -> list[Tensor]:
         for t in outputs:
             while (base := base_of(t)).node.op.is_leaf or id(base) in seen:  # equal copies are one node: copy the copy
                 t = _copied(t)
-            seen.add(id(base_of(t)))
+            seen.add(id(base))
             out.append(t)
     return out
 
@@ -321,16 +339,16 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
 def _copy(graph: Graph, outputs: Sequence[Tensor], rows: Sequence[Rewrite]) -> Copy:
     work = Copy(graph, live_nodes(graph, outputs), rows)
     with tracing(work.graph):
-        for node in work.nodes:
-            if id(node.outputs[0]) not in work.to:
-                work.node(node)
+        work.run()
         seen: set[int] = set()
         for t in outputs:  # what was apart may have become the same node: equal nodes are recorded once
             new = work.to[id(t)]
-            while id(base_of(new)) in seen:
+            base = base_of(new)
+            while id(base) in seen:
                 new = work.to[id(t)] = _copied(new)
-            if not base_of(new).node.op.is_leaf:
-                seen.add(id(base_of(new)))
+                base = base_of(new)
+            if not base.node.op.is_leaf:
+                seen.add(id(base))
     return work
 
 
