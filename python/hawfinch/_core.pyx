@@ -315,7 +315,8 @@ cdef class Plan:
 
     def __init__(self, list steps, list done, list pieces, list barriers, value, str isa, bint wide,
                  size_t scratch_bytes, int max_threads, bint slow, bint brief, keep):
-        """value(field, step): the number, Dim, Source or Dynamic that stands for a field which is neither number nor Dim."""
+        """value(field, step): the number, Dim, Source or Dynamic that stands for a field which is neither number nor Dim;
+        a dict that can be called is asked for value[field] first."""
         cdef size_t total = 0
         cdef int i, op, isa_number = ISAS.index(isa)
         cdef hf_record *r
@@ -404,7 +405,8 @@ cdef class Plan:
             (<double *>target)[0] = given
             return
         if type(given) is not int and type(given).__name__ != "Dim":
-            given = value(given, step)
+            known = (<dict>value).get(given) if isinstance(value, dict) else None
+            given = value(given, step) if known is None else known
         name = type(given).__name__
         if type(given) is int:
             (<int64_t *>target)[0] = given

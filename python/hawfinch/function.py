@@ -412,7 +412,7 @@ def _graph() -> Graph:
 
 
 def _like(function: Function, fn: Callable[..., Any]) -> Function:
-    function.__doc__ = fn.__doc__
+    function.__doc__, function.__name__ = fn.__doc__, getattr(fn, "__name__", "function")
     return function
 
 

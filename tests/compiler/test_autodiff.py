@@ -420,6 +420,27 @@ def test_third_derivative():
     np.testing.assert_allclose(got, 60 * x * x, rtol=1e-12, atol=1e-14)
 
 
+THROUGH_PARTS = {
+    "cross-entropy": lambda x: O.sum(O.softmax_cross_entropy(x, np.array([0, 1, 2, 1]), 0.1) ** 2),
+    "batch norm": lambda x: O.sum(O.batch_norm(x, np.array([1.0, -0.5, 2.0]), 0.3)[0] ** 3),
+    "layer norm": lambda x: O.sum(O.layer_norm(x, np.array([1.0, -0.5, 2.0]), 0.3) ** 3),
+    "group norm": lambda x: O.sum(O.group_norm(O.reshape(x, (2, 2, 3)), 1, np.array([1.0, -0.5, 2.0]), 0.3) ** 3),
+    "gelu": lambda x: O.sum(O.gelu(x) ** 2),
+    "log-softmax": lambda x: O.sum(O.log_softmax(x) ** 3),
+}
+
+
+@pytest.mark.parametrize("name", THROUGH_PARTS)
+def test_third_derivative_through_decompositions(name):
+    f, x, v = (
+        THROUGH_PARTS[name],
+        np.random.default_rng(2).normal(size=(4, 3)),
+        np.random.default_rng(3).normal(size=(4, 3)),
+    )
+    curvature = hf.compile(lambda x: O.sum(hf.hvp(f, (x,), (v,)) * v))
+    close(hf.grad(curvature)(x), differences(lambda x: float(curvature(x)), x))
+
+
 def test_broadcast_gradients_are_sums():
     shapes = [(3, 4), (4,), (), (3, 1), (1, 4), (1, 1), (2, 3, 4), (2, 1, 1)]
     xs = [rng.normal(size=s) for s in shapes]

@@ -43,16 +43,6 @@ WITHOUT_EXAMPLE = {
     "hf.errors.NotBuiltError",
     "hf.errors.ShapeError",
     "hf.errors.TraceError",
-    "hf.initializers.Draw",
-    "hf.initializers.get_initializer",
-    "hf.initializers.kaiming_normal",
-    "hf.initializers.kaiming_uniform",
-    "hf.initializers.ones",
-    "hf.initializers.torch_default",
-    "hf.initializers.xavier_normal",
-    "hf.initializers.xavier_uniform",
-    "hf.initializers.zeros",
-    "hf.load",
     "hf.metrics.FunctionMetric",
     "hf.metrics.MeanMetric",
     "hf.metrics.get_metrics",
@@ -77,8 +67,6 @@ WITHOUT_DOCSTRING = {
     "hf.SGD.slots",
     "hf.SoftmaxCrossEntropy.accuracy",
     "hf.data.Table.rows",
-    "hf.initializers.Draw.normal",
-    "hf.initializers.Draw.uniform",
 }
 
 

@@ -87,13 +87,16 @@ class Op:
 
 
 class Tensor:
-    """A symbol: output ``index`` of ``node``. dtype is "real", "int" (int64) or "mask" (0 or 1, stored as real)."""
+    """A symbol: output ``index`` of ``node``. dtype is "real", "int" (int64) or "mask" (0 or 1, stored as real).
+    view_of: the tensor whose memory this is, None where it has its own."""
 
-    __slots__ = ("dtype", "index", "node", "shape")
+    __slots__ = ("dtype", "index", "node", "shape", "view_of")
     __array_ufunc__ = None
-
-    def __init__(self, node: Node, index: int, shape: Shape, dtype: str):
-        self.node, self.index, self.shape, self.dtype = node, index, shape, dtype
+    node: Node
+    index: int
+    shape: Shape
+    dtype: str
+    view_of: Tensor | None
 
     @property
     def ndim(self) -> int:
@@ -199,6 +202,9 @@ class Tensor:
         return OPERATORS["mean"](self, axis, keepdims)
 
 
+_blank: Callable[[type[Tensor]], Tensor] = object.__new__
+
+
 class Node:
     """One primitive applied: ``outputs = op(inputs, **attrs)``. ``scope`` is the layer that it came from."""
 
@@ -210,13 +216,20 @@ class Node:
     ):  # fmt: skip
         """like: a node whose outputs are of the same shapes and dtypes; by default they are inferred."""
         self.op, self.inputs, self.attrs, self.index, self.scope = op, inputs, attrs, index, scope
+        view = None
+        if op.is_view:
+            view = inputs[0] if inputs[0].view_of is None else inputs[0].view_of
         made: list[Tensor] = []
         if like is None:
             for shape, dtype in op.infer(*inputs, **attrs):
-                made.append(Tensor(self, len(made), shape, dtype))
+                t = _blank(Tensor)  # not Tensor(...): a call less for each tensor of a graph
+                t.node, t.index, t.shape, t.dtype, t.view_of = self, len(made), shape, dtype, view
+                made.append(t)
         else:
-            for t in like.outputs:
-                made.append(Tensor(self, t.index, t.shape, t.dtype))
+            for old in like.outputs:
+                t = _blank(Tensor)
+                t.node, t.index, t.shape, t.dtype, t.view_of = self, old.index, old.shape, old.dtype, view
+                made.append(t)
         self.outputs: tuple[Tensor, ...] = tuple(made)
 
     def show(self) -> str:

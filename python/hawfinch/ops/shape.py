@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._core import FIELDS
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import (
     Dim,
@@ -32,7 +33,7 @@ from ..ir import (
 from .elementwise import COPY, as_shape, broadcast_shapes, is_whole, items, mul, setting
 from .instructions import fill_step
 
-MAX_DIMS = 6
+_, _, MAX_DIMS = FIELDS["copy"]["dim"]
 
 
 def contiguous_strides(shape: Sequence[Size]) -> list[Size]:
@@ -136,7 +137,7 @@ def _transpose_grad(node: Any, g: Tensor) -> list[Tensor]:
 
 
 TRANSPOSE: Op = Op(
-    "transpose", lambda x, *, axes: [(tuple(x.shape[a] for a in axes), x.dtype)], _transpose_grad, _transpose_lower
+    "transpose", lambda x, *, axes: [(tuple([x.shape[a] for a in axes]), x.dtype)], _transpose_grad, _transpose_lower
 )
 
 

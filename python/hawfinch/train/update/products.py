@@ -41,15 +41,18 @@ def take_products(
     these, and the products.
     """
     makers = {id(base_of(step.writes[0])): step for step in steps if step.op == MATMUL.name}
-    readers = {id(base_of(t)) for step in steps for t in step.reads}
-    written = {id(base_of(t)): step for step in steps for t in step.writes}  # by the last one: concat writes in parts
+    readers: set[int] = set()
+    written: dict[int, Step] = {}  # by the last one: concat writes in parts
+    for step in steps:
+        readers.update([id(t if t.view_of is None else t.view_of) for t in step.reads])
+        written.update([(id(t if t.view_of is None else t.view_of), step) for t in step.writes])
     products: list[Product] = []
     behind: dict[int, dict[Size, Step]] = {}  # operand -> rows -> its largest absolute values
     for name, t in gradients.items():
         key, n = id(base_of(t)), size_at(numel(store.trainable[name].shape), 1)
-        step = makers.get(key)
-        if step is None or key in readers or n < LEAST_PRODUCT or not _is_plain(step, written):
+        if key not in makers or key in readers or n < LEAST_PRODUCT or not _is_plain(makers[key], written):
             continue
+        step = makers[key]
         rows, row_bytes = step.fields["k"], step.fields["n"] * store.params.itemsize
         if 2 * size_at(rows, capacity) * n > MOST_PRODUCT or row_bytes > PRODUCT_BYTES:
             continue
@@ -60,6 +63,8 @@ def take_products(
                 found[rows] = _max_abs(buffers.fresh(rows), operand, rows, cols, step.scope)
             maxima.append(found[rows].writes[0])
         products.append(Product(name, store.trainable[name].offset, n, step, (maxima[0], maxima[1])))
+    if not products:
+        return list(steps), []
     taken = {id(product.step) for product in products}
     left: list[Step] = []
     for step in steps:
