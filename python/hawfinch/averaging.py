@@ -19,7 +19,15 @@ __all__ = ["EMA", "Average"]
 
 
 class Average(Value):
-    """Base: ``factors`` gives (keep, gain), float64 (n,), for updates of these numbers; the first is 0."""
+    """Base: ``factors`` gives (keep, gain), float64 (n,), for updates of these numbers; the first is 0.
+
+    >>> import hawfinch as hf
+    >>> class Mean(hf.Average):
+    ...     def factors(self, updates):
+    ...         return updates / (updates + 1.0), 1.0 / (updates + 1.0)
+    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", average=Mean())
+    >>> history = trainer.fit([[0.0], [1.0]], [[0.0], [1.0]], epochs=2)
+    """
 
     def factors(self, updates: Array) -> tuple[Array, Array]:
         raise NotImplementedError

@@ -19,7 +19,18 @@ __all__ = ["Constraint", "MaxNorm"]
 
 class Constraint(Value):
     """Base. ``numbers``: by name, each a number or a schedule; ``apply(p, *numbers)`` gives the parameter as it may be,
-    in traced ops."""
+    in traced ops.
+
+    >>> import hawfinch as hf
+    >>> class NotNegative(hf.Constraint):
+    ...     def apply(self, p):
+    ...         return hf.ops.relu(p)
+    >>> model = hf.Sequential(hf.Linear(2)).build((3,))
+    >>> trainer = hf.Trainer(model, "mse", constraints={"*": NotNegative()})
+    >>> loss = trainer.step([[1.0, 2.0, 3.0]], [[0.0, 0.0]])
+    >>> bool(model.parameters()["0.weight"].min() >= 0)
+    True
+    """
 
     @property
     def numbers(self) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from .errors import ArgumentError
 from .ir import Array
 from .values import Value
 
+__all__ = ["Constant", "Cosine", "Exponential", "Plateau", "Scaled", "Schedule", "Step"]
+
 
 class Schedule(Value):
     """Base. ``at`` gives one value per step; ``needs_total``: only where the length of the run is known.

@@ -76,6 +76,8 @@ class Trainer(metaclass=CheckedCall):
     True
     """
 
+    _optimizer: Optimizer
+
     def __init__(
         self,
         model: Module,
