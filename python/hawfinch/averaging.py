@@ -30,6 +30,7 @@ class Average(Value):
     """
 
     def factors(self, updates: Array) -> tuple[Array, Array]:
+        """keep and gain, for updates of these numbers."""
         raise NotImplementedError
 
 

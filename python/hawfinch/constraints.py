@@ -34,9 +34,11 @@ class Constraint(Value):
 
     @property
     def numbers(self) -> dict[str, Any]:
+        """What ``apply`` takes besides the parameter, by name."""
         return {}
 
     def apply(self, p: Tensor, *numbers: Tensor) -> Tensor:
+        """The parameter as it may be, of the same shape."""
         raise NotImplementedError
 
 

@@ -151,7 +151,7 @@ class Value(metaclass=_ValueType):
 
     def content(self) -> tuple[Any, ...]:
         """What two equal values have in common."""
-        return (type(self), *((k, content(v)) for k, v in vars(self).items() if k not in ("_frozen", "_key")))
+        return (type(self), *((k, content(v)) for k, v in vars(self).items() if k not in ("_frozen", "_key", "_hash")))
 
     def _content_key(self) -> tuple[Any, ...]:
         key: tuple[Any, ...] | None = self.__dict__.get("_key")
@@ -165,10 +165,15 @@ class Value(metaclass=_ValueType):
         return self is other or (isinstance(other, Value) and self._content_key() == other._content_key())
 
     def __hash__(self) -> int:
-        return hash(self._content_key())
+        known: int | None = self.__dict__.get("_hash")
+        if known is None:
+            known = hash(self._content_key())
+            if self._frozen:
+                self.__dict__["_hash"] = known
+        return known
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_key"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_key", "_hash")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({k: _frozen(v) for k, v in state.items()})

@@ -94,7 +94,7 @@ class Columns:
             return self._fixed[1]
         self.check_length(clock.total)
         values = [values_of(name, source, clock) for name, source in zip(self.names, self.sources, strict=True)]
-        if all(isinstance(v, float) for v in values):
+        if all([isinstance(v, float) for v in values]):
             self._fixed = ahead, np.array([values])
             return self._fixed[1]
         out = np.empty((clock.n, len(values)))
