@@ -12,7 +12,7 @@ from typing import Any
 from . import ops
 from .ir import Tensor
 from .schedules import Number, check_number
-from .values import Value
+from .values import Value, content
 
 __all__ = ["Constraint", "MaxNorm"]
 
@@ -36,6 +36,12 @@ class Constraint(Value):
     def numbers(self) -> dict[str, Any]:
         """What ``apply`` takes besides the parameter, by name."""
         return {}
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        """What a plan with it depends on: all but the numbers."""
+        options = [(k, content(v)) for k, v in vars(self).items() if k not in self.numbers and not k.startswith("_")]
+        return (type(self), *options)
 
     def apply(self, p: Tensor, *numbers: Tensor) -> Tensor:
         """The parameter as it may be, of the same shape."""

@@ -94,7 +94,7 @@ class Optimizer(Value):
         if self.decoupled:
             given["decoupled"] = decay
         else:
-            given["decay"] = (decay, given["decay"])
+            given["decay"] = (decay, given["decay"]) if given["decay"] else decay
         return {
             name: given[name] if name in given else float(getattr(self, name))
             for name in (*_core.COMMON_COLUMNS, *_core.RULES[rule][1])

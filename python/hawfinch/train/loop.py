@@ -116,7 +116,8 @@ def run_fit(trainer: Trainer, call: FitCall, state: TrainState, resumed: bool) -
     if state.epoch < last and type(call.source) is Arrays:  # what can't be compiled is told before any callback runs
         data = call.source.data
         plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
-        trainer._update.columns.check_length(_total_steps(call))
+        if trainer._update.columns.schedules:
+            trainer._update.columns.check_length(_total_steps(call))
     for notify in call.events["on_fit_begin"]:
         notify(trainer)
     try:
@@ -130,7 +131,8 @@ def run_fit(trainer: Trainer, call: FitCall, state: TrainState, resumed: bool) -
             state.epoch += 1
             state.position, state.sums = 0, None
             state.history.add(logs)
-            after_epoch(trainer._update.columns, state.update.schedules, logs)
+            if trainer._update.columns.schedules:
+                after_epoch(trainer._update.columns, state.update.schedules, logs)
             for notify in call.events["on_epoch_end"]:
                 notify(trainer, state.epoch - 1, logs)
             if any(call.events.values()):  # a callback may have moved the parameters or set another loss

@@ -24,7 +24,6 @@ from ...ir import Step, Tensor, numel, single
 from ...nn.store import Store
 from ...optim import Optimizer
 from ...regularizers import Regularizer
-from ...values import content
 from .accumulate import accumulation_columns, accumulation_steps
 from .averages import average_columns, average_steps, check_average
 from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers
@@ -118,7 +117,7 @@ class Update:
         self.column_of: dict[str, int] = {}
         for name in trainable:
             optimizer, regularizer, lag = own.get(name, self.optimizer), self.penalties.get(name), state.lags[name]
-            chosen = (optimizer, regularizer, lag)
+            chosen = (id(optimizer), id(regularizer), lag)
             if chosen not in sets:
                 since = Rows(lambda clock, lag=lag: clock.since(lag, self.accumulate))  # type: ignore[misc]
                 common = {"since": since, "active": active, **penalty_columns(regularizer)}
@@ -130,8 +129,8 @@ class Update:
             self.rule,
             self.optimizer.clip_norm is not None,
             tuple(self.runs),
-            tuple((k, content(type(c)), column) for k, (c, column) in self.limits.items()),
-            content(type(self.average)),
+            tuple((k, c.signature, column) for k, (c, column) in self.limits.items()),
+            type(self.average),
             self.accumulate > 1,
         )
 

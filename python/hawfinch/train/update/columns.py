@@ -77,6 +77,7 @@ class Columns:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.sources: list[Any] = []
+        self.schedules: list[Schedule] = []
         self._fixed: tuple[int, Array] | None = None  # for clocks whose steps are as many ahead of the updates
 
     def add(self, sources: Mapping[str, Any]) -> int:
@@ -84,6 +85,9 @@ class Columns:
         at = len(self.names)
         self.names += sources
         self.sources += sources.values()
+        for source in sources.values():
+            if type(source) is not float:
+                self.schedules += _schedules(source)
         return at
 
     def fill(self, clock: Clock) -> Array:
@@ -93,7 +97,10 @@ class Columns:
         if self._fixed is not None and self._fixed[0] == ahead:
             return self._fixed[1]
         self.check_length(clock.total)
-        values = [values_of(name, source, clock) for name, source in zip(self.names, self.sources, strict=True)]
+        values = [
+            source if type(source) is float else values_of(name, source, clock)
+            for name, source in zip(self.names, self.sources, strict=True)
+        ]
         if all([isinstance(v, float) for v in values]):
             self._fixed = ahead, np.array([values])
             return self._fixed[1]
@@ -111,14 +118,12 @@ class Columns:
                     "total_steps="
                 )
 
-    @property
-    def schedules(self) -> list[Schedule]:
-        return [s for s in _flat(self.sources) if isinstance(s, Schedule)]
 
-
-def _flat(sources: Any) -> list[Any]:
-    nested = [_flat(source) if type(source) is tuple else [source] for source in sources]
-    return [source for group in nested for source in group]
+def _schedules(source: Any) -> list[Schedule]:
+    """Those in a source that is no number."""
+    if type(source) is tuple:
+        return [schedule for part in source for schedule in _schedules(part)]
+    return [source] if isinstance(source, Schedule) else []
 
 
 def values_of(name: str, source: Any, clock: Clock) -> float | Array:
