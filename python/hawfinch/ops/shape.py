@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._core import FIELDS
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import (
     Dim,
@@ -32,7 +33,7 @@ from ..ir import (
 from .elementwise import COPY, as_shape, broadcast_shapes, is_whole, items, mul, setting
 from .instructions import fill_step
 
-MAX_DIMS = 6
+_, _, MAX_DIMS = FIELDS["copy"]["dim"]
 
 
 def contiguous_strides(shape: Sequence[Size]) -> list[Size]:
@@ -103,7 +104,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
         raise ShapeError(f"can't reshape {x_shape} to {tuple(sizes)}: sizes are whole numbers, at most one of them -1")
     if -1 in sizes:
         at = sizes.index(-1)
-        rest = numel([s for i, s in enumerate(sizes) if i != at])
+        rest = numel(tuple([s for i, s in enumerate(sizes) if i != at]))
         total = numel(x_shape)
         if isinstance(rest, Dim):
             if total == 0:  # a size 0 beside the batch axis

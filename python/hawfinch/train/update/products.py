@@ -40,6 +40,8 @@ def take_products(
     Gives the other steps, with the largest absolute values of the products' operands behind the last steps that write
     these, and the products.
     """
+    if all([numel(p.shape) < LEAST_PRODUCT for p in store.trainable.values()]):  # type: ignore[operator]
+        return list(steps), []
     makers = {id(base_of(step.writes[0])): step for step in steps if step.op == MATMUL.name}
     readers: set[int] = set()
     written: dict[int, Step] = {}  # by the last one: concat writes in parts
