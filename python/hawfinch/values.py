@@ -54,14 +54,13 @@ def _wrong_call(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Argu
     import inspect
 
     try:
-        signature = inspect.signature(cls.__init__)
-    except (TypeError, ValueError):
+        signature = inspect.signature(cls)
+    except (TypeError, ValueError):  # a constructor in C
         return None
     try:
-        signature.bind(None, *args, **kwargs)
+        signature.bind(*args, **kwargs)
     except TypeError as error:
-        names = [n for n, p in signature.parameters.items() if n != "self" and p.kind is not p.VAR_POSITIONAL]
-        text = str(inspect.Signature(list(signature.parameters.values())[1:]))
+        names = [n for n, p in signature.parameters.items() if p.kind is not p.VAR_POSITIONAL]
         hint = ""
         for name in kwargs:
             if name not in names:
@@ -69,7 +68,7 @@ def _wrong_call(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Argu
                 hint = f" There is no argument {name!r}."
                 hint += f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
                 break
-        return ArgumentError(f"{cls.__name__}: {error}.{hint} It takes {cls.__name__}{text}.")
+        return ArgumentError(f"{cls.__name__}: {error}.{hint} It takes {cls.__name__}{signature}.")
     return None
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import NonFiniteError, import_extra
+from ..values import CheckedCall
 
 
-class History:
+class History(metaclass=CheckedCall):
     """Loss and metrics per epoch. ``history["loss"]``; names of validation values begin with ``val_``.
 
     With several losses ``loss`` is the weighted sum, and each output has NAME_loss and NAME_METRIC. ``error``: the
     NonFiniteError that ended the training of this net in ``fit_many``, else None. ``history[name]`` raises KeyError for
     a name that is not there, with those that are.
 
-    >>> import hawfinch as hf
-    >>> trainer = hf.Trainer(hf.Sequential(hf.ReLU()), "mse", metrics=["mae"])
-    >>> history = trainer.fit([[1.0]], [[3.0]], epochs=2)
-    >>> history["mae"], "val_loss" in history, len(history)
-    ([2.0, 2.0], False, 2)
+    >>> history = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse").fit([[1.0]], [[2.0]], epochs=3)
+    >>> len(history), list(history.to_dict()), history["loss"][-1] < history["loss"][0]
+    (3, ['loss'], True)
     """
 
     def __init__(self) -> None:
@@ -54,14 +53,7 @@ class History:
         self._values, self.epochs, self.error = other.to_dict(), other.epochs, other.error
 
     def add(self, logs: dict[str, float]) -> None:
-        """One more epoch, with these values by name.
-
-        >>> import hawfinch as hf
-        >>> history = hf.History()
-        >>> history.add({"loss": 2.0})
-        >>> len(history)
-        1
-        """
+        """One more epoch: its values by name."""
         self.epochs += 1
         for k, v in logs.items():
             self._values.setdefault(k, []).append(v)
