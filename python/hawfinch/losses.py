@@ -278,7 +278,8 @@ class MAE(Loss, name="mae"):
 class Huber(Loss, name="huber"):
     """0.5 d**2 where abs(d) <= delta, else delta * (abs(d) - delta / 2); d = prediction - target. delta: default 1.
 
-    Targets have exactly the output's shape. Raises ArgumentError unless delta is finite and > 0. Huber, Annals of Mathematical Statistics 35, 1964.
+    Targets have exactly the output's shape. Raises ArgumentError unless delta is finite and > 0. Huber, Annals of
+    Mathematical Statistics 35, 1964.
 
     >>> hf.Huber(delta=1.0)(np.array([[3.0], [0.5]]), np.array([[0.0], [0.0]]))
     array([[2.5  ],
