@@ -57,6 +57,7 @@ class Layout:
         self.places, self.capacity, self.itemsize = dict(places), capacity, itemsize
         self.bases: list[Bases] = []
         self.nbytes: dict[Tensor, int] = {}
+        real = itemsize
         for step in steps:  # loops, here and below: a call for every tensor is what compiling small nets would take
             pair: Bases = ([], [])
             self.bases.append(pair)
@@ -65,7 +66,10 @@ class Layout:
                     base = t if t.view_of is None else t.view_of
                     found.append(base)
                     if base not in self.nbytes:
-                        self.nbytes[base] = self.bytes_of(base, capacity)
+                        n = 8 if base.dtype == "int" else real
+                        for size in base.shape:
+                            n *= size if isinstance(size, int) else size.per_row * capacity + size.fixed
+                        self.nbytes[base] = n
         self.offsets: dict[int, int] = {}  # id of a tensor -> its first byte in the arena
         self.arena_bytes = self._allocate(steps, keep)
 

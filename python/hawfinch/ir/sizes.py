@@ -12,22 +12,30 @@ from ..errors import ShapeError
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 
 
+_DIMS: dict[tuple[int, int], Dim] = {}
+
+
 class Dim:
-    """A size that depends on the batch size B: ``per_row * B + fixed``."""
+    """A size that depends on the batch size B: ``per_row * B + fixed``. Equal ones are one object, so that comparing
+    and hashing shapes, which compiling does all the time, calls nothing."""
 
     __slots__ = ("fixed", "per_row")
+    per_row: int
+    fixed: int
 
-    def __init__(self, per_row: int, fixed: int = 0):
-        self.per_row, self.fixed = per_row, fixed
+    def __new__(cls, per_row: int, fixed: int = 0) -> Dim:
+        known = _DIMS.get((per_row, fixed))
+        if known is None:
+            made = object.__new__(cls)
+            made.per_row, made.fixed = per_row, fixed
+            known = _DIMS.setdefault((per_row, fixed), made)
+        return known
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Dim, (self.per_row, self.fixed)
 
     def at(self, batch: int) -> int:
         return self.per_row * batch + self.fixed
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dim) and (self.per_row, self.fixed) == (other.per_row, other.fixed)
-
-    def __hash__(self) -> int:
-        return hash((self.per_row, self.fixed))
 
     def __add__(self, other: Size) -> Size:
         if isinstance(other, Dim):
