@@ -98,8 +98,10 @@ def _reaching(nodes: Iterable[Node], wrt: Sequence[Tensor]) -> set[Node]:
     """Those of the nodes whose value depends on a tensor of wrt, and the nodes of wrt."""
     reached = {t.node for t in wrt}
     for node in nodes:
-        if node not in reached and any([t.node in reached for t in node.inputs]):
-            reached.add(node)
+        for t in node.inputs:
+            if t.node in reached:
+                reached.add(node)
+                break
     return reached
 
 
