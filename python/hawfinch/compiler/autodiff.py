@@ -7,6 +7,8 @@ differentiated again, fused and planned like any other. Rejected: a tape of clos
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from operator import is_not
 
 from ..errors import ShapeError, TraceError
 from ..ir import Graph, Node, Tensor, as_tensor, scalar, tracing
@@ -48,8 +50,10 @@ def _reverse(
     for node in reversed(nodes):
         if node not in needed or node.op.is_leaf:
             continue
-        parts = [None if id(t) in ends else _total(arrived, t) for t in node.outputs]
-        if all([p is None for p in parts]):
+        parts: list[Tensor | None] = []
+        for t in node.outputs:
+            parts.append(_total(arrived, t) if id(t) in arrived and id(t) not in ends else None)
+        if not any(map(_is_there, parts)):
             continue
         graph.scope = node.scope
         if node.op.grad is not None:
@@ -103,6 +107,9 @@ def _reaching(nodes: Iterable[Node], wrt: Sequence[Tensor]) -> set[Node]:
                 reached.add(node)
                 break
     return reached
+
+
+_is_there = partial(is_not, None)  # a tensor has no truth value
 
 
 def _total(arrived: Parts, t: Tensor) -> Tensor | None:

@@ -33,6 +33,7 @@ class Graph:
         self.captured: dict[
             int, tuple[Any, Tensor]
         ] = {}  # arrays met in the trace; held, so that their ids stay theirs
+        self.leaves: dict[tuple[Op, int], Tensor] = {}
         self._seen: dict[Any, Node] = {}
 
     def __del__(self) -> None:
@@ -105,7 +106,10 @@ def scalar(graph: Graph, value: float) -> Tensor:
 
 def leaf(graph: Graph, op: Op, value: Any) -> Tensor:
     """A param, state or const tensor; the same object gives the same tensor."""
-    return graph.add(op, (), {"ref": ById(value)}).outputs[0]
+    known = graph.leaves.get((op, id(value)))  # held by its node, so that its id stays its own
+    if known is None:
+        known = graph.leaves[op, id(value)] = graph.add(op, (), {"ref": ById(value)}).outputs[0]
+    return known
 
 
 def scalar_value(t: Tensor) -> float | None:

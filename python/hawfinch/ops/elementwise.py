@@ -79,6 +79,8 @@ def _define(
         for t in inputs:
             if t.dtype == "int":
                 raise DTypeError(f"{name}: integer tensors have no arithmetic; use hf.ops.to_real(x) first")
+        if len(inputs) == 1:
+            return [(inputs[0].shape, dtype)]
         return [(broadcast_shapes(*[t.shape for t in inputs]), dtype)]
 
     def rule(node: Any, g: Tensor) -> list[Tensor | None]:
@@ -239,7 +241,9 @@ def _binary(op: Op, doc: str, example: str, neutral: float | None = None) -> Cal
         a = _repeated(a, b)
         b = _repeated(b, a)
         for x, other in ((a, b), (b, a)):  # x * 1 is x: gradient rules multiply by one a lot
-            value = scalar_value(other) if isinstance(other, Tensor) else other
+            value = other
+            if isinstance(other, Tensor):
+                value = other.node.attrs["value"] if other.node.op is SCALAR else None
             is_neutral = isinstance(value, (int, float)) and value == neutral and (x is a or op in (ADD, MUL))
             if is_neutral and isinstance(x, Tensor) and x.dtype == "real":
                 return x

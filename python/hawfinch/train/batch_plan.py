@@ -80,9 +80,10 @@ class BatchPlan:
         self.sums = np.zeros((sum(sizes[1 : 1 + len(totals)]), 2))
         for i, t in enumerate(values):
             places[id(base_of(t))] = (self.value, LINE * sum(lines[:i]) * itemsize)
+        self._gradient_names: dict[int, str] = {}
         for name, t in gradient_of.items():
-            places[id(base_of(t))] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
-        self._gradient_names = {id(base_of(t)): name for name, t in gradient_of.items()}
+            self._gradient_names[id(base := base_of(t))] = name
+            places[id(base)] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
 
         memory = Buffers(new, places)
         steps = load_steps([to.get(id(t)) for t in trace.sources])

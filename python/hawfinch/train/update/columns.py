@@ -55,7 +55,7 @@ class Columns:
             return self._fixed
         self.check_length(clock.total)
         values = [values_of(name, source, clock) for name, source in zip(self.names, self.sources, strict=True)]
-        if all(isinstance(v, float) for v in values):
+        if set(map(type, values)) <= {float}:
             self._fixed = np.array([values])
             return self._fixed
         out = np.empty((clock.n, len(values)))

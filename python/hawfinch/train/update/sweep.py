@@ -55,8 +55,8 @@ def _sweep(
 ) -> Step:
     start, size = table[0].offset, table[-1].offset + table[-1].n - table[0].offset
     numbers = (PARAMS, GRADIENT, *range(SLOTS, SLOTS + len(optimizer.slots)))
-    p, g, *slots = (buffers.bound(number, size, start * itemsize) for number in numbers)
-    chunks = np.cumsum([0, *(-(-run.n // CHUNK) for run in table)])
+    p, g, *slots = [buffers.bound(number, size, start * itemsize) for number in numbers]
+    chunks = np.cumsum([0, *[-(-run.n // CHUNK) for run in table]])
     rows = [(run.offset - start, run.n, run.column, unit) for run, unit in zip(table, chunks[:-1], strict=True)]
     fields: dict[str, Any] = {
         "p": p,
