@@ -69,7 +69,12 @@ class ArgumentError(HawfinchError, ValueError):
 
 
 class TraceError(HawfinchError, TypeError):
-    """A traced value is used where it has no meaning: outside of its trace, as an array, or where no gradient is."""
+    """A traced value is used where it has no meaning: outside of its trace, as an array, or where no gradient is.
+
+    >>> hf.compile(lambda x: np.asarray(x) + 1)(np.ones(2))
+    Traceback (most recent call last):
+    hawfinch.errors.TraceError: a traced value is not an array: use hf.ops functions instead of numpy's ...
+    """
 
 
 class LabelError(HawfinchError, ValueError):

@@ -14,9 +14,10 @@ import numpy as np
 from . import _core
 from .errors import unknown_name
 from .ir import Array
+from .values import CheckedCall
 
 
-class Draw:
+class Draw(metaclass=CheckedCall):
     """Random numbers of one parameter, from (seed, number of the parameter): float64 arrays of n elements.
 
     >>> import numpy as np, hawfinch as hf

@@ -1,12 +1,16 @@
 """hawfinch.nn: where arrays live, what is frozen, and what is seen of a change."""
 
 import copy
+import gc
 import pickle
+import sys
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from training import in_threads
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, NotBuiltError
@@ -246,6 +250,15 @@ def test_a_function_sees_that_a_model_changes() -> None:
         change()
         for _ in range(2):
             np.testing.assert_allclose(f(x), 2 * model.predict(x), rtol=1e-6)
+        quick: Any = f._quick[1]
+        assert quick.run((x,), None) is not None
+    model.astype("float64")
+    assert quick.run((x,), None) is None
+    np.testing.assert_allclose(f(x), 2 * model.predict(x), rtol=1e-12)
+    part = hf.compile(lambda x: model[0](x))
+    for _ in range(2):
+        assert np.array_equal(part(X), model[0].predict(X))
+        model[0].parameters()["weight"][:] += 1
 
 
 def test_a_model_that_is_not_built_in_a_function() -> None:
@@ -280,3 +293,67 @@ def test_a_loss_that_calls_another_model() -> None:
     teacher.astype("float64")
     with pytest.raises(hf.errors.DTypeError, match="float64 model is called in the trace of a float32"):
         trainer.step(X, Y)
+
+
+# ---- lifetimes and threads ----
+def test_a_part_outlives_the_whole() -> None:
+    model = hf.Sequential(hf.Linear(3), hf.Linear(2)).build((6,))
+    part, view = model[0], model.parameters()["0.weight"]
+    del model
+    view[:] = 0
+    assert np.array_equal(part.predict(X), np.broadcast_to(part.parameters()["bias"], (30, 3)))
+    assert np.shares_memory(view, part.parameters()["weight"])
+
+
+def test_memory_is_given_back_at_once() -> None:
+    """No circle that waits for the cyclic collector: after building, predicting, training, freezing."""
+    model = hf.Sequential(hf.Linear(3), hf.BatchNorm(), hf.Linear(2))
+    trainer = hf.Trainer(model, "mse")
+    trainer.fit(X, Y)
+    model.freeze("0.*")
+    trainer.fit(X, Y)
+    model.predict(X)
+    model.predict(X)
+    gone = weakref.ref(model.store()), weakref.ref(model)
+    gc.collect()
+    gc.disable()
+    try:
+        del trainer, model
+        assert [ref() for ref in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_threads_that_predict_with_a_new_model_at_once() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            model = hf.Sequential(hf.Linear(50), hf.BatchNorm(), hf.Linear(2))
+            got: list[bytes] = []
+            calls = [lambda m=model, got=got: got.append(m.predict(X[:3]).tobytes()) for _ in range(8)]
+            assert in_threads(calls) == []
+            assert len(got) == 8 and len(set(got)) == 1
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_names_of_attributes() -> None:
+    """What Module defines is no name for an attribute; a traced value that is kept does not stop a copy."""
+    for name in ("training", "inputs", "state", "children", "build", "_hf"):
+        with pytest.raises(ArgumentError, match=f"Linear.{name}: this name is Module's own"):
+            setattr(hf.Linear(2), name, 3)
+
+    class Kept(hf.Module):
+        def __init__(self) -> None:
+            self.linear = hf.Linear(2)
+
+        def forward(self, x: Any) -> Any:
+            self.hidden = self.linear(x)
+            return self.hidden * 2.0
+
+    model = Kept()
+    y = model.predict(X)
+    assert np.array_equal(copy.deepcopy(model).predict(X), y)
+    with pytest.raises(ArgumentError, match="metadata must be a dict"):
+        model.metadata = "text"

@@ -7,8 +7,6 @@ differentiated again, fused and planned like any other. Rejected: a tape of clos
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
-from operator import is_not
 
 from ..errors import ShapeError, TraceError
 from ..ir import Graph, Node, Tensor, as_tensor, scalar, tracing
@@ -53,7 +51,7 @@ def _reverse(
         parts: list[Tensor | None] = []
         for t in node.outputs:
             parts.append(_total(arrived, t) if id(t) in arrived and id(t) not in ends else None)
-        if not any(map(_is_there, parts)):
+        if parts.count(None) == len(parts):
             continue
         graph.scope = node.scope
         if node.op.grad is not None:
@@ -102,14 +100,12 @@ def _reaching(nodes: Iterable[Node], wrt: Sequence[Tensor]) -> set[Node]:
     """Those of the nodes whose value depends on a tensor of wrt, and the nodes of wrt."""
     reached = {t.node for t in wrt}
     for node in nodes:
-        for t in node.inputs:
-            if t.node in reached:
-                reached.add(node)
-                break
+        if node not in reached:
+            for t in node.inputs:
+                if t.node in reached:
+                    reached.add(node)
+                    break
     return reached
-
-
-_is_there = partial(is_not, None)  # a tensor has no truth value
 
 
 def _total(arrived: Parts, t: Tensor) -> Tensor | None:

@@ -92,7 +92,7 @@ class Schedule:
         best, best_time = 1, alone
         barriers = 1 + sum(self.barriers)
         for n in range(2, min(most, _core.max_threads()) + 1):
-            split = sum(s if step.single else s / n for s, step in zip(seconds, self.steps, strict=True))
+            split = sum([s if step.single else s / n for s, step in zip(seconds, self.steps, strict=True)])
             time = (split + barriers * BARRIER) * 1.1 + REGION / n_steps
             if time < best_time:
                 best, best_time = n, time

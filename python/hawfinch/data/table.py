@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError, DTypeError, FormatError, NonFiniteInputError, ShapeError
-from ..values import short
+from ..values import CheckedCall, short
 from .npy import MAGIC, read_npy, read_npz
 
 Cells = list[str] | NDArray[Any]  # texts as they stand in the file, or a 1-D array of numbers
@@ -65,7 +65,7 @@ def format_number(value: float) -> str:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Table:
+class Table(metaclass=CheckedCall):
     """Columns of equal length, and where they came from.
 
     >>> table = Table("t.csv", ("size", "fruit"), (["1", "2"], ["apple", "pear"]), named=True)

@@ -202,35 +202,18 @@ class Tensor:
         return OPERATORS["mean"](self, axis, keepdims)
 
 
-_blank: Callable[[type[Tensor]], Tensor] = object.__new__
-
-
 class Node:
-    """One primitive applied: ``outputs = op(inputs, **attrs)``. ``scope`` is the layer that it came from."""
+    """One primitive applied: ``outputs = op(inputs, **attrs)``. ``scope`` is the layer that it came from. Made by
+    ``Graph.add`` alone."""
 
     __slots__ = ("attrs", "index", "inputs", "op", "outputs", "scope")
 
-    def __init__(
-        self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any], index: int, scope: str,
-        like: Node | None = None,
-    ):  # fmt: skip
-        """like: a node whose outputs are of the same shapes and dtypes; by default they are inferred."""
-        self.op, self.inputs, self.attrs, self.index, self.scope = op, inputs, attrs, index, scope
-        view = None
-        if op.is_view:
-            view = inputs[0] if inputs[0].view_of is None else inputs[0].view_of
-        made: list[Tensor] = []
-        if like is None:
-            for shape, dtype in op.infer(*inputs, **attrs):
-                t = _blank(Tensor)  # not Tensor(...): a call less for each tensor of a graph
-                t.node, t.index, t.shape, t.dtype, t.view_of = self, len(made), shape, dtype, view
-                made.append(t)
-        else:
-            for old in like.outputs:
-                t = _blank(Tensor)
-                t.node, t.index, t.shape, t.dtype, t.view_of = self, old.index, old.shape, old.dtype, view
-                made.append(t)
-        self.outputs: tuple[Tensor, ...] = tuple(made)
+    op: Op
+    inputs: tuple[Tensor, ...]
+    attrs: dict[str, Any]
+    index: int
+    scope: str
+    outputs: tuple[Tensor, ...]
 
     def show(self) -> str:
         """One line: name, op, inputs, attributes, shapes, scope."""

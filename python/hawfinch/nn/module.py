@@ -17,6 +17,7 @@ Design
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar, cast
@@ -59,6 +60,7 @@ from .structure import (
 DTYPES = ("float32", "float64")
 MOST_ELEMENTS = 1 << 46
 
+_building = threading.RLock()  # one thread at a time gives arrays memory: two may predict with a model that is new
 _traced: ContextVar[Module | None] = ContextVar("hawfinch_model", default=None)  # whose forward is being traced
 
 
@@ -96,13 +98,16 @@ class Module(metaclass=CheckedCall):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: all but memory and plans, which are made again."""
-        return {"attributes": vars(self).copy(), "inside": self._hf}
+        attributes = {k: v for k, v in vars(self).items() if not isinstance(v, Tensor)}  # these belong to a trace
+        return {"attributes": attributes, "inside": self._hf}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state["attributes"])
         object.__setattr__(self, "_hf", state["inside"].copy())
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OWN_NAMES:
+            raise ArgumentError(f"{type(self).__name__}.{name}: this name is Module's own (see hf.Module.{name})")
         super().__setattr__(name, value)
         if name != "metadata" and current_graph() is None:
             self.changed()
@@ -139,6 +144,8 @@ class Module(metaclass=CheckedCall):
 
     @metadata.setter
     def metadata(self, value: dict[str, str]) -> None:
+        if not isinstance(value, dict):
+            raise ArgumentError(f"metadata must be a dict of texts, not {short(value)}")
         self._hf.metadata = value
 
     def forward(self, *inputs: Any) -> Any:
@@ -169,8 +176,7 @@ class Module(metaclass=CheckedCall):
 
     def _as_guest(self, graph: Graph, inputs: tuple[Any, ...]) -> Any:
         """A call in the trace of a function, or of a loss: in inference mode, with the arrays as they are."""
-        if self._hf.inputs is not None:
-            graph.watches.append(self.watch())
+        graph.watches.append(None if self._hf.inputs is None else self.watch())  # None: a part, or nothing to watch
         token, training, graph.training = _traced.set(self), graph.training, False
         try:
             return self(*inputs)
@@ -353,7 +359,9 @@ class Module(metaclass=CheckedCall):
                 raise
             raise wrong from error
         except RecursionError:
-            raise ArgumentError("forward calls itself without end: a layer calls one that calls it") from None
+            raise ArgumentError(
+                "forward calls itself without end (a layer calls one that calls it), or layers are nested too deeply"
+            ) from None
         finally:
             _traced.reset(token)
         check_owned(self, graph, built)
@@ -420,15 +428,16 @@ class Module(metaclass=CheckedCall):
         specs = tuple(map(_spec, input_shapes))
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
             raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-        inputs = self._hf.inputs
-        if inputs is None:
-            self._make(specs, int(seed), accept)
-        elif [s.shape for s in inputs] != [s.shape for s in specs]:
-            raise ShapeError(f"the model was built for inputs {row_shapes(inputs)}, got {row_shapes(specs)}")
-        else:
-            if accept is not None:
-                accept(self._arrays())
-            self.home()
+        with _building:
+            inputs = self._hf.inputs
+            if inputs is None:
+                self._make(specs, int(seed), accept)
+            elif [s.shape for s in inputs] != [s.shape for s in specs]:
+                raise ShapeError(f"the model was built for inputs {row_shapes(inputs)}, got {row_shapes(specs)}")
+            else:
+                if accept is not None:
+                    accept(self._arrays())
+                self.home()
         return self
 
     def _make(
@@ -521,12 +530,13 @@ class Module(metaclass=CheckedCall):
         inside = self._hf
         if inside.inputs is None:
             raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
-        if inside.known != tuple([(path, m._hf.stamp) for path, m in self._walk([])]):
-            self._make(inside.inputs, inside.seed)
-            assert inside.store is not None
-            if inside.alone or not alone:
-                return inside.store
-        return self._settle(inside.inputs, inside.outputs, inside.seed, alone)
+        with _building:
+            if inside.known != tuple([(path, m._hf.stamp) for path, m in self._walk([])]):
+                self._make(inside.inputs, inside.seed)
+                assert inside.store is not None
+                if inside.alone or not alone:
+                    return inside.store
+            return self._settle(inside.inputs, inside.outputs, inside.seed, alone)
 
     # ---- arrays ----
     def _ready(self) -> dict[str, Parameter]:
@@ -659,6 +669,9 @@ class Module(metaclass=CheckedCall):
         args, kwargs = self._hf.arguments
         inner = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
         return f"{type(self).__name__}({', '.join(inner)})"
+
+
+_OWN_NAMES = {n for n in vars(Module) if n[0] != "_"} - {"dtype", "metadata", "forward"} | {"_hf"}  # no attributes
 
 
 def _spec(shape: Sequence[int] | Spec) -> Spec:

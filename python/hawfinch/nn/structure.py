@@ -182,7 +182,7 @@ def kept(model: Module) -> Callable[[], None]:
     modules = [
         (m, vars(m).get("dtype"), dict(m._hf.own), [getattr(m._hf, k) for k in slots]) for _, m in model.modules()
     ]
-    arrays = [(p, p.data, p.offset, p._store) for _, _, own, _ in modules for p in own.values()]
+    arrays = [(p, p.data, p.offset, p.store) for _, _, own, _ in modules for p in own.values()]
 
     def put_back() -> None:
         for m, dtype, own, values in modules:
@@ -194,7 +194,7 @@ def kept(model: Module) -> Callable[[], None]:
                 vars(m)["dtype"] = dtype
             m.changed()
         for p, data, offset, store in arrays:
-            p.data, p.offset, p._store = data, offset, store
+            p.data, p.offset, p.store = data, offset, store
 
     return put_back
 

@@ -104,7 +104,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
         raise ShapeError(f"can't reshape {x_shape} to {tuple(sizes)}: sizes are whole numbers, at most one of them -1")
     if -1 in sizes:
         at = sizes.index(-1)
-        rest = numel([s for i, s in enumerate(sizes) if i != at])
+        rest = numel(tuple([s for i, s in enumerate(sizes) if i != at]))
         total = numel(x_shape)
         if isinstance(rest, Dim):
             if total == 0:  # a size 0 beside the batch axis

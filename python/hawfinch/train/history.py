@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import NonFiniteError, import_extra
+from ..values import CheckedCall
 
 
-class History:
+class History(metaclass=CheckedCall):
     """Loss and metrics per epoch. ``history["loss"]``; names of validation values begin with ``val_``.
 
     ``error``: the NonFiniteError that ended the training of this net in ``fit_many``, else None.
+
+    >>> history = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse").fit([[1.0]], [[2.0]], epochs=3)
+    >>> len(history), list(history.to_dict()), history["loss"][-1] < history["loss"][0]
+    (3, ['loss'], True)
     """
 
     def __init__(self) -> None:
@@ -34,6 +39,7 @@ class History:
         self._values, self.epochs, self.error = other.to_dict(), other.epochs, other.error
 
     def add(self, logs: dict[str, float]) -> None:
+        """One more epoch: its values by name."""
         self.epochs += 1
         for k, v in logs.items():
             self._values.setdefault(k, []).append(v)

@@ -7,13 +7,12 @@ max|dy| bounds every element. Rejected: an optimiser that can go back, 8 more by
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..._core import CONSTANTS, REDUCE_KINDS
 from ...compiler.memory import base_of
-from ...ir import Size, Step, Tensor, size_at, times
+from ...ir import Size, Step, Tensor, numel, size_at, times
 from ...nn.store import Store
 from ...ops.matmul import MATMUL
 from .buffers import Buffers
@@ -41,8 +40,7 @@ def take_products(
     Gives the other steps, with the largest absolute values of the products' operands behind the last steps that write
     these, and the products.
     """
-    sizes = {name: math.prod(p.shape) for name, p in store.trainable.items() if name in gradients}
-    if max(sizes.values(), default=0) < LEAST_PRODUCT:
+    if all([numel(p.shape) < LEAST_PRODUCT for p in store.trainable.values()]):  # type: ignore[operator]
         return list(steps), []
     makers = {id(base_of(step.writes[0])): step for step in steps if step.op == MATMUL.name}
     readers: set[int] = set()
@@ -53,7 +51,7 @@ def take_products(
     products: list[Product] = []
     behind: dict[int, dict[Size, Step]] = {}  # operand -> rows -> its largest absolute values
     for name, t in gradients.items():
-        key, n = id(base_of(t)), sizes[name]
+        key, n = id(base_of(t)), size_at(numel(store.trainable[name].shape), 1)
         if key not in makers or key in readers or n < LEAST_PRODUCT or not _is_plain(makers[key], written):
             continue
         step = makers[key]
@@ -67,6 +65,8 @@ def take_products(
                 found[rows] = _max_abs(buffers.fresh(rows), operand, rows, cols, step.scope)
             maxima.append(found[rows].writes[0])
         products.append(Product(name, store.trainable[name].offset, n, step, (maxima[0], maxima[1])))
+    if not products:
+        return list(steps), []
     taken = {id(product.step) for product in products}
     left: list[Step] = []
     for step in steps:
