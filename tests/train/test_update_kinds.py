@@ -142,6 +142,12 @@ def test_penalties(monkeypatch: pytest.MonkeyPatch, clip: dict[str, float], take
     trainer = hf.Trainer(model, "mse", hf.SGD(0.1, weight_decay=0.2, **clip), regularizers=regularizers)
     history = trainer.fit(X, Y, epochs=4, batch_size=30, shuffle=False)
     assert trainer.plan(X, Y).describe().count("grad_bound") == taken
+    twice = hf.Trainer(linear(), "mse", hf.SGD(0.1, **clip), regularizers={"0.weight": hf.L1(0.1)})
+    same = hf.ElasticNet(0.1, l1_ratio=1.0)
+    again = hf.Trainer(linear(), "mse", hf.SGD(0.1, **clip), regularizers={"0.weight": same})
+    for other in (twice, again):
+        other.fit(X, Y, batch_size=30)
+    assert flat(twice) == flat(again)
     limit = clip.get("clip_value", np.inf)
     for i in range(4):
         loss = ((X @ p["0.weight"] + p["0.bias"] - Y) ** 2).mean()
