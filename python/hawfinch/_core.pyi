@@ -89,7 +89,15 @@ class Plan:
 MOST_ARRAYS: int
 
 class Call:
-    def __init__(self, plans: list[Any], arrays: tuple[Array, ...], n_in: int, several: bool, threads: int) -> None: ...
+    def __init__(
+        self,
+        plans: list[Any],
+        arrays: tuple[Array, ...],
+        n_in: int,
+        several: bool,
+        threads: int,
+        watches: tuple[Watch, ...] = ...,
+    ) -> None: ...
     def run(self, args: tuple[Any, ...], out: Any) -> Any: ...
 
 class Changes:

@@ -99,7 +99,9 @@ class _Compiled:
             outputs = [as_tensor(graph, t) for t in leaves]
             for t in outputs:
                 graph.check_own(t)
-        self.bound, self.watches = _arrays_of_models(graph), tuple(graph.watches)
+        self.bound = _arrays_of_models(graph)
+        self.watches = tuple([watch for watch in graph.watches if watch is not None])
+        self.watched = None not in graph.watches
         self.echo = {
             i: int(t.node.attrs["name"]) for i, t in enumerate(outputs) if t.node.op is INPUT and t.dtype == "int"
         }
@@ -118,7 +120,7 @@ class _Compiled:
         flat_result = self.template in ("leaf", ("tuple", ("leaf",) * self.n_out))
         few = self.n_in + self.n_out <= _core.MOST_ARRAYS
         self.plain = (
-            not self.bound
+            (not self.bound or self.watched)
             and flat_args
             and flat_result
             and few
@@ -142,7 +144,7 @@ class _Compiled:
             every = [*self.inputs, *self.meta]
             arrays = tuple([np.empty(shape, np.int64 if kind == "int" else real) for shape, kind in every])
             team = self.free[-1].team(threads, 1)
-            self.quicks[threads] = _core.Call(self.free, arrays, self.n_in, self.template != "leaf", team)
+            self.quicks[threads] = _core.Call(self.free, arrays, self.n_in, self.template != "leaf", team, self.watches)
         return self.quicks.get(threads)
 
     def plan(self) -> Plan:

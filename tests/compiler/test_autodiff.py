@@ -8,7 +8,7 @@ from cases import CASES, IDS, cast, erf, log_softmax, outputs
 
 import hawfinch as hf
 from hawfinch.compiler.autodiff import gradients
-from hawfinch.errors import ArgumentError, DTypeError, ShapeError, TraceError
+from hawfinch.errors import ArgumentError, DTypeError, LabelError, ShapeError, TraceError
 from hawfinch.ir import Graph, current_graph, input_tensor, tracing
 
 O = hf.ops
@@ -576,6 +576,17 @@ def test_a_product_of_two_cross_entropies_as_a_loss():
 
     history = hf.Trainer(model, loss, hf.SGD(0.1), seed=0).fit(x, t, epochs=20)
     assert history["loss"][-1] < 0.7 * history["loss"][0]
+
+
+def test_labels_are_checked_where_only_second_derivatives_are_wanted():
+    x = rng.normal(size=(3, 4))
+    for labels in ([0, 1, 4], [0, -1, 1]):
+        t = np.array(labels)
+        f = lambda x, t=t: O.sum(O.softmax_cross_entropy(x, t))  # noqa: E731
+        with pytest.raises(LabelError):
+            hf.hvp(f, (x,), (x,))
+        with pytest.raises(LabelError):
+            hf.jvp(f, (x,), (x,))
 
 
 def test_no_gradient_goes_through_stop_gradient():

@@ -249,6 +249,15 @@ def test_a_function_sees_that_a_model_changes() -> None:
         change()
         for _ in range(2):
             np.testing.assert_allclose(f(x), 2 * model.predict(x), rtol=1e-6)
+        quick: Any = f._quick[1]
+        assert quick.run((x,), None) is not None
+    model.astype("float64")
+    assert quick.run((x,), None) is None
+    np.testing.assert_allclose(f(x), 2 * model.predict(x), rtol=1e-12)
+    part = hf.compile(lambda x: model[0](x))
+    for _ in range(2):
+        assert np.array_equal(part(X), model[0].predict(X))
+        model[0].parameters()["weight"][:] += 1
 
 
 def test_a_model_that_is_not_built_in_a_function() -> None:

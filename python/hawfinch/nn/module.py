@@ -176,8 +176,7 @@ class Module(metaclass=CheckedCall):
 
     def _as_guest(self, graph: Graph, inputs: tuple[Any, ...]) -> Any:
         """A call in the trace of a function, or of a loss: in inference mode, with the arrays as they are."""
-        if self._hf.inputs is not None:
-            graph.watches.append(self.watch())
+        graph.watches.append(None if self._hf.inputs is None else self.watch())  # None: a part, or nothing to watch
         token, training, graph.training = _traced.set(self), graph.training, False
         try:
             return self(*inputs)

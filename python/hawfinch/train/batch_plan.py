@@ -27,7 +27,7 @@ from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places
 from .batch_trace import BatchTrace
-from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, state_step, take_products
+from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, take_products
 
 LINE = 16  # elements that fill a cache line of float32
 MOST_THREADS = 16  # that a plan can be asked to use
@@ -50,7 +50,7 @@ class BatchPlan:
         precision: str = "f32",
     ):
         graph, store = trace.graph, trace.store
-        self.watches = graph.watches  # of models that the loss calls
+        self.watches = [w for w in graph.watches if w is not None]  # of models that the loss calls
         self.capacity, self.buffers, self.columns = capacity, buffers, trace.columns
         self._param_names = trace.param_names
         totals = [t for column in trace.columns for t in column.numbers]
@@ -92,8 +92,8 @@ class BatchPlan:
             steps, self.products = take_products(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
         if update is not None:
-            steps += update.steps(memory, store, values[0], self.products)
-            steps += [state_step(target, value) for target, value in new_state]
+            steps += update.steps(memory, store, values[0], self.products, new_state)
+        self._graphs = memory.graphs
         weight_of = {id(w): t for w, t in zip(kept_weights, values[1 + len(totals) :], strict=True)}
         sums = memory.of(self.sums)
         for i, (t, w) in enumerate(zip(values[1 : 1 + len(totals)], weights, strict=True)):
