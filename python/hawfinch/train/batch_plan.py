@@ -27,7 +27,7 @@ from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places
 from .batch_trace import BatchTrace
-from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, take_products
+from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, products_of_optimizer
 
 LINE = 16  # elements that fill a cache line of float32
 MOST_THREADS = 16  # that a plan can be asked to use
@@ -91,7 +91,7 @@ class BatchPlan:
         steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
         if update is not None and update.takes_products:
-            steps, self.products = take_products(steps, memory, store, gradient_of, capacity)
+            steps, self.products = products_of_optimizer(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
         if update is not None:
             steps += update.steps(memory, store, values[0], self.products, new_state)

@@ -33,7 +33,7 @@ from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
 from .groups import by_name, check_groups, check_patterns, group_optimizers
 from .penalties import penalty, penalty_columns
-from .products import Product, take_products
+from .products import Product, products_of_optimizer
 from .reduce import Reduce, check_reduce, reduce_steps
 from .state import UpdateState
 from .sweep import Run, merged, sweep_steps
@@ -48,7 +48,7 @@ __all__ = [
     "Product",
     "Update",
     "UpdateState",
-    "take_products",
+    "products_of_optimizer",
 ]
 
 
