@@ -34,7 +34,7 @@ def random_normal(n: int, seed: int, stream: int, mean: float, std: float) -> np
 
 class Plan:
     busy: bool
-    halt: Any
+    stop_event: Any
     last_step: int
     yielded: int | None
     def __init__(

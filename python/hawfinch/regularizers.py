@@ -15,7 +15,7 @@ from .errors import ArgumentError
 from .schedules import Number, Schedule, check_number
 from .values import Value
 
-__all__ = ["L2", "ElasticNet", "Regularizer"]
+__all__ = ["L1", "L2", "ElasticNet", "Regularizer"]
 
 
 class Regularizer(Value):
@@ -28,6 +28,20 @@ class Regularizer(Value):
 
     l1: Any = 0.0
     l2: Any = 0.0
+
+
+class L1(Regularizer):
+    """strength * sum|p|; its gradient is strength sign(p), 0 at 0. Makes weights small, and many of them close to 0.
+
+    strength: a number >= 0 or a schedule. Raises ArgumentError for others. Tibshirani, J. R. Statist. Soc. B 58, 1996.
+
+    >>> import hawfinch as hf
+    >>> hf.L1(0.1).l1
+    0.1
+    """
+
+    def __init__(self, strength: Number):
+        self.l1 = check_number("L1", "strength", strength)
 
 
 class L2(Regularizer):

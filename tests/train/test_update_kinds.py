@@ -1,6 +1,7 @@
 """The kinds of an update: groups, frozen parameters, penalties, constraints, averages, accumulation; against NumPy."""
 
 import copy
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def test_groups_that_change_nothing_give_the_same_bits() -> None:
         ({"constraints": {"*": hf.L2(0.1)}}, "constraints: expected a dict"),
         ({"average": 0.9}, "average: expected"),
         ({"accumulate": 0}, "accumulate must be"),
+        ({"reduce": 3}, "reduce: expected"),
         ({"accumulate": 1.5}, "accumulate must be"),
     ],
 )
@@ -142,6 +144,12 @@ def test_penalties(monkeypatch: pytest.MonkeyPatch, clip: dict[str, float], take
     trainer = hf.Trainer(model, "mse", hf.SGD(0.1, weight_decay=0.2, **clip), regularizers=regularizers)
     history = trainer.fit(X, Y, epochs=4, batch_size=30, shuffle=False)
     assert trainer.plan(X, Y).describe().count("grad_bound") == taken
+    twice = hf.Trainer(linear(), "mse", hf.SGD(0.1, **clip), regularizers={"0.weight": hf.L1(0.1)})
+    same = hf.ElasticNet(0.1, l1_ratio=1.0)
+    again = hf.Trainer(linear(), "mse", hf.SGD(0.1, **clip), regularizers={"0.weight": same})
+    for other in (twice, again):
+        other.fit(X, Y, batch_size=30)
+    assert flat(twice) == flat(again)
     limit = clip.get("clip_value", np.inf)
     for i in range(4):
         loss = ((X @ p["0.weight"] + p["0.bias"] - Y) ** 2).mean()
@@ -225,6 +233,61 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(k: int) -> None:
     for name, v in model.parameters().items():
         np.testing.assert_allclose(v, joined.model.parameters()[name], rtol=1e-9, atol=1e-12)
     assert trainer.steps == 24 and trainer.state.step - trainer.state.update.skipped == joined.steps
+
+
+class Together:
+    """Averages the gradients of trainers in as many threads."""
+
+    def __init__(self, n: int):
+        self.barrier, self.given = threading.Barrier(n, timeout=60), dict[int, np.ndarray]()
+
+    def __call__(self, gradient: np.ndarray) -> None:
+        self.given[threading.get_ident()] = gradient
+        self.barrier.wait()
+        mean = np.mean(list(self.given.values()), axis=0)
+        self.barrier.wait()
+        gradient[...] = mean
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_trainers_that_average_their_gradients_equal_one_on_the_joined_batch(accumulate: int) -> None:
+    x, y = RNG.normal(size=(48, 4)).astype(np.float32), RNG.normal(size=(48, 3)).astype(np.float32)
+    together = Together(2)
+
+    def net() -> hf.Sequential:
+        return hf.Sequential(hf.Linear(300), hf.Tanh(), hf.Linear(300), hf.Tanh(), hf.Linear(3)).build((4,), seed=1)
+
+    more: dict[str, Any] = dict(optimizer=hf.Adam(1e-3, clip_norm=0.5, eps=1e-4), accumulate=accumulate)
+    trainers = [hf.Trainer(net(), "mse", reduce=together, **more) for _ in range(2)]
+    parts = [np.arange(48) // 8 % 2 == i for i in range(2)]
+    threads = [
+        threading.Thread(target=t.fit, args=(x[p], y[p]), kwargs=dict(batch_size=8, epochs=3, shuffle=False))
+        for t, p in zip(trainers, parts, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    one = hf.Trainer(net(), "mse", **more)
+    one.fit(x, y, batch_size=16, epochs=3, shuffle=False)
+    assert flat(trainers[0]) == flat(trainers[1]), "the same average on both"
+    for name, p in one.model.parameters().items():
+        np.testing.assert_allclose(trainers[0].model.parameters()[name], p, atol=1e-6)
+    assert trainers[0].steps == 9
+
+
+def test_a_reduction_that_fails_leaves_the_trainer_usable() -> None:
+    def fail(gradient: np.ndarray) -> None:
+        raise RuntimeError("the network is down")
+
+    trainer = hf.Trainer(linear(), "mse", reduce=fail)
+    before = flat(trainer)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="network"):
+            trainer.fit(X, Y)
+        with pytest.raises(RuntimeError, match="network"):
+            trainer.step(X, Y)
+    assert flat(trainer) == before and trainer.steps == 0
 
 
 def options() -> dict[str, Any]:

@@ -313,15 +313,14 @@ class Module(metaclass=CheckedCall):
         """``modules``; appends the lists and dicts that hold them."""
         found: list[tuple[str, Module]] = []
         seen: set[int] = set()
-
         waiting: list[tuple[str, Module]] = [("", self)]  # no recursive closure: it would wait for the cyclic collector
         while waiting:
             path, module = waiting.pop()
             if id(module) not in seen:
                 seen.add(id(module))
                 found.append((path, module))
-                inner = [(f"{path}.{name}" if path else name, m) for name, m in module._children(containers)]
-                waiting += inner[::-1]
+                for name, child in reversed(module._children(containers)):
+                    waiting.append((f"{path}.{name}" if path else name, child))
         return found
 
     def _arrays(self, modules: Sequence[tuple[str, Module]] | None = None) -> dict[str, Parameter]:

@@ -60,8 +60,9 @@ class Trainer(metaclass=CheckedCall):
     ``hf.schedules.Scaled(0.1)`` is a part of the trainer's own. regularizers: penalties, ``{"0.weight": hf.L2(1e-4)}``;
     the History has their sum as "penalty". constraints: ``{"*.weight": hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``:
     what validation sees, and the model after ``fit``. accumulate: batches whose gradients, weighted by rows, make one
-    update; what is left at the end of an epoch or a chunk makes one too, and ``step`` always does. total_steps: for
-    ``step`` with a schedule that spans a run.
+    update; what is left at the end of an epoch or a chunk makes one too, and ``step`` always does. reduce: a function
+    that gets the flat gradient of each batch and may change it in place, to average it with other trainers'.
+    total_steps: for ``step`` with a schedule that spans a run.
 
     ``loss``, ``optimizer``, ``metrics``, ``seed``, ``threads`` and ``precision`` may be set later, to what the
     constructor takes; the next step sees it. A trainer can be copied and pickled, with its model and its state.
@@ -96,6 +97,7 @@ class Trainer(metaclass=CheckedCall):
         average: Average | None = None,
         accumulate: int = 1,
         total_steps: int | None = None,
+        reduce: Callable[[Array], Any] | None = None,
     ):
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
@@ -107,7 +109,12 @@ class Trainer(metaclass=CheckedCall):
         self._start()
         self._metrics_given, self._weights_given = (), None
         self._update_options: dict[str, Any] = dict(
-            groups=groups, regularizers=regularizers, constraints=constraints, average=average, accumulate=accumulate
+            groups=groups,
+            regularizers=regularizers,
+            constraints=constraints,
+            average=average,
+            accumulate=accumulate,
+            reduce=reduce,
         )
         self._total_steps = None if total_steps is None else check_whole(total_steps, "total_steps", 1)
         self.loss = loss
@@ -476,8 +483,9 @@ class Trainer(metaclass=CheckedCall):
             plan = self._plan(data, rows, True)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
+            short = self._update.reduce is None and len(data.arrays) == 2 and isinstance(y, np.ndarray)
             reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
-            if len(data.arrays) == 2 and isinstance(y, np.ndarray) and reads_all and not plan.watches:
+            if short and reads_all and not plan.watches:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
                     watch = self._model.watch()

@@ -1,6 +1,7 @@
 """What follows the backward pass: an ordered list of kinds of steps, each in a file of its own.
 
     accumulate    the gradient of several batches becomes one
+    reduce        over several trainers, by the caller
     check         is it finite; clip its norm
     sweep         the update rule, over runs of the parameter buffer, with penalties (penalties.py)
     constraints   parameters go back to where they may be
@@ -32,7 +33,8 @@ from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
 from .groups import by_name, check_groups, check_patterns, group_optimizers
 from .penalties import penalty, penalty_columns
-from .products import Product, take_products
+from .products import Product, products_of_optimizer
+from .reduce import Reduce, check_reduce, reduce_steps
 from .state import UpdateState
 from .sweep import Run, merged, sweep_steps
 
@@ -46,14 +48,15 @@ __all__ = [
     "Product",
     "Update",
     "UpdateState",
-    "take_products",
+    "products_of_optimizer",
 ]
 
 
 class Update:
     """The update of one trainer: settings, checked, and for a model what follows from them.
 
-    optimizer: of all parameters. groups, regularizers, constraints, average, accumulate: as Trainer takes them.
+    optimizer: of all parameters. groups, regularizers, constraints, average, accumulate, reduce: as Trainer
+    takes them.
     ``arrange`` makes the rest: ``columns``, and ``signature``, all that the steps follow from.
     """
 
@@ -66,6 +69,7 @@ class Update:
         constraints: Any = None,
         average: Any = None,
         accumulate: int = 1,
+        reduce: Reduce | None = None,
     ):
         self.optimizer = optimizer
         self.groups = check_groups(optimizer, groups)
@@ -74,7 +78,7 @@ class Update:
         self.average: Average | None = check_average(average)
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
-        self.accumulate = accumulate
+        self.accumulate, self.reduce = accumulate, check_reduce(reduce)
         rules = [optimizer.rule, *(o.rule for o in group_optimizers(optimizer, self.groups, None).values())]
         self.rule = max(rules, key=lambda rule: len(optimizer.slots_of(rule)))
         self._arranged: Any = None
@@ -94,7 +98,12 @@ class Update:
     @property
     def takes_products(self) -> bool:
         """Whether nobody but the sweep needs the gradient."""
-        return self.optimizer.clip_norm is None and self.accumulate == 1
+        return self.optimizer.clip_norm is None and self.accumulate == 1 and self.reduce is None
+
+    @property
+    def gradient_number(self) -> int:
+        """Of the buffer with the gradient that the sweep takes."""
+        return SLOTS + list(self.slots).index("gradient_sum") if self.accumulate > 1 else GRADIENT
 
     def arrange(self, store: Store, state: UpdateState) -> None:
         """For what is trained of a model now, and how often each parameter has been updated before."""
@@ -133,6 +142,7 @@ class Update:
             tuple((k, c.signature, column) for k, (c, column) in self.limits.items()),
             type(self.average),
             self.accumulate > 1,
+            self.reduce is not None,
         )
 
     def _runs(self, store: Store, trainable: Mapping[str, Any]) -> list[Run]:
@@ -152,10 +162,11 @@ class Update:
         """The first steps are the checks of the products, in their order. new_state: state buffers and their values."""
         slots = list(self.slots)
         tables = _between(self.runs, products)
-        source, steps = GRADIENT, product_checks(products)
+        source, steps = self.gradient_number, product_checks(products)
         if self.accumulate > 1:
-            source = SLOTS + slots.index("gradient_sum")
             steps += accumulation_steps(buffers, store, source, self.of_accumulation)
+        if self.reduce is not None:
+            steps += reduce_steps(buffers, store, source)
         checks, scale = check_steps(buffers, tables, loss, store.dtype, self.clip, source)
         taken = [(p, self.column_of[p.name]) for p in products]
         n_slots = len(self.optimizer.slots_of(self.rule))
