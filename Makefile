@@ -10,6 +10,8 @@ help:
 	@echo "make dev        all that development needs, in .venv: edited Python needs no installing again, edited C needs make dev"
 	@echo "make test       the Python tests, examples and documents included (ARGS='-k norm' chooses)"
 	@echo "make test-c     the C tests, without Python"
+	@echo "make tsan       ThreadSanitizer on the executor; needs clang and its OpenMP runtime (CLANG=clang-14)"
+	@echo "make asan       the Python tests on an extension module with address and undefined-behaviour sanitizers"
 	@echo "make lint       ruff, mypy, import-linter, clang-format"
 	@echo "make format     apply ruff and clang-format"
 	@echo "make docs       the documents as a site, the reference of every public name included: docs/_build/html/index.html"
@@ -33,6 +35,25 @@ test-c: $(BIN)/cmake
 	    -DHAWFINCH_PYTHON=OFF -DHAWFINCH_C_TESTS=ON -DHAWFINCH_WERROR=ON
 	PATH="$$PWD/$(BIN):$$PATH" cmake --build build/c
 	$(BIN)/ctest --test-dir build/c --output-on-failure
+
+# ThreadSanitizer on the executor. GCC's OpenMP runtime is not instrumented, so that it sees races everywhere: Clang's tells
+# it, through Archer, when threads meet. The last line must report the race that it makes.
+CLANG = clang
+tsan: $(BIN)/cmake
+	PATH="$$PWD/$(BIN):$$PATH" cmake -S . -B build/tsan -G Ninja -DCMAKE_C_COMPILER=$(CLANG) -DHAWFINCH_SANITIZE=thread \
+	    -DHAWFINCH_PYTHON=OFF -DHAWFINCH_C_TESTS=ON
+	PATH="$$PWD/$(BIN):$$PATH" cmake --build build/tsan --target test_plan
+	export TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+	    OMP_TOOL_LIBRARIES=$$(dirname $$(readlink -f $$(command -v $(CLANG))))/../lib/libarcher.so; \
+	build/tsan/tests/c/test_plan && ! build/tsan/tests/c/test_plan race 2>/dev/null && echo "no race but the one that is made"
+
+# The address and undefined-behaviour sanitizers in the extension module, under the tests that cross the boundary most.
+asan: $(BIN)/cmake
+	@$(MAKE) venv EXTRAS=test
+	PATH="$$PWD/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --no-deps --upgrade --target build/asan-site . \
+	    -Cbuild-dir=build/asan -Ccmake.define.HAWFINCH_SANITIZE=ON
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	    PYTHONPATH=build/asan-site $(BIN)/pytest -q -p no:cacheprovider $(or $(ARGS),tests/compiler tests/ops tests/runtime)
 
 lint:
 	@$(MAKE) venv EXTRAS=dev
@@ -87,4 +108,4 @@ $(BIN)/cmake: pyproject.toml
 	$(BIN)/pip install --quiet -r .venv/build-tools.txt 'cmake>=3.24' 'ninja>=1.11'
 	@touch $(BIN)/cmake
 
-.PHONY: help dev demo test test-c lint format docs bench gpu-check clean distclean venv
+.PHONY: tsan asan help dev demo test test-c lint format docs bench gpu-check clean distclean venv

@@ -23,6 +23,7 @@ import numpy as np
 
 import hawfinch as hf
 from hawfinch.errors import DTypeError, FormatError, HawfinchError, HawfinchWarning, ShapeError
+from hawfinch.files import safetensors
 
 MOST = 1 << 25
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**63, 2**64 - 1)
@@ -72,6 +73,7 @@ class Kind:
     files: list[bytes]
     read: Callable[[Path], object]
     errors: tuple[type[HawfinchError], ...]
+    damage: Callable[[Random, bytes], bytes] = damaged
 
 
 def _table_files(suffix: str) -> list[bytes]:
@@ -109,8 +111,44 @@ def _read_table(path: Path) -> None:
         pass  # a table, and not one to learn from: said in an error of ours
 
 
+def _model_files() -> list[bytes]:
+    block = hf.Sequential(hf.Linear(4), hf.BatchNorm(), "relu", hf.Sequential(hf.Linear(2, init="zeros")))
+    shared = hf.Linear(3, bias=False)
+    files = []
+    with tempfile.TemporaryDirectory() as folder:
+        for model in (block, hf.Sequential(hf.Flatten(), shared, hf.Dropout(0.5), shared)):
+            model.build((3,), seed=0).save(f"{folder}/net")
+            files.append(Path(folder, "net").read_bytes())
+    return files
+
+
+def _false_claims(rng: Random, data: bytes) -> bytes:
+    """A net whose description of itself is damaged, with checksums that fit."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "net")
+        path.write_bytes(data)
+        tensors, metadata = safetensors.load_file(path)
+        for key in rng.sample(sorted(metadata), rng.choice((1, 1, 2))):
+            metadata[key] = damaged(rng, metadata[key].encode()).decode("utf-8", "replace")
+        safetensors.save_file(path, tensors, metadata)
+        return path.read_bytes()
+
+
+def _read_model(path: Path) -> None:
+    model = hf.load(path)
+    repr(model)
+    try:
+        model.predict(np.zeros((2, *model.inputs[0].shape[1:]), np.float32))
+    except HawfinchError:
+        pass
+
+
 TABLE_ERRORS = (FormatError, ShapeError, DTypeError)
-KINDS = {kind: Kind(f".{kind}", _table_files(f".{kind}"), _read_table, TABLE_ERRORS) for kind in ("npy", "npz", "csv")}
+KINDS = {
+    **{kind: Kind(f".{kind}", _table_files(f".{kind}"), _read_table, TABLE_ERRORS) for kind in ("npy", "npz", "csv")},
+    "safetensors": Kind(".safetensors", _model_files(), safetensors.load_file, (FormatError,)),
+    "model": Kind(".safetensors", _model_files(), _read_model, (FormatError,), _false_claims),
+}
 
 
 def run(kind: str, seeds: Iterator[int] | range, folder: Path) -> list[str]:
@@ -121,7 +159,7 @@ def run(kind: str, seeds: Iterator[int] | range, folder: Path) -> list[str]:
     try:
         for seed in seeds:
             rng = Random(seed)
-            path.write_bytes(damaged(rng, rng.choice(case.files)))
+            path.write_bytes(case.damage(rng, rng.choice(case.files)))
             tracemalloc.reset_peak()
             before, problem = tracemalloc.get_traced_memory()[0], ""
             try:

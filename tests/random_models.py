@@ -27,6 +27,7 @@ def pick(rng, items):
     return items[int(rng.integers(len(items)))]
 
 
+APART = np.sin(np.arange(400.0))  # so that an argmax does not hang on the last digits of columns that are equal
 IDS = 7  # rows of a table that integers index
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "leaky_relu", "elu", "abs", "square", "neg")
 POINTWISE = {
@@ -99,7 +100,9 @@ class Model(hf.Module):
                 values.append(O.tanh(x) * w if len(shape) == 1 else x @ O.transpose(w))
             elif what == "table":
                 name, shape = detail
-                rows = O.gather(self.param(name, shape, "xavier_normal", fan(shape)), O.argmax(x, 1))
+                rows = O.gather(
+                    self.param(name, shape, "xavier_normal", fan(shape)), O.argmax(x + APART[: shape[0]], 1)
+                )
                 values.append(y + rows)
             elif what == "lookup":
                 name, shape = detail
@@ -303,7 +306,8 @@ def run(seed, number, tolerance=1e-9):
     bad = [name for name in found if far(found[name], wanted[name]) > tolerance]
     if bad:  # as far as the same model ends when its parameters change in their last digits: that is its condition
         moved = trained(seed, number, numpy, [Nudge(1e-13)])
-        bad = [k for k in bad if far(found[k], wanted[k]) > tolerance + 10 * far(moved.get(k, np.inf), wanted[k])]
+        slack = 10 * max(far(moved.get(k, np.inf), wanted[k]) for k in wanted)
+        bad = [k for k in bad if far(found[k], wanted[k]) > tolerance + slack]
     if bad:
         raise Difference(", ".join(f"{name} differs by {far(found[name], wanted[name]):.2g}" for name in bad))
     if number % 3 == 0:

@@ -47,12 +47,15 @@ static inline __attribute__((always_inline)) real optim_clip(const optim_common 
 #define HF_ONCE(name, e) const real name = *c++;
 #define HF_EACH                                       \
   _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { \
-    const real g = FMA(k.decay, p_at[i], optim_clip(k, g_at[i])), p = k.shrink * p_at[i];
+    const real g = FMA(k.decay, p_at[i], optim_clip(k, g_at[i]));
 #define HF_LET(name, e) const real name = e;
 #define HF_SET(name, e)        \
   const real name = NORMAL(e); \
   name##_at[i] = name;
-#define HF_MOVE(e) p_at[i] = e;
+/* p is read again here: kept from the beginning it would take a register that AVX2 lacks */
+#define HF_MOVE(e)                    \
+  const real p = k.shrink * p_at[i]; \
+  p_at[i] = e;
 #define HF_END(rule) \
   }                  \
   }

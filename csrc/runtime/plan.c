@@ -45,6 +45,7 @@ static int yields_at(const hf_run *run, const hf_record *r) { return r->yields &
 typedef struct sync_point {
   team_state *state;
   int64_t step, record;
+  int entry; /* of this call: it does something before it pauses, however small its budget */
 } sync_point;
 
 /* Every thread has arrived: the one place where the step changes and where a run may end early. */
@@ -64,7 +65,7 @@ static void at_sync_point(void *context) {
     s->stop = 1;
     return;
   }
-  if (run->budget_seconds <= 0 || r->update) return;
+  if (run->budget_seconds <= 0 || r->update || p->entry) return;
   if (p->record != 0 && !s->plan->slow) return;
   if (now() - s->start > run->budget_seconds) {
     s->status = HF_PAUSED;
@@ -120,7 +121,7 @@ static void team_member(void *context, int thread, int team) {
       const int entry = step == first_step && i == first_record;
       for (piece = entry ? first_piece : 0; piece < r->pieces; piece++) {
         if (i == 0 || r->barrier || r->yields || entry || piece > 0) {
-          sync_point p = {s, step, i};
+          sync_point p = {s, step, i, entry && piece == first_piece};
           hf_barrier_wait(&s->barrier, team, at_sync_point, &p);
           if (s->stop) {
             if (s->status == HF_YIELDED) go_past(plan, &step, &i);
@@ -134,7 +135,7 @@ static void team_member(void *context, int thread, int team) {
   }
 out:;
   /* the last record of the last step may have failed with no barrier after it */
-  sync_point p = {s, step, i};
+  sync_point p = {s, step, i, 0};
   hf_barrier_wait(&s->barrier, team, 0, &p);
   if (thread == 0) {
     run->cursor_step = step;

@@ -75,10 +75,12 @@ cdef class Watch:
         self.items = tuple([_items(c) for c in self.containers])
 
     cpdef bint unchanged(self):
+        return self.changes.count == self.count and self.same_items()
+
+    cpdef bint same_items(self):
+        """Whether the lists and dicts hold what they held."""
         cdef Py_ssize_t i, k
         cdef tuple items
-        if self.changes.count != self.count:
-            return False
         for i in range(len(self.containers)):
             now, items = self.containers[i], <tuple>self.items[i]
             if type(now) is not list:
@@ -136,15 +138,17 @@ cdef class Call:
     """The short way for a compiled function: contiguous arrays of just these dtypes and shapes."""
 
     cdef list plans
+    cdef tuple watches
     cdef int n_in, n_all, threads, most_threads
     cdef Template templates[MOST_ARRAYS]
     cdef bint several
 
-    def __init__(self, list plans, tuple arrays, int n_in, bint several, int threads):
-        """plans: the pool. arrays: n_in templates of inputs, then of outputs; several: a tuple is the result."""
+    def __init__(self, list plans, tuple arrays, int n_in, bint several, int threads, tuple watches=()):
+        """plans: the pool. arrays: n_in templates of inputs, then of outputs; several: a tuple is the result.
+        watches: of the models that the function calls."""
         cdef int i
         self.plans, self.n_in, self.n_all, self.several, self.threads = plans, n_in, len(arrays), several, threads
-        self.most_threads = hf_max_threads()
+        self.most_threads, self.watches = hf_max_threads(), watches
         for i, array in enumerate(arrays):
             set_template(&self.templates[i], array)
 
@@ -172,6 +176,9 @@ cdef class Call:
         cdef list results = []
         if len(args) != self.n_in or not self.plans:
             return None
+        for watch in self.watches:
+            if not (<Watch>watch).unchanged():
+                return None
         for i in range(self.n_in):
             if not self._alike(i, args[i]):
                 return None

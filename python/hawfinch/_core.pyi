@@ -34,7 +34,7 @@ def random_normal(n: int, seed: int, stream: int, mean: float, std: float) -> np
 
 class Plan:
     busy: bool
-    halt: Any
+    stop_event: Any
     last_step: int
     yielded: int | None
     def __init__(
@@ -89,7 +89,15 @@ class Plan:
 MOST_ARRAYS: int
 
 class Call:
-    def __init__(self, plans: list[Any], arrays: tuple[Array, ...], n_in: int, several: bool, threads: int) -> None: ...
+    def __init__(
+        self,
+        plans: list[Any],
+        arrays: tuple[Array, ...],
+        n_in: int,
+        several: bool,
+        threads: int,
+        watches: tuple[Watch, ...] = ...,
+    ) -> None: ...
     def run(self, args: tuple[Any, ...], out: Any) -> Any: ...
 
 class Changes:
@@ -99,6 +107,7 @@ class Changes:
 class Watch:
     def __init__(self, changes: Changes, containers: Sequence[Any] = ...) -> None: ...
     def unchanged(self) -> bool: ...
+    def same_items(self) -> bool: ...
 
 class Quick:
     def __init__(

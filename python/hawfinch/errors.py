@@ -23,53 +23,121 @@ __all__ = [  # the rest is for the rooms of hawfinch
 
 
 class HawfinchError(Exception):
-    """Base of all errors raised by hawfinch."""
+    """Base of all errors raised by hawfinch. Each is of the built-in kind that fits, too.
+
+    >>> try:
+    ...     hf.Dropout(1.5)
+    ... except hf.HawfinchError as error:
+    ...     print(type(error).__name__, isinstance(error, ValueError))
+    ArgumentError True
+    """
 
 
 class HawfinchWarning(UserWarning):
-    """What works, and is likely not meant: says what was taken for what, and what to write instead."""
+    """What works, and is likely not meant: says what was taken for what, and what to write instead.
+
+    >>> import warnings
+    >>> warnings.simplefilter("ignore", hf.errors.HawfinchWarning)  # not to hear of it
+    """
 
 
 class ShapeError(HawfinchError, ValueError):
-    """An array's shape does not fit: says what was given, what was expected and what to do."""
+    """An array's shape does not fit: says what was given, what was expected and what to do.
+
+    >>> hf.Sequential(hf.Linear(2)).build((3,)).predict(np.zeros((5, 4)))
+    Traceback (most recent call last):
+    hawfinch.errors.ShapeError: x: expected (rows, 3), the shape that the model was built for; got (5, 4) ...
+    """
 
 
 class DTypeError(HawfinchError, TypeError):
-    """An array's dtype is not supported where it was given."""
+    """An array's dtype is not supported where it was given.
+
+    >>> hf.data.StandardScaler().fit([["a"]])
+    Traceback (most recent call last):
+    hawfinch.errors.DTypeError: x: text of dtype <U1 is not supported; expected float, int or bool numbers
+    """
 
 
 class ArgumentError(HawfinchError, ValueError):
-    """An argument is outside its range or not one of the known names."""
+    """An argument is outside its range, not one of the known names, or none that the call takes.
+
+    >>> hf.Adam(learning_rate=0.1)
+    Traceback (most recent call last):
+    hawfinch.errors.ArgumentError: ... There is no argument 'learning_rate'. Did you mean 'lr'? ...
+    """
 
 
 class TraceError(HawfinchError, TypeError):
-    """A traced value is used where it has no meaning: outside of its trace, as an array, or where no gradient is."""
+    """A traced value is used where it has no meaning: outside of its trace, as an array, or where no gradient is.
+
+    >>> hf.compile(lambda x: np.asarray(x) + 1)(np.ones(2))
+    Traceback (most recent call last):
+    hawfinch.errors.TraceError: a traced value is not an array: use hf.ops functions instead of numpy's ...
+    """
 
 
 class LabelError(HawfinchError, ValueError):
-    """A class label is outside [0, classes) or not a whole number."""
+    """A class label is outside [0, classes) or not a whole number.
+
+    >>> hf.Trainer(hf.Sequential(hf.Linear(2)), "softmax_cross_entropy").fit(np.zeros((1, 3)), [2])
+    Traceback (most recent call last):
+    hawfinch.errors.LabelError: label 2 in row 0 is outside [0, 2): the model has 2 outputs
+    """
 
 
 class FormatError(HawfinchError, ValueError):
-    """A file is damaged, truncated or of another format."""
+    """A file is damaged, truncated or of another format.
+
+    >>> with open("net.safetensors", "wb") as file:
+    ...     _ = file.write(b"no net")
+    >>> hf.load("net.safetensors")
+    Traceback (most recent call last):
+    hawfinch.errors.FormatError: net.safetensors: 6 bytes, expected at least the 8 of a header length
+    """
 
 
 class NotBuiltError(HawfinchError, RuntimeError):
-    """The model has no parameters yet: call ``build``, ``fit`` or ``predict`` first."""
+    """The model has no parameters yet: call ``build``, ``fit`` or ``predict`` first.
+
+    >>> hf.data.StandardScaler().transform([[1.0]])
+    Traceback (most recent call last):
+    hawfinch.errors.NotBuiltError: this StandardScaler has not been fitted: call fit first
+    """
 
 
 class BusyError(HawfinchError, RuntimeError):
-    """A trainer is at work in another thread."""
+    """A trainer is at work in another thread.
+
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> def meddle(trainer, epoch, logs):
+    ...     with ThreadPoolExecutor() as pool:
+    ...         print(repr(pool.submit(trainer.step, [[1.0]], [[1.0]]).exception())[:10])
+    >>> history = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse").fit([[1.0]], [[1.0]], callbacks=[meddle])
+    BusyError(
+    """
 
 
 class MissingExtraError(HawfinchError, ImportError):
-    """An optional package is not installed: says which extra of hawfinch brings it."""
+    """An optional package is not installed: says which extra of hawfinch brings it.
+
+    >>> hf.errors.import_extra("no_such_package", "plot")
+    Traceback (most recent call last):
+    hawfinch.errors.MissingExtraError: no_such_package is not installed; pip install 'hawfinch[plot]'
+    """
 
 
 class NonFiniteError(HawfinchError, FloatingPointError):
     """A NaN or infinity, with the place where it was first seen: raised as such where a training run diverges.
 
     Attributes: ``tensor`` (str or None), ``epoch`` and ``step`` (int or None).
+
+    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.SGD(lr=1e30))
+    >>> try:
+    ...     trainer.fit(np.ones((4, 1)), np.ones((4, 1)), epochs=9)
+    ... except hf.NonFiniteError as error:
+    ...     print(error.step, np.isfinite(trainer.model.parameters()["0.bias"]).all())
+    0 True
     """
 
     def __init__(self, message: str, *, tensor: str | None = None, epoch: int | None = None, step: int | None = None):
@@ -78,7 +146,12 @@ class NonFiniteError(HawfinchError, FloatingPointError):
 
 
 class NonFiniteInputError(NonFiniteError, ValueError):
-    """The user's own data hold a NaN or infinity: a ValueError, as in scikit-learn."""
+    """The user's own data hold a NaN or infinity: a ValueError, as in scikit-learn.
+
+    >>> hf.data.StandardScaler().fit([[1.0], [float("nan")]])
+    Traceback (most recent call last):
+    hawfinch.errors.NonFiniteInputError: row 1, column 0 (counted from 0) is nan: scaling needs finite numbers
+    """
 
 
 def import_extra(module: str, extra: str) -> Any:

@@ -38,6 +38,7 @@ from .ir import (
     tracing,
 )
 from .ops.elementwise import ARGUMENT, COPY, is_whole, items
+from .ops.random import check_seed
 from .ops.shape import RESHAPE, to_real
 from .runtime.cache import PlanCache
 from .runtime.plan import Plan
@@ -98,7 +99,9 @@ class _Compiled:
             outputs = [as_tensor(graph, t) for t in leaves]
             for t in outputs:
                 graph.check_own(t)
-        self.bound, self.watches = _arrays_of_models(graph), tuple(graph.watches)
+        self.bound = _arrays_of_models(graph)
+        self.watches = tuple([watch for watch in graph.watches if watch is not None])
+        self.watched = None not in graph.watches
         self.echo = {
             i: int(t.node.attrs["name"]) for i, t in enumerate(outputs) if t.node.op is INPUT and t.dtype == "int"
         }
@@ -117,7 +120,7 @@ class _Compiled:
         flat_result = self.template in ("leaf", ("tuple", ("leaf",) * self.n_out))
         few = self.n_in + self.n_out <= _core.MOST_ARRAYS
         self.plain = (
-            not self.bound
+            (not self.bound or self.watched)
             and flat_args
             and flat_result
             and few
@@ -141,7 +144,7 @@ class _Compiled:
             every = [*self.inputs, *self.meta]
             arrays = tuple([np.empty(shape, np.int64 if kind == "int" else real) for shape, kind in every])
             team = self.free[-1].team(threads, 1)
-            self.quicks[threads] = _core.Call(self.free, arrays, self.n_in, self.template != "leaf", team)
+            self.quicks[threads] = _core.Call(self.free, arrays, self.n_in, self.template != "leaf", team, self.watches)
         return self.quicks.get(threads)
 
     def plan(self) -> Plan:
@@ -169,7 +172,9 @@ class _Compiled:
             max_threads=max(MAX_THREADS, _core.max_threads()),
         )
 
-    def __call__(self, args: Sequence[Array], threads: int | None, out: Sequence[Array] | None = None) -> Any:
+    def __call__(
+        self, args: Sequence[Array], threads: int | None, out: Sequence[Array] | None = None, seed: int = 0
+    ) -> Any:
         real = np.dtype(self.dtype)
         arrays = [np.ascontiguousarray(a, dtype=a.dtype if a.dtype.kind == "i" else real) for a in args]
         arrays = [a if a.flags.aligned else a.copy() for a in arrays]
@@ -182,7 +187,7 @@ class _Compiled:
         except IndexError:
             plan = self.plan()
         team = plan.team(threads, 1)
-        status, _ = plan.core.run(tuple(arrays), threads=team)
+        status, _ = plan.core.run(tuple(arrays), threads=team, seed=seed)
         self.free.append(plan)
         if status == _core.BAD_INDEX:
             raise LabelError("an index is outside of the table that it reads, or a label outside [0, classes)")
@@ -243,14 +248,18 @@ class Function:
             compiled = self._cache.put(key, _Compiled(self.fn, arrays, template))
         return compiled, arrays
 
-    def __call__(self, *args: Any, out: Array | tuple[Array, ...] | None = None, threads: int | None = None) -> Any:
-        return self.run(args, out, threads)
+    def __call__(
+        self, *args: Any, out: Array | tuple[Array, ...] | None = None, threads: int | None = None, seed: int = 0
+    ) -> Any:
+        return self.run(args, out, threads, seed)
 
-    def run(self, args: tuple[Any, ...], out: Array | tuple[Array, ...] | None, threads: int | None) -> Any:
+    def run(
+        self, args: tuple[Any, ...], out: Array | tuple[Array, ...] | None, threads: int | None, seed: int = 0
+    ) -> Any:
         """A call, its arguments by position: faster from Python."""
         threads = self.threads if threads is None else threads
         asked, quick = self._quick
-        if quick is not None and asked is threads:  # not ==: True is no number of threads
+        if quick is not None and asked is threads and seed == 0:  # not ==: True is no number of threads
             result = quick.run(args, out)
             if result is not None:
                 return result
@@ -266,7 +275,7 @@ class Function:
                 raise ArgumentError(f"out must be like the result: {len(compiled.meta)} array(s); got {given}")
             for i, (a, (shape, kind)) in enumerate(zip(outs, compiled.meta, strict=True)):
                 check_out(a, shape, "int64" if kind == "int" else compiled.dtype, [*arrays, *outs[:i]])
-        result = compiled(arrays, threads, outs)
+        result = compiled(arrays, threads, outs, check_seed(seed))
         self._quick = threads, compiled.quick(threads)
         return result
 
@@ -306,7 +315,8 @@ def compile(fn: Callable[..., Any], *, threads: int | None = None) -> Function:
     is unrolled while tracing. A list of numbers (or of lists of them) is an array, and so is what ``np.asarray`` makes
     one. float64 inputs give a float64 plan, anything else float32; where fn calls a model, which must be built, the
     plan has the model's dtype and reads its arrays where they are. threads: None chooses by cost.
-    A call takes ``out=``, an array or a tuple of arrays like the result, to write there and give that back.
+    A call takes ``out=``, an array or a tuple of arrays like the result, to write there and give that back, and
+    ``seed=`` for its random numbers (default 0).
 
     >>> import numpy as np, hawfinch as hf
     >>> f = hf.compile(lambda x, w: hf.ops.relu(x @ w))
@@ -404,7 +414,7 @@ def _graph() -> Graph:
 
 
 def _like(function: Function, fn: Callable[..., Any]) -> Function:
-    function.__doc__ = fn.__doc__
+    function.__doc__, function.__name__ = fn.__doc__, getattr(fn, "__name__", "function")
     return function
 
 
@@ -490,7 +500,7 @@ def _or_zeros(g: Tensor | None, like: Tensor) -> Tensor:
 _eager: PlanCache[Function] = PlanCache(lambda function: function.nbytes)
 
 
-def run_now(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
+def run_now(op: Op, inputs: Sequence[Any], attrs: dict[str, Any], seed: int = 0) -> Any:
     """One op on arrays, outside of any trace. Python numbers stay numbers."""
     numbers = tuple([v if isinstance(v, int | float) else None for v in inputs])
     arrays = [as_input(v, f"{op.name}: argument {i}") for i, v in enumerate(inputs) if not isinstance(v, int | float)]
@@ -505,7 +515,7 @@ def run_now(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
             return apply(op, *[next(rest) if n is None else n for n in numbers], **attrs)
 
         function = _eager.put(key, Function(call, nested=False))
-    return function(*arrays)
+    return function.run(tuple(arrays), None, None, seed)
 
 
 set_run_now(run_now)

@@ -133,6 +133,11 @@ class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
 
     label_smoothing s (default 0): t becomes (1 - s) t + s / classes. class_weight: per class, a mapping, a sequence or
     "balanced"; integer labels only. Raises LabelError for labels out of range, DTypeError for float labels.
+
+    >>> hf.SoftmaxCrossEntropy()(np.array([[0.0, 0.0], [9.0, 0.0]]), np.array([0, 0])).round(4)  # log 2, then nearly 0
+    array([6.931e-01, 1.000e-04])
+    >>> model = hf.Sequential(hf.Linear(2))
+    >>> trainer = hf.Trainer(model, hf.SoftmaxCrossEntropy(label_smoothing=0.1, class_weight="balanced"))
     """
 
     checks_values = True
@@ -210,7 +215,14 @@ def _one_hot(labels: Tensor, scores: Tensor) -> Tensor:
 
 
 class BCEWithLogits(Loss, name="bce_with_logits"):
-    """softplus(x) - x t: binary cross-entropy of sigmoid(x) against targets in [0, 1], of the output's shape."""
+    """softplus(x) - x t: binary cross-entropy of sigmoid(x) against targets in [0, 1], of the output's shape.
+
+    Raises LabelError for targets outside [0, 1].
+
+    >>> hf.BCEWithLogits()(np.array([[0.0], [9.0]]), np.array([[1.0], [1.0]])).round(4)
+    array([[6.931e-01],
+           [1.000e-04]])
+    """
 
     checks_values = True
 
@@ -240,21 +252,39 @@ class BCEWithLogits(Loss, name="bce_with_logits"):
 
 
 class MSE(Loss, name="mse"):
-    """(prediction - target)**2, targets of exactly the output's shape."""
+    """(prediction - target)**2, targets of exactly the output's shape.
+
+    >>> hf.MSE()(np.array([[3.0], [1.0]]), np.array([[1.0], [1.0]]))
+    array([[4.],
+           [0.]])
+    """
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         return per_row(ops.square(prediction - target))
 
 
 class MAE(Loss, name="mae"):
-    """abs(prediction - target), targets of exactly the output's shape."""
+    """abs(prediction - target), targets of exactly the output's shape.
+
+    >>> hf.MAE()(np.array([[3.0], [1.0]]), np.array([[1.0], [1.0]]))
+    array([[2.],
+           [0.]])
+    """
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         return per_row(ops.abs(prediction - target))
 
 
 class Huber(Loss, name="huber"):
-    """0.5 d**2 where abs(d) <= delta, else delta * (abs(d) - delta / 2); d = prediction - target. delta: default 1."""
+    """0.5 d**2 where abs(d) <= delta, else delta * (abs(d) - delta / 2); d = prediction - target. delta: default 1.
+
+    Targets have exactly the output's shape. Raises ArgumentError unless delta is finite and > 0. Huber, Annals of
+    Mathematical Statistics 35, 1964.
+
+    >>> hf.Huber(delta=1.0)(np.array([[3.0], [0.5]]), np.array([[0.0], [0.0]]))
+    array([[2.5  ],
+           [0.125]])
+    """
 
     def __init__(self, delta: float = 1.0):
         self.delta = check_real(delta, "Huber: delta", "above 0", lambda v: 0 < v < float("inf"))
@@ -268,7 +298,13 @@ class Huber(Loss, name="huber"):
 
 
 class FunctionLoss(Loss):
-    """A function of traced (prediction, target) as a loss. Two are equal if they hold the same function."""
+    """A function of traced (prediction, target) as a loss. Two are equal if they hold the same function.
+
+    >>> import hawfinch as hf
+    >>> loss = hf.losses.FunctionLoss(lambda prediction, target: hf.ops.abs(prediction - target) ** 3)
+    >>> hf.Trainer(hf.Sequential(hf.ReLU()), loss).evaluate([[1.0]], [[3.0]])["loss"]
+    8.0
+    """
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]):
         self.function = function

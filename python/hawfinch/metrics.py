@@ -73,7 +73,15 @@ class Metric(Value):
 
 
 class MeanMetric(Metric):
-    """A metric that is the (weighted) mean over rows: a subclass defines ``rows``."""
+    """A metric that is the (weighted) mean over rows: a subclass defines ``rows``.
+
+    >>> class Near(hf.metrics.MeanMetric):
+    ...     def rows(self, prediction, target):
+    ...         return hf.ops.less(hf.ops.abs(prediction - target), 0.5)
+    >>> model = hf.Sequential(hf.Flatten()).build((1,))
+    >>> hf.Trainer(model, "mse", metrics=[Near()]).evaluate([[1.0], [2.0]], [[1.2], [3.0]])["Near"]
+    0.5
+    """
 
     def rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         """One value per row: (rows,) or (rows, ...)."""
@@ -192,7 +200,12 @@ def _columns(values: Tensor) -> Tensor:
 
 
 class FunctionMetric(MeanMetric):
-    """A function of traced (prediction, target) that gives one value per row, as a metric."""
+    """A function of traced (prediction, target) that gives one value per row, as a metric: what a plain function in
+    ``metrics=[...]`` becomes.
+
+    >>> hf.metrics.FunctionMetric(lambda prediction, target: hf.ops.abs(prediction - target)).name
+    'FunctionMetric'
+    """
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]):
         self.function = function
@@ -202,7 +215,11 @@ class FunctionMetric(MeanMetric):
 
 
 def get_metrics(metrics: Any) -> dict[str, Metric]:
-    """Name -> metric, of names, metrics and functions. Raises ArgumentError with near matches for unknown names."""
+    """Name -> metric, of names, metrics and functions. Raises ArgumentError with near matches for unknown names.
+
+    >>> list(hf.metrics.get_metrics(["accuracy", hf.metrics.R2()]))
+    ['accuracy', 'r2']
+    """
     if isinstance(metrics, str | Metric | type):
         metrics = [metrics]
     if not isinstance(metrics, Iterable):

@@ -12,7 +12,13 @@ from . import _core
 
 
 def show_config() -> str:
-    """ISA, bfloat16, threads and why, OpenMP runtime, CUDA and versions, as text of one fact per line."""
+    """ISA, bfloat16, threads and why, OpenMP runtime, CUDA and versions, as text of one fact per line.
+
+    >>> print(hf.show_config())
+    hawfinch ...
+    kernels: ... (best of ref, ...)
+    ...
+    """
     reasons = [f"{os.cpu_count()} CPUs"]
     if hasattr(os, "sched_getaffinity"):
         reasons.append(f"affinity {len(os.sched_getaffinity(0))}")

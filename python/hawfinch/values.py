@@ -54,14 +54,13 @@ def _wrong_call(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Argu
     import inspect
 
     try:
-        signature = inspect.signature(cls.__init__)
-    except (TypeError, ValueError):
+        signature = inspect.signature(cls)
+    except (TypeError, ValueError):  # a constructor in C
         return None
     try:
-        signature.bind(None, *args, **kwargs)
+        signature.bind(*args, **kwargs)
     except TypeError as error:
-        names = [n for n, p in signature.parameters.items() if n != "self" and p.kind is not p.VAR_POSITIONAL]
-        text = str(inspect.Signature(list(signature.parameters.values())[1:]))
+        names = [n for n, p in signature.parameters.items() if p.kind is not p.VAR_POSITIONAL]
         hint = ""
         for name in kwargs:
             if name not in names:
@@ -69,7 +68,7 @@ def _wrong_call(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Argu
                 hint = f" There is no argument {name!r}."
                 hint += f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
                 break
-        return ArgumentError(f"{cls.__name__}: {error}.{hint} It takes {cls.__name__}{text}.")
+        return ArgumentError(f"{cls.__name__}: {error}.{hint} It takes {cls.__name__}{signature}.")
     return None
 
 
@@ -151,7 +150,7 @@ class Value(metaclass=_ValueType):
 
     def content(self) -> tuple[Any, ...]:
         """What two equal values have in common."""
-        return (type(self), *((k, content(v)) for k, v in vars(self).items() if k not in ("_frozen", "_key")))
+        return (type(self), *((k, content(v)) for k, v in vars(self).items() if k not in ("_frozen", "_key", "_hash")))
 
     def _content_key(self) -> tuple[Any, ...]:
         key: tuple[Any, ...] | None = self.__dict__.get("_key")
@@ -165,10 +164,15 @@ class Value(metaclass=_ValueType):
         return self is other or (isinstance(other, Value) and self._content_key() == other._content_key())
 
     def __hash__(self) -> int:
-        return hash(self._content_key())
+        known: int | None = self.__dict__.get("_hash")
+        if known is None:
+            known = hash(self._content_key())
+            if self._frozen:
+                self.__dict__["_hash"] = known
+        return known
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_key"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_key", "_hash")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({k: _frozen(v) for k, v in state.items()})

@@ -1,5 +1,5 @@
 /* Kernels that move data, every ISA against the reference, bit for bit, whole and in pieces: load_batch from every element
- * type, layout and row order; copy, gather, scatter_add, store_batch, int_to_real, correct, accumulate.
+ * type, layout and row order; copy, gather, scatter_add, store_batch, int_to_real, correct, accumulate, checks.
  * `test_data [seed [cases]]`. */
 #include <math.h>
 #include <stdio.h>
@@ -34,6 +34,9 @@ typedef struct test_case {
     hf_correct_args correct;
     hf_accumulate_args sums;
     hf_dim_value_args dim;
+    hf_grad_check_args check;
+    hf_grad_bound_args bound;
+    hf_scalars_args scalars;
   } args;
   void **out; /* the field of args that gets the result */
   int64_t units;
@@ -196,16 +199,58 @@ static void make_dim_value(test_case *c) {
   c->out = &c->args.dim.y;
 }
 
+static double scalars[8];
+static void *nowhere;
+
+static void make_scalars(test_case *c) {
+  for (int i = 0; i < 8; i++) scalars[i] = number();
+  c->ctx.scalars = scalars;
+  c->args.scalars.column = below(4);
+  c->args.scalars.n = below(5);
+  c->units = 1;
+  c->out = &c->args.scalars.y;
+}
+
+static void make_grad_check(test_case *c) {
+  static double partial[ROWS];
+  hf_grad_check_args *p = &c->args.check;
+  for (int i = 0; i < ROWS; i++) partial[i] = chance(99) ? INFINITY : (double)below(1000);
+  scalars[0] = chance(2) ? 0 : 1.5;
+  c->ctx.scalars = scalars;
+  p->partial = partial;
+  p->chunks = below(ROWS);
+  p->loss = chance(3) ? NULL : chance(3) ? source : table;
+  c->units = 1;
+  c->out = &p->scale;
+}
+
+static void make_grad_bound(test_case *c) {
+  hf_grad_bound_args *p = &c->args.bound;
+  for (int i = 3; i < BYTES; i += 4) source[i] &= 0x7f, table[i] &= 0x7f; /* no signs: these are absolute values */
+  p->x_max = chance(2) ? source : table;
+  p->w_max = chance(2) ? source + 256 : table;
+  p->rows = below(ROWS);
+  c->units = 1;
+  c->out = &nowhere;
+}
+
 static const struct {
   const char *name;
   int op;
   void (*make)(test_case *);
 } ops[] = {
-    {"load_batch", HF_OP_load_batch, make_load},    {"copy", HF_OP_copy, make_copy},
-    {"gather", HF_OP_gather, make_gather},          {"scatter_add", HF_OP_scatter_add, make_scatter_add},
-    {"store_batch", HF_OP_store_batch, make_store}, {"int_to_real", HF_OP_int_to_real, make_int_to_real},
-    {"correct", HF_OP_correct, make_correct},       {"accumulate", HF_OP_accumulate, make_accumulate},
+    {"load_batch", HF_OP_load_batch, make_load},
+    {"copy", HF_OP_copy, make_copy},
+    {"gather", HF_OP_gather, make_gather},
+    {"scatter_add", HF_OP_scatter_add, make_scatter_add},
+    {"store_batch", HF_OP_store_batch, make_store},
+    {"int_to_real", HF_OP_int_to_real, make_int_to_real},
+    {"correct", HF_OP_correct, make_correct},
+    {"accumulate", HF_OP_accumulate, make_accumulate},
     {"dim_value", HF_OP_dim_value, make_dim_value},
+    {"scalars", HF_OP_scalars, make_scalars},
+    {"grad_check", HF_OP_grad_check, make_grad_check},
+    {"grad_bound", HF_OP_grad_bound, make_grad_bound},
 };
 
 /* The result and the status; what is not written stays 0x5A. */
@@ -238,6 +283,8 @@ int main(int argc, char **argv) {
           memcpy(table + b * 8, &v, 8);
           for (int h = 0; h < 2 && dtype == HF_FLOAT32; h++) memcpy(table + b * 8 + 4 * h, &f, 4);
         }
+        if (c.op == HF_OP_grad_check || c.op == HF_OP_grad_bound)
+          fill_reals(source, dtype); /* some not finite, some near the end */
         ops[o].make(&c);
         const int status = run(&c, hf_kernel_for(0, dtype, c.op), want, 0);
         for (int isa = 0; isa < hf_isa_count(); isa++)

@@ -8,7 +8,7 @@ from cases import CASES, IDS, cast, erf, log_softmax, outputs
 
 import hawfinch as hf
 from hawfinch.compiler.autodiff import gradients
-from hawfinch.errors import ArgumentError, DTypeError, ShapeError, TraceError
+from hawfinch.errors import ArgumentError, DTypeError, LabelError, ShapeError, TraceError
 from hawfinch.ir import Graph, current_graph, input_tensor, tracing
 
 O = hf.ops
@@ -420,6 +420,27 @@ def test_third_derivative():
     np.testing.assert_allclose(got, 60 * x * x, rtol=1e-12, atol=1e-14)
 
 
+THROUGH_PARTS = {
+    "cross-entropy": lambda x: O.sum(O.softmax_cross_entropy(x, np.array([0, 1, 2, 1]), 0.1) ** 2),
+    "batch norm": lambda x: O.sum(O.batch_norm(x, np.array([1.0, -0.5, 2.0]), 0.3)[0] ** 3),
+    "layer norm": lambda x: O.sum(O.layer_norm(x, np.array([1.0, -0.5, 2.0]), 0.3) ** 3),
+    "group norm": lambda x: O.sum(O.group_norm(O.reshape(x, (2, 2, 3)), 1, np.array([1.0, -0.5, 2.0]), 0.3) ** 3),
+    "gelu": lambda x: O.sum(O.gelu(x) ** 2),
+    "log-softmax": lambda x: O.sum(O.log_softmax(x) ** 3),
+}
+
+
+@pytest.mark.parametrize("name", THROUGH_PARTS)
+def test_third_derivative_through_decompositions(name):
+    f, x, v = (
+        THROUGH_PARTS[name],
+        np.random.default_rng(2).normal(size=(4, 3)),
+        np.random.default_rng(3).normal(size=(4, 3)),
+    )
+    curvature = hf.compile(lambda x: O.sum(hf.hvp(f, (x,), (v,)) * v))
+    close(hf.grad(curvature)(x), differences(lambda x: float(curvature(x)), x))
+
+
 def test_broadcast_gradients_are_sums():
     shapes = [(3, 4), (4,), (), (3, 1), (1, 4), (1, 1), (2, 3, 4), (2, 1, 1)]
     xs = [rng.normal(size=s) for s in shapes]
@@ -555,6 +576,17 @@ def test_a_product_of_two_cross_entropies_as_a_loss():
 
     history = hf.Trainer(model, loss, hf.SGD(0.1), seed=0).fit(x, t, epochs=20)
     assert history["loss"][-1] < 0.7 * history["loss"][0]
+
+
+def test_labels_are_checked_where_only_second_derivatives_are_wanted():
+    x = rng.normal(size=(3, 4))
+    for labels in ([0, 1, 4], [0, -1, 1]):
+        t = np.array(labels)
+        f = lambda x, t=t: O.sum(O.softmax_cross_entropy(x, t))  # noqa: E731
+        with pytest.raises(LabelError):
+            hf.hvp(f, (x,), (x,))
+        with pytest.raises(LabelError):
+            hf.jvp(f, (x,), (x,))
 
 
 def test_no_gradient_goes_through_stop_gradient():

@@ -615,3 +615,37 @@ def test_summary() -> None:
     assert rows["1"][1:] == ["(BatchNorm)", "Bx16", "32", "256", "0"]
     assert rows["3"][1:] == ["(Linear)", "Bx3", "51", "204", "96"]
     assert lines[-1].split() == ["total", "227", "1,036", "352"]
+
+
+def test_what_forward_asks_for_wrongly() -> None:
+    def model(forward: Callable[[Any, Any], Any]) -> hf.Module:
+        return module(lambda self: None, forward)
+
+    def updates(name: str, value: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+        def forward(self: Any, x: Any) -> Any:
+            self.param("weight", (6,), "ones")
+            self.state("mean", (6,), "zeros")
+            self.update_state(name, value(x))
+            return x
+
+        return forward
+
+    cases: list[tuple[Callable[[Any, Any], Any], type[Exception], str]] = [
+        (lambda self, x: x * self.param("w", 6, "ones"), ShapeError, "whole numbers, got 6"),
+        (lambda self, x: x * self.param("w", (6.0,), "ones"), ShapeError, "whole numbers"),
+        (lambda self, x: x * self.param("w", (-6,), "ones"), ShapeError, "whole numbers"),
+        (lambda self, x: x * self.param("w", (x.shape[0],), "ones"), ShapeError, "batch size"),
+        (lambda self, x: x * self.param(3, (6,), "ones"), ArgumentError, "must be text, not 3"),
+        (lambda self, x: x * self.param("w", (6,), "one"), ArgumentError, "Did you mean 'ones'"),
+        (updates("maen", lambda x: hf.ops.mean(x, 0)), ArgumentError, "Did you mean 'mean'"),
+        (updates("weight", lambda x: hf.ops.mean(x, 0)), ArgumentError, "unknown state 'weight'"),
+        (updates("mean", lambda x: hf.ops.mean(x, 1)), ShapeError, "has shape \\(6,\\), the new value is of shape"),
+        (updates("mean", lambda x: 3.0), ShapeError, "the new value is of float"),
+    ]
+    for forward, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            model(forward).predict(X)
+    with pytest.raises(TypeError, match="for use in forward"):
+        hf.Linear(3).param("w", (3,), "ones")
+    with pytest.raises(ArgumentError, match=r"Mine got 2 input\(s\): too many.*Mine.forward"):
+        model(lambda self, x: x).predict((X, X))

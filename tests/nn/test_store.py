@@ -1,12 +1,15 @@
 """hawfinch.nn: where arrays live, what is frozen, and what is seen of a change."""
 
 import copy
+import gc
 import pickle
+import sys
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from training import in_threads
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, NotBuiltError
@@ -67,11 +70,12 @@ class Powers(hf.Module):
     def __init__(self) -> None:
         self._power, self.layers, self.named, self.shift = 1.0, [hf.ReLU()], {"a": hf.ReLU()}, np.zeros(6)
         self.empty: list[hf.Module] = []
+        self.factors = {"all": [1.0]}
 
     def forward(self, x: Any) -> Any:
         for layer in (*self.layers, *self.named.values(), *self.empty):
             x = layer(x)
-        return x * self._power + self.shift
+        return x * (self._power * self.factors["all"][0]) + self.shift
 
 
 def test_every_change_is_seen_by_the_next_predict() -> None:
@@ -98,6 +102,10 @@ def test_every_change_is_seen_by_the_next_predict() -> None:
     check(2 * np.where(x > 0, x, x / 2) + 3)
     del model.layers[0]
     check(2 * x + 3)
+    model.factors["all"][0] = 2.0
+    check(4 * x + 3)
+    model.factors["all"] = [3.0]
+    check(6 * x + 3)
 
 
 def test_views_stay_live_when_an_option_changes() -> None:
@@ -150,12 +158,12 @@ def test_a_norm_that_is_called_twice_keeps_both_updates() -> None:
     x = RNG.normal(size=(16, 3)).astype(np.float32) + 4
     model = Twice()
     hf.Trainer(model, "mse", hf.SGD(lr=0.0)).fit(x, x, batch_size=16)
-    norm = torch.nn.BatchNorm1d(3, momentum=0.5)
-    norm(torch.tensor(x))
-    norm(torch.tensor(x) * 2 + 1)
+    mean, var = np.zeros(3), np.ones(3)
+    for given in (x.astype(np.float64), x.astype(np.float64) * 2 + 1):
+        mean, var = 0.5 * mean + 0.5 * given.mean(0), 0.5 * var + 0.5 * given.var(0, ddof=1)
     b = model.buffers()
-    np.testing.assert_allclose(b["norm.running_mean"], norm.running_mean.numpy(), rtol=1e-5)
-    np.testing.assert_allclose(b["norm.running_var"], norm.running_var.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(b["norm.running_mean"], mean, rtol=1e-5)
+    np.testing.assert_allclose(b["norm.running_var"], var, rtol=1e-5)
 
 
 # ---- freezing ----
@@ -246,6 +254,15 @@ def test_a_function_sees_that_a_model_changes() -> None:
         change()
         for _ in range(2):
             np.testing.assert_allclose(f(x), 2 * model.predict(x), rtol=1e-6)
+        quick: Any = f._quick[1]
+        assert quick.run((x,), None) is not None
+    model.astype("float64")
+    assert quick.run((x,), None) is None
+    np.testing.assert_allclose(f(x), 2 * model.predict(x), rtol=1e-12)
+    part = hf.compile(lambda x: model[0](x))
+    for _ in range(2):
+        assert np.array_equal(part(X), model[0].predict(X))
+        model[0].parameters()["weight"][:] += 1
 
 
 def test_a_model_that_is_not_built_in_a_function() -> None:
@@ -280,3 +297,67 @@ def test_a_loss_that_calls_another_model() -> None:
     teacher.astype("float64")
     with pytest.raises(hf.errors.DTypeError, match="float64 model is called in the trace of a float32"):
         trainer.step(X, Y)
+
+
+# ---- lifetimes and threads ----
+def test_a_part_outlives_the_whole() -> None:
+    model = hf.Sequential(hf.Linear(3), hf.Linear(2)).build((6,))
+    part, view = model[0], model.parameters()["0.weight"]
+    del model
+    view[:] = 0
+    assert np.array_equal(part.predict(X), np.broadcast_to(part.parameters()["bias"], (30, 3)))
+    assert np.shares_memory(view, part.parameters()["weight"])
+
+
+def test_memory_is_given_back_at_once() -> None:
+    """No circle that waits for the cyclic collector: after building, predicting, training, freezing."""
+    model = hf.Sequential(hf.Linear(3), hf.BatchNorm(), hf.Linear(2))
+    trainer = hf.Trainer(model, "mse")
+    trainer.fit(X, Y)
+    model.freeze("0.*")
+    trainer.fit(X, Y)
+    model.predict(X)
+    model.predict(X)
+    gone = weakref.ref(model.store()), weakref.ref(model)
+    gc.collect()
+    gc.disable()
+    try:
+        del trainer, model
+        assert [ref() for ref in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_threads_that_predict_with_a_new_model_at_once() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            model = hf.Sequential(hf.Linear(50), hf.BatchNorm(), hf.Linear(2))
+            got: list[bytes] = []
+            calls = [lambda m=model, got=got: got.append(m.predict(X[:3]).tobytes()) for _ in range(8)]
+            assert in_threads(calls) == []
+            assert len(got) == 8 and len(set(got)) == 1
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_names_of_attributes() -> None:
+    """What Module defines is no name for an attribute; a traced value that is kept does not stop a copy."""
+    for name in ("training", "inputs", "state", "children", "build", "_hf"):
+        with pytest.raises(ArgumentError, match=f"Linear.{name}: this name is Module's own"):
+            setattr(hf.Linear(2), name, 3)
+
+    class Kept(hf.Module):
+        def __init__(self) -> None:
+            self.linear = hf.Linear(2)
+
+        def forward(self, x: Any) -> Any:
+            self.hidden = self.linear(x)
+            return self.hidden * 2.0
+
+    model = Kept()
+    y = model.predict(X)
+    assert np.array_equal(copy.deepcopy(model).predict(X), y)
+    with pytest.raises(ArgumentError, match="metadata must be a dict"):
+        model.metadata = "text"

@@ -34,6 +34,7 @@ ROWS = {
     "fnma": [([draw(3, 4), draw(3, 4), draw(3, 4)], {})],
     "stop_gradient": [([draw(3, 4)], {})],
     "extreme": [([draw(3, 4, 2)], {"kind": k, "axes": a}) for k in ("max", "min") for a in ((0, 1), (0, 2), (0, 1, 2))],
+    "dropout": [([draw(9, 65)], {"imm": p, "stream": 3}) for p in (0.0, 0.25, 1.0)],
     "argument": [([draw(3, 4)], {"number": 1})],
     "moments": [
         *[([draw(4, 5) + 100], {"per_row": p}) for p in (False, True)],

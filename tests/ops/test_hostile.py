@@ -82,6 +82,7 @@ FITTING = {
     "key": 0,
 }
 PUBLIC = [(f"ops.{n}", f) for n, f in vars(O).items() if inspect.isfunction(f)]
+PUBLIC += [(f"ops.random.{n}", getattr(O.random, n)) for n in ("uniform", "normal", "bernoulli")]
 PUBLIC += [(f"kernels.{n}", getattr(kernels, n)) for n in kernels.__all__]
 
 
@@ -126,6 +127,8 @@ FUNCTIONS = {
     "threads": lambda v: hf.compile(O.exp, threads=v)(X),
     "threads of a call": lambda v: hf.compile(O.exp)(X, threads=v),
     "out": lambda v: hf.compile(O.exp)(X, out=v),
+    "seed": lambda v: hf.compile(O.exp)(X, seed=v),
+    "seed of random": lambda v: O.random.normal(3, seed=v),
     "grad(v)": hf.grad,
     "argnums": lambda v: hf.grad(O.sum, v)(X),
     "grad(f)(v)": lambda v: hf.grad(O.sum)(v),

@@ -404,12 +404,12 @@ for threads in (1, 2):
                               hf.Linear(2))
         trainer = hf.Trainer(model, "softmax_cross_entropy", optimizer, metrics=["accuracy"], threads=threads)
         trainer.fit(x, y, batch_size=50)  # ten full batches and a short one
-        engine = next(iter(trainer._plans.values()))
-        rates = np.full(1000, 1e-3)
+        plan = next(iter(trainer._plans.cache.values()))
+        scalars = trainer.scalars(1)
         index = np.arange(50_000) % 512
         def go(n):
-            engine.run(n, 50, 50 * n - 1, index, rates, 0, 0, threads)
-        engine.set_data((x,), y, None)
+            plan.run(n, 50, 50 * n - 1, index, scalars, 0, 0, threads)
+        plan.set_data((x, y))
         go(1000)
         one = min(calls(lambda: go(1)) for _ in range(5))
         many = min(calls(lambda: go(1000)) for _ in range(3))

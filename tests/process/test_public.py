@@ -10,10 +10,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from public import public_classes
 
 import hawfinch as hf
-from hawfinch import optim
-from hawfinch.errors import HawfinchError, MissingExtraError, import_extra
+from hawfinch import averaging, constraints, optim, regularizers
+from hawfinch.errors import ArgumentError, HawfinchError, MissingExtraError, import_extra
 
 
 def test_version_is_that_of_the_project() -> None:
@@ -34,7 +35,7 @@ def test_dir_lists_the_public_names_and_nothing_else() -> None:
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
         if not (alias.asname or alias.name).startswith(("_", "*"))
-    } | set(optim.__all__)
+    } | {*optim.__all__, *regularizers.__all__, *constraints.__all__, *averaging.__all__}
     assert chosen <= set(names), "what __init__ imports is public"
     assert {n for n in names if isinstance(getattr(hf, n), ModuleType)} - {"data"} <= chosen
     assert set(dir(hf.data)) == {n for n in vars(hf.data)["_HOMES"]}
@@ -74,3 +75,35 @@ def test_an_extra_that_lacks_something_itself_is_not_reported_as_missing(
 def test_the_signature_of_a_class_is_that_of_its_constructor() -> None:
     assert str(inspect.signature(hf.Adam)).startswith("(lr: ")
     assert str(inspect.signature(hf.values.Value)) == "()"
+
+
+CLASSES = {name: value for name, value in public_classes().items() if not issubclass(value, Exception)}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_wrong_argument_of_a_constructor_is_an_error_with_the_near_match(name: str) -> None:
+    signature = inspect.signature(CLASSES[name])
+    known = [p.name for p in signature.parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+        known = known[:1]
+    for right in known or ["nonsense"]:
+        with pytest.raises(ArgumentError, match=f"There is no argument '{right}x'") as caught:
+            CLASSES[name](**{f"{right}x": 1})
+        assert not known or repr(right) in str(caught.value).partition("Did you mean ")[2].partition(" It takes ")[0]
+    if not any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
+        with pytest.raises(ArgumentError):
+            CLASSES[name](*range(40))
+
+
+def test_names_of_other_libraries_lead_to_ours() -> None:
+    for call, right in (
+        (lambda: hf.Adam(learning_rate=1e-3), "lr"),
+        (lambda: hf.Linear(units=3), "out"),
+        (lambda: hf.Linear(out_features=3), "out"),
+        (lambda: hf.Dropout(rate=0.5), "p"),
+        (lambda: hf.BatchNorm(epsilon=1e-3), "eps"),
+    ):
+        with pytest.raises(ArgumentError, match=f"Did you mean '{right}'"):
+            call()
+    with pytest.raises(ArgumentError, match=r"Linear: too many positional arguments.*It takes Linear\(out"):
+        hf.Linear(20, 64)

@@ -22,6 +22,7 @@
 #include "copy.c"
 #include "gather.c"
 #include "data.c"
+#include "check.c"
 #include "optim.c"
 
 #define HF_NO_FAST 0

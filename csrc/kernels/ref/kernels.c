@@ -27,6 +27,7 @@ static inline bool ref_below(real a, real b) { return a < b || (a != a && b == b
 #include "copy.c"
 #include "gather.c"
 #include "data.c"
+#include "check.c"
 #include "optim.c"
 
 extern const hf_kernel HF_TABLE[HF_N_OPS];

@@ -48,8 +48,10 @@ def _reverse(
     for node in reversed(nodes):
         if node not in needed or node.op.is_leaf:
             continue
-        parts = [None if id(t) in ends else _total(arrived, t) for t in node.outputs]
-        if all([p is None for p in parts]):
+        parts: list[Tensor | None] = []
+        for t in node.outputs:
+            parts.append(_total(arrived, t) if id(t) in arrived and id(t) not in ends else None)
+        if parts.count(None) == len(parts):
             continue
         graph.scope = node.scope
         if node.op.grad is not None:
@@ -98,8 +100,11 @@ def _reaching(nodes: Iterable[Node], wrt: Sequence[Tensor]) -> set[Node]:
     """Those of the nodes whose value depends on a tensor of wrt, and the nodes of wrt."""
     reached = {t.node for t in wrt}
     for node in nodes:
-        if node not in reached and any([t.node in reached for t in node.inputs]):
-            reached.add(node)
+        if node not in reached:
+            for t in node.inputs:
+                if t.node in reached:
+                    reached.add(node)
+                    break
     return reached
 
 

@@ -7,39 +7,53 @@ Dynamic. Rejected: a lowering per op, a second list of every op's arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..ir import Array, Dim, Step, Tensor
-from .memory import Dynamic, Layout, base_of
+from .memory import Dynamic, Layout
 
 
-def lowering(layout: Layout, arena: int, address: Callable[[Array], int]) -> Callable[[Any, Step], Any]:
-    """value(field, step): what a field of a step that is no number holds.
+class Addresses(dict[Tensor, Any]):
+    """What the fields of steps that are no numbers hold: ``addresses[t]`` for a tensor.
 
-    The address of a tensor, or of (tensor, offset in elements); a Dynamic where only the run knows it, a Dim where it
-    moves with the batch; for a string the size of an item. ``arena``: its address; ``address``: of a given buffer.
+    arena: its address; address: of a given buffer.
     """
-    itemsize, places, offsets = layout.itemsize, layout.places, layout.offsets
 
-    def value(given: Any, step: Step) -> Any:
+    def __init__(self, steps: Sequence[Step], layout: Layout, arena: int, address: Callable[[Array], int]):
+        self.layout, self.arena, self.address = layout, arena, address
+        for step in steps:
+            self.update(dict.fromkeys(step.reads))
+            self.update(dict.fromkeys(step.writes))
+        self._place(self)
+
+    def _place(self, tensors: Iterable[Tensor]) -> None:
+        places, offsets, arena, address = self.layout.places, self.layout.offsets, self.arena, self.address
+        for t in tensors:
+            key = id(t if t.view_of is None else t.view_of)
+            place = places.get(key)
+            if place is None:
+                self[t] = arena + offsets[key]
+            else:
+                self[t] = place if isinstance(place, Dynamic) else address(place[0]) + place[1]
+
+    def __missing__(self, t: Tensor) -> Any:
+        """A table that a step holds and never writes is not among what it reads."""
+        self._place([t])
+        return self[t]
+
+    def __call__(self, given: Any, step: Step) -> Any:
+        """What any field holds: the address of a tensor, or of (tensor, offset in elements), a Dynamic where only the
+        run knows it, a Dim where it moves with the batch; for a string the size of an item."""
         if isinstance(given, str):
-            return 8 if step.writes[0].dtype == "int" else itemsize
+            return 8 if step.writes[0].dtype == "int" else self.layout.itemsize
         if isinstance(given, Tensor):
-            t, offset = given, 0
-        elif type(given) is tuple:
-            t, offset = given
-        else:
+            return self[given]
+        if type(given) is not tuple:
             return given
-        item = 8 if t.dtype == "int" else itemsize
-        key = id(base_of(t))
-        place = places.get(key)
-        if place is None:
-            start = arena + offsets[key]
-        elif isinstance(place, Dynamic):
-            return Dynamic(place.number, place.offset + offset * item)
-        else:
-            start = address(place[0]) + place[1]
-        return offset * item + start if isinstance(offset, Dim) else start + offset * item
-
-    return value
+        t, offset = given
+        offset = offset * (8 if t.dtype == "int" else self.layout.itemsize)
+        start = self[t]
+        if isinstance(start, Dynamic):
+            return Dynamic(start.number, start.offset + offset)
+        return offset + start if isinstance(offset, Dim) else start + offset

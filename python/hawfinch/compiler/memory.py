@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .._core import CONSTANTS
-from ..ir import Array, Step, Tensor, numel, size_at
+from ..ir import Array, Step, Tensor
 
 ALIGN = CONSTANTS["HF_ALIGN"]
 
@@ -35,9 +35,7 @@ Bases = tuple[list[Tensor], list[Tensor]]  # whose memory a step reads, and writ
 
 def base_of(t: Tensor) -> Tensor:
     """The tensor whose memory t is a view of."""
-    while t.node.op.is_view:
-        t = t.node.inputs[0]
-    return t
+    return t if t.view_of is None else t.view_of
 
 
 class Layout:
@@ -57,14 +55,28 @@ class Layout:
         itemsize: int,
     ):
         self.places, self.capacity, self.itemsize = dict(places), capacity, itemsize
-        self.bases: list[Bases] = [([base_of(t) for t in s.reads], [base_of(t) for t in s.writes]) for s in steps]
-        touched = {t for reads, writes in self.bases for t in (*reads, *writes)}
-        self.nbytes = {t: self.bytes_of(t, capacity) for t in touched}
+        self.bases: list[Bases] = []
+        self.nbytes: dict[Tensor, int] = {}
+        for step in steps:  # loops, here and below: a call for every tensor is what compiling small nets would take
+            pair: Bases = ([], [])
+            self.bases.append(pair)
+            for tensors, found in ((step.reads, pair[0]), (step.writes, pair[1])):
+                for t in tensors:
+                    base = t if t.view_of is None else t.view_of
+                    found.append(base)
+                    if base not in self.nbytes:
+                        n = 8 if base.dtype == "int" else itemsize
+                        for size in base.shape:
+                            n *= size if isinstance(size, int) else size.per_row * capacity + size.fixed
+                        self.nbytes[base] = n
         self.offsets: dict[int, int] = {}  # id of a tensor -> its first byte in the arena
         self.arena_bytes = self._allocate(steps, keep)
 
     def bytes_of(self, t: Tensor, batch: int) -> int:
-        return size_at(numel(t.shape), batch) * (8 if t.dtype == "int" else self.itemsize)
+        n = 8 if t.dtype == "int" else self.itemsize
+        for size in t.shape:
+            n *= size if isinstance(size, int) else size.per_row * batch + size.fixed
+        return n
 
     def place(self, t: Tensor) -> tuple[Array | Dynamic | None, int]:
         """Buffer and byte offset of a tensor: a given buffer, a Dynamic, or None for the arena."""
@@ -78,14 +90,15 @@ class Layout:
         """Arena offsets of every tensor that has no place yet; returns the arena's size in bytes."""
         places, offsets, nbytes = self.places, self.offsets, self.nbytes
         last = {t: i for i, (reads, writes) in enumerate(self.bases) for t in reads + writes}
-        last.update((base_of(t), len(steps)) for t in keep)
+        for t in keep:
+            last[t if t.view_of is None else t.view_of] = len(steps)
         free: list[tuple[int, int]] = []  # (offset, bytes), by offset
         top = 0
         block: dict[Tensor, tuple[int, int]] = {}  # tensor -> (offset, bytes) it holds
         for i, (step, (reads, writes)) in enumerate(zip(steps, self.bases, strict=True)):
             heirs: dict[Tensor, Tensor] = {}
             for out, source in step.in_place:
-                a, b = base_of(out), base_of(source)
+                a, b = out if out.view_of is None else out.view_of, source if source.view_of is None else source.view_of
                 fresh = id(a) not in places and a not in block and a not in heirs
                 dying = b in block and last[b] == i and b not in heirs.values()
                 views = reads.count(b)  # another view would be overwritten
@@ -99,7 +112,11 @@ class Layout:
                     offsets[id(t)] = block[t][0]
                     continue
                 need = max(-(-nbytes[t] // ALIGN) * ALIGN, ALIGN)
-                fit = next((j for j, (_, n) in enumerate(free) if n >= need), None)
+                fit = None
+                for j, (_, n) in enumerate(free):
+                    if n >= need:
+                        fit = j
+                        break
                 if fit is None:
                     if free and free[-1][0] + free[-1][1] == top:  # grow the last hole
                         offset, _ = free.pop()

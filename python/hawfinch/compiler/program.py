@@ -84,7 +84,7 @@ class Program:
         for r in regs:
             if r < len(self.inputs):
                 self.last_read[r] = len(self.code)
-        a, b, c = (*regs, 0, 0)[:3]
+        a, b, c = (*(regs or (dst,)), 0, 0)[:3]  # no operand: what it would read is its own
         self.code.append(instruction(name, dst, a, b, c, stream))
         self.imm.append(imm)
         self.names.append(name)

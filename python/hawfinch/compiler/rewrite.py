@@ -23,7 +23,6 @@ from ..ops.matmul import MATMUL
 from ..ops.normalization import NORM_GRAD, normalize_again, normalize_under_relu
 from ..ops.shape import TRANSPOSE
 from ..ops.softmax import CROSS_ENTROPY, CROSS_ENTROPY_BOTH, CROSS_ENTROPY_GRAD
-from .memory import base_of
 from .show import stage
 
 _fused: contextvars.ContextVar[bool] = contextvars.ContextVar("hawfinch_fused", default=True)
@@ -78,15 +77,34 @@ class Copy:
     def moved(self, tensors: Iterable[Tensor]) -> list[Tensor]:
         return [self.to[id(t)] for t in tensors]
 
+    def run(self) -> None:
+        """All of them. Most stay as they are: those go without a call for each."""
+        to, rows, graph, fused = self.to, self.rows, self.graph, is_fused()
+        for node in self.nodes:
+            op, inputs = node.op, []
+            for t in node.inputs:
+                if id(t) in to:
+                    inputs.append(to[id(t)])
+            plain = op.decompose is None or (fused and (op.lower is not None or op.elementwise))
+            if id(node.outputs[0]) in to:
+                continue
+            if not plain or op in rows or len(inputs) < len(node.inputs):
+                self.node(node)
+                continue
+            graph.scope = node.scope
+            for old, new in zip(node.outputs, graph.add(op, tuple(inputs), node.attrs, node).outputs, strict=True):
+                to[id(old)] = new
+
     def node(self, node: Node) -> None:
         """The node after all that it needs. Depth first without recursion: nets can be hundreds of layers deep."""
-        stack = [node]
+        stack, to = [node], self.to
         while stack:
             top = stack[-1]
-            waiting = [t.node for t in top.inputs if id(t) not in self.to]
-            if waiting:
-                stack.extend(waiting)
-            elif id(stack.pop().outputs[0]) not in self.to:
+            n = len(stack)
+            for t in top.inputs:
+                if id(t) not in to:
+                    stack.append(t.node)
+            if len(stack) == n and id(stack.pop().outputs[0]) not in to:
                 self._replay(top)
 
     def _replay(self, node: Node) -> None:
@@ -98,7 +116,9 @@ class Copy:
                 fresh = row.replace(self, node, found)
                 break
         if fresh is None:
-            op, inputs = node.op, self.moved(node.inputs)
+            op, inputs = node.op, []
+            for t in node.inputs:
+                inputs.append(self.to[id(t)])
             if op.decompose is not None and (not is_fused() or (op.lower is None and not op.elementwise)):
                 fresh = op.decompose(*inputs, **node.attrs)
             else:
@@ -217,12 +237,12 @@ class Joining:
         readers = self.readers
         for t in inputs:
             readers[t.node] += 1
-        gone = [t.node for t in n.inputs]
+        gone = list(n.inputs)
         n.op, n.inputs, n.attrs = op, inputs, attrs
-        for m in gone:
-            readers[m] -= 1
-            if readers[m] == 0:
-                gone.extend([t.node for t in m.inputs])
+        for t in gone:
+            readers[t.node] -= 1
+            if readers[t.node] == 0:
+                gone.extend(t.node.inputs)
 
 
 def _only_here(work: Joining, n: Node, ops: tuple[Op, ...]) -> int | None:
@@ -260,7 +280,8 @@ def _turned(work: Joining, n: Node) -> tuple[bool, bool] | None:
 
 
 def _through_strides(work: Joining, n: Node, turned: tuple[bool, bool]) -> None:
-    x, w = (t.node.inputs[0] if is_turned else t for t, is_turned in zip(n.inputs, turned, strict=False))
+    x, w = n.inputs[:2]
+    x, w = x.node.inputs[0] if turned[0] else x, w.node.inputs[0] if turned[1] else w
     attrs = {**n.attrs, "x_turned": turned[0], "w_turned": turned[1]}
     work.become(n, MATMUL, (x, w, *n.inputs[2:]), attrs)
 
@@ -280,7 +301,8 @@ def live_nodes(graph: Graph, outputs: Iterable[Tensor]) -> list[Node]:
     live = {t.node for t in outputs}
     for node in reversed(graph.nodes):
         if node in live:
-            live.update([t.node for t in node.inputs])
+            for t in node.inputs:
+                live.add(t.node)
     return [n for n in graph.nodes if n in live]
 
 
@@ -296,9 +318,10 @@ def fresh(graph: Graph, outputs: Sequence[Tensor]) -> list[Tensor]:
     out = []
     with tracing(graph):
         for t in outputs:
-            while (base := base_of(t)).node.op.is_leaf or id(base) in seen:  # equal copies are one node: copy the copy
-                t = _copied(t)
-            seen.add(id(base_of(t)))
+            base = t if t.view_of is None else t.view_of
+            while base.node.op.is_leaf or id(base) in seen:  # equal copies are one node: copy the copy
+                base = t = _copied(t)
+            seen.add(id(base))
             out.append(t)
     return out
 
@@ -309,23 +332,22 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
     if not is_fused():
         return _primitive(graph, outputs)
     work = _copy(graph, outputs, REPLACED)
-    kept = work.moved(outputs)
+    kept = [work.to[id(t)] for t in outputs]
     return _numbered(work.graph, Joining(live_nodes(work.graph, kept), kept, JOINED).run()), work.to
 
 
 def _copy(graph: Graph, outputs: Sequence[Tensor], rows: Sequence[Rewrite]) -> Copy:
     work = Copy(graph, live_nodes(graph, outputs), rows)
     with tracing(work.graph):
-        for node in work.nodes:
-            if id(node.outputs[0]) not in work.to:
-                work.node(node)
+        work.run()
         seen: set[int] = set()
         for t in outputs:  # what was apart may have become the same node: equal nodes are recorded once
             new = work.to[id(t)]
-            while id(base_of(new)) in seen:
-                new = work.to[id(t)] = _copied(new)
-            if not base_of(new).node.op.is_leaf:
-                seen.add(id(base_of(new)))
+            base = new if new.view_of is None else new.view_of
+            while id(base) in seen:
+                base = new = work.to[id(t)] = _copied(new)
+            if not base.node.op.is_leaf:
+                seen.add(id(base))
     return work
 
 

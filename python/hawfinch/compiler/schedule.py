@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Sequence
 
 from .. import _core
-from ..ir import Step, numel, size_at
+from ..ir import Step
 from .memory import ALIGN, Dynamic, Layout
 
 FLOPS = {"baseline": 1.5e10, "ref": 1e9, "neon": 6e10, "avx2": 1e11, "avx512": 2e11}  # per second and core
@@ -42,11 +42,7 @@ class Schedule:
 
     def __init__(self, steps: Sequence[Step], layout: Layout):
         self.steps, self.layout = steps, layout
-        nbytes = layout.nbytes
-        self.seconds = [
-            self.estimate(step, sum([nbytes[t] for t in reads + writes]), layout.capacity)
-            for step, (reads, writes) in zip(steps, layout.bases, strict=True)
-        ]
+        self.seconds = self.estimates(layout.capacity)
         self.pieces = [
             1 if s.single or s.update else 1 + int(t / PIECE) for s, t in zip(steps, self.seconds, strict=True)
         ]
@@ -61,34 +57,42 @@ class Schedule:
         """Bytes that a step reads and writes."""
         return sum([self.layout.bytes_of(t, batch) for t in (*step.reads, *step.writes)])
 
-    def estimate(self, step: Step, moved: int, batch: int) -> float:
-        """Seconds of one thread."""
+    def estimates(self, batch: int) -> list[float]:
+        """Seconds of one thread for each step."""
         rate = FLOPS.get(_core.kernel_isa(), 1e10) / (1 if self.layout.itemsize == 4 else 2)
-        return RECORD + max(size_at(step.flops, batch) / rate, moved / (BYTES if moved > L2_SIZE else L2_BYTES))
+        nbytes, seconds = self.layout.nbytes, []
+        for step, (reads, writes) in zip(self.steps, self.layout.bases, strict=True):
+            moved = 0
+            for t in reads + writes:
+                moved += nbytes[t] if batch == self.layout.capacity else self.layout.bytes_of(t, batch)
+            flops = step.flops
+            if not isinstance(flops, int):
+                flops = flops.per_row * batch + flops.fixed
+            seconds.append(RECORD + max(flops / rate, moved / (BYTES if moved > L2_SIZE else L2_BYTES)))
+        return seconds
 
     def _slowest(self) -> float:
         """What the elementwise functions may take beyond the estimate, in seconds. A product, which packs its operands
         into scratch, has none."""
-        elements = [
-            size_at(numel(t.shape), self.layout.capacity) * max(len(s.code), 1)
-            for s in self.steps
-            if s.code or not s.scratch
-            for t in s.writes
-        ]
-        return SLOW_ELEMENT * sum(elements)
+        elements = 0
+        for step, (_, writes) in zip(self.steps, self.layout.bases, strict=True):
+            if step.code or not step.scratch:
+                for t in writes:
+                    elements += self.layout.nbytes[t] // self.layout.itemsize * max(len(step.code), 1)
+        return SLOW_ELEMENT * elements
 
     def threads_for(self, batch: int, n_steps: int, most: int) -> int:
         """The team size, up to ``most``, of the least estimated time for n_steps of ``batch`` rows in one call."""
         seconds = self.seconds
         if batch != self.layout.capacity:
-            seconds = [self.estimate(s, self.moved(s, batch), batch) for s in self.steps]
+            seconds = self.estimates(batch)
         alone = sum(seconds)
         if alone * min(n_steps, 100) < 2 * REGION or alone < 5e-6:
             return 1
         best, best_time = 1, alone
         barriers = 1 + sum(self.barriers)
         for n in range(2, min(most, _core.max_threads()) + 1):
-            split = sum(s if step.single else s / n for s, step in zip(seconds, self.steps, strict=True))
+            split = sum([s if step.single else s / n for s, step in zip(seconds, self.steps, strict=True)])
             time = (split + barriers * BARRIER) * 1.1 + REGION / n_steps
             if time < best_time:
                 best, best_time = n, time
@@ -101,14 +105,20 @@ def find_barriers(steps: Sequence[Step], pieces: Sequence[int], layout: Layout) 
     nbytes = layout.nbytes
     places: dict[object, tuple[object, int]] = {}
     for t in nbytes:
-        buffer, start = layout.place(t)
-        places[t] = (("dynamic", buffer.number) if isinstance(buffer, Dynamic) else id(buffer), start)
+        given = layout.places.get(id(t))
+        if given is None:
+            places[t] = None, layout.offsets[id(t)]
+        else:
+            buffer, start = given
+            places[t] = ("dynamic", buffer) if isinstance(given, Dynamic) else id(buffer), start
     read: dict[object, list[Access]] = {}  # buffer -> what has been touched since the last barrier
     written: dict[object, list[Access]] = {}
     for step, n_pieces, (reads, writes) in zip(steps, pieces, layout.bases, strict=True):
         by_row = set(step.local)
-        views = zip(reads + writes, (*step.reads, *step.writes), strict=True)
-        whole = {base for base, t in views if t not in by_row}  # another view of it may be local
+        whole = set()  # another view of it may be local
+        for base, t in zip(reads + writes, (*step.reads, *step.writes), strict=True):
+            if t not in by_row:
+                whole.add(base)
         mine = []
         clash = False  # whether another thread may have touched these bytes, one of the two writing
         for t in {*reads, *writes}:
@@ -121,7 +131,9 @@ def find_barriers(steps: Sequence[Step], pieces: Sequence[int], layout: Layout) 
                 part = (step.units, step.grain, n_pieces, start, end)
             mine.append((place, write, (start, end, part)))
             others = written.get(place, []) + (read.get(place, []) if write else [])
-            clash = clash or any([part is None or part != p for a, b, p in others if a < end and start < b])
+            for a, b, p in others:
+                if a < end and start < b and (part is None or part != p):
+                    clash = True
         flags.append(clash)
         if clash:
             read, written = {}, {}

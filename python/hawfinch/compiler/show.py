@@ -30,11 +30,11 @@ def steps_text(steps: Sequence[Step]) -> str:
 def listing(schedule: Schedule, batch: int) -> list[str]:
     """One line per record: shapes, bytes, split over threads, estimated time; ``|`` before one where threads meet."""
     lines = [f"{'op':<24}{'output':<20}{'bytes':>10} {'split':<8}{'est. us':>8}  from"]
-    for step, barrier in zip(schedule.steps, schedule.barriers, strict=True):
+    estimates = schedule.estimates(batch)
+    for step, barrier, seconds in zip(schedule.steps, schedule.barriers, estimates, strict=True):
         moved = schedule.moved(step, batch)
         split = "one" if step.single else str(step.units)
-        name = ("| " if barrier else "  ") + step.op
-        time = schedule.estimate(step, moved, batch) * 1e6
+        name, time = ("| " if barrier else "  ") + step.op, seconds * 1e6
         lines.append(
             f"{name:<24}{_written(step):<20}{moved:>10} {split:<8}{time:>8.2f}  {step.scope}{_code(step)}".rstrip()
         )

@@ -29,7 +29,7 @@ from ..errors import (
     NotBuiltError,
     ShapeError,
 )
-from ..values import short
+from ..values import CheckedCall, short
 from .arrays import as_array, as_data
 from .scaling import StandardScaler
 from .table import EXACT, Table, format_number, listed, parse_number
@@ -73,7 +73,7 @@ def _row_numbers(table: Table, rows: object) -> NDArray[np.int64] | None:
     return numbers.astype(np.int64)
 
 
-class TableEncoder:
+class TableEncoder(metaclass=CheckedCall):
     """Encodes the columns of a table: numbers scaled, categories one-hot, and one target column.
 
     Attributes, after ``fit``: ``task`` ("classify" or "regress"), ``reason`` (why that task, in words), ``target`` (its

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FormatError, NonFiniteInputError, NotBuiltError, ShapeError
+from ..values import CheckedCall
 from .arrays import as_data
 
 Array = NDArray[Any]
@@ -30,7 +31,7 @@ def _checked(x: ArrayLike) -> Array:
     return a
 
 
-class StandardScaler:
+class StandardScaler(metaclass=CheckedCall):
     """Scales each column to mean 0 and standard deviation 1, and back.
 
     Attributes: ``mean`` and ``scale``, float64, of the shape of one row. ``scale`` is 1 where a column is constant.

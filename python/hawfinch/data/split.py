@@ -32,7 +32,12 @@ def _test_counts(counts: NDArray[np.int64], n_test: int) -> NDArray[np.int64]:
 def split_rows(
     n: int, *, test_size: float = 0.2, seed: int = 0, stratify: ArrayLike | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The row numbers behind ``train_test_split``: two int64 arrays, disjoint, together 0 .. n - 1, shuffled."""
+    """The row numbers behind ``train_test_split``: two int64 arrays, disjoint, together 0 .. n - 1, shuffled.
+
+    >>> train, test = hf.data.split_rows(5, test_size=0.4)
+    >>> len(train), len(test), sorted([*train.tolist(), *test.tolist()])
+    (3, 2, [0, 1, 2, 3, 4])
+    """
     n, seed = check_whole(n, "n"), check_whole(seed, "seed")
     if isinstance(test_size, bool) or not isinstance(test_size, int | float | np.integer | np.floating):
         raise ArgumentError(f"test_size must be a number, not {test_size!r}")

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError, DTypeError, FormatError, NonFiniteInputError, ShapeError
-from ..values import short
+from ..values import CheckedCall, short
 from .npy import MAGIC, read_npy, read_npz
 
 Cells = list[str] | NDArray[Any]  # texts as they stand in the file, or a 1-D array of numbers
@@ -65,7 +65,7 @@ def format_number(value: float) -> str:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Table:
+class Table(metaclass=CheckedCall):
     """Columns of equal length, and where they came from.
 
     >>> table = Table("t.csv", ("size", "fruit"), (["1", "2"], ["apple", "pear"]), named=True)
@@ -94,6 +94,7 @@ class Table:
 
     @property
     def rows(self) -> int:
+        """How many rows there are, a header line not counted."""
         return len(self.columns[0]) if self.columns else 0
 
     def __repr__(self) -> str:
@@ -232,6 +233,10 @@ def read_table(path: str | Path, *, delimiter: str | None = None, header: bool |
 
     Raises ``FormatError`` for a damaged, empty or ragged file (naming the line), ``ShapeError`` or ``DTypeError`` for
     arrays that are no table, ``OSError`` when the file cannot be read.
+
+    >>> np.save("t.npy", np.zeros((3, 2)))
+    >>> read_table("t.npy")
+    Table('t.npy', 3 rows, 2 columns)
     """
     try:
         path = Path(path)

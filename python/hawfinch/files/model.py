@@ -146,6 +146,13 @@ def load(path: Any, model: Module | None = None) -> Module:
     Free text given to ``save`` comes back as ``model.metadata``. Raises FormatError (naming what is wrong) for a
     damaged, truncated or foreign file or one whose arrays do not fit; FileNotFoundError where there is none. Nothing
     in the file is executed.
+
+    >>> import tempfile, hawfinch as hf
+    >>> path = tempfile.mkdtemp() + "/net.safetensors"
+    >>> hf.Sequential(hf.Linear(2)).build((3,)).save(path, {"trained on": "digits"})
+    >>> model = hf.load(path)
+    >>> model.predict([[1.0, 2.0, 3.0]]).shape, model.metadata
+    ((1, 2), {'trained on': 'digits'})
     """
     import json
 

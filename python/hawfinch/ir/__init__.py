@@ -36,6 +36,7 @@ from .trace import (
     collector_paused as collector_paused,
     current_graph as current_graph,
     operand as operand,
+    run_at_once as run_at_once,
     set_run_now as set_run_now,
     tracing as tracing,
 )

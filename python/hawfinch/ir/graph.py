@@ -17,6 +17,8 @@ from ..errors import TraceError
 from .nodes import Node, Op, Tensor
 from .sizes import Shape
 
+_blank: Any = object.__new__  # nodes and tensors have no __init__: a first step makes hundreds of them
+
 
 class Graph:
     """Nodes in topological order. ``training`` is what layers ask; ``updates`` are state tensors to write at the
@@ -28,11 +30,12 @@ class Graph:
         self.scope = ""
         self.updates: list[tuple[Tensor, Tensor]] = []
         self.n_streams = 0
-        self.watches: list[Any] = []  # of the models that it calls, other than that whose trace it is
+        self.watches: list[Any] = []  # of each model that it calls, other than that whose trace it is, or None
         self.differentiated = False  # whether gradients are part of it
         self.captured: dict[
             int, tuple[Any, Tensor]
         ] = {}  # arrays met in the trace; held, so that their ids stay theirs
+        self.leaves: dict[tuple[Op, int], Tensor] = {}  # by op and id of the value, which the node holds
         self._seen: dict[Any, Node] = {}
 
     def __del__(self) -> None:
@@ -40,6 +43,10 @@ class Graph:
             node.outputs = ()
 
     def add(self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any], like: Node | None = None) -> Node:
+        """The node, an equal one of before if there is one.
+
+        like: a node whose outputs are of the same shapes and dtypes; by default they are inferred.
+        """
         key = (op, inputs, *attrs.items())
         node = self._seen.get(key)
         if node is None:
@@ -48,8 +55,25 @@ class Graph:
             for t in inputs:
                 if t.node.index >= n or nodes[t.node.index] is not t.node:
                     self.check_own(t)
-            node = self._seen[key] = Node(op, inputs, attrs, len(self.nodes), self.scope, like)
-            self.nodes.append(node)
+            node = _blank(Node)
+            node.op, node.inputs, node.attrs, node.index, node.scope = op, inputs, attrs, n, self.scope
+            view = None
+            if op.is_view:
+                view = inputs[0] if inputs[0].view_of is None else inputs[0].view_of
+            outputs: list[Tensor] = []
+            if like is None:
+                for shape, dtype in op.infer(*inputs, **attrs):
+                    t = _blank(Tensor)
+                    t.node, t.index, t.shape, t.dtype, t.view_of = node, len(outputs), shape, dtype, view
+                    outputs.append(t)
+            else:
+                for old in like.outputs:
+                    t = _blank(Tensor)
+                    t.node, t.index, t.shape, t.dtype, t.view_of = node, old.index, old.shape, old.dtype, view
+                    outputs.append(t)
+            node.outputs = tuple(outputs)
+            nodes.append(node)
+            self._seen[key] = node
         return node
 
     def check_own(self, t: Tensor) -> None:
@@ -105,7 +129,10 @@ def scalar(graph: Graph, value: float) -> Tensor:
 
 def leaf(graph: Graph, op: Op, value: Any) -> Tensor:
     """A param, state or const tensor; the same object gives the same tensor."""
-    return graph.add(op, (), {"ref": ById(value)}).outputs[0]
+    found = graph.leaves.get((op, id(value)))
+    if found is None:
+        found = graph.leaves[op, id(value)] = graph.add(op, (), {"ref": ById(value)}).outputs[0]
+    return found
 
 
 def scalar_value(t: Tensor) -> float | None:

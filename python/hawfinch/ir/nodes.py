@@ -87,13 +87,16 @@ class Op:
 
 
 class Tensor:
-    """A symbol: output ``index`` of ``node``. dtype is "real", "int" (int64) or "mask" (0 or 1, stored as real)."""
+    """A symbol: output ``index`` of ``node``. dtype is "real", "int" (int64) or "mask" (0 or 1, stored as real).
+    view_of: the tensor whose memory this is, None where it has its own."""
 
-    __slots__ = ("dtype", "index", "node", "shape")
+    __slots__ = ("dtype", "index", "node", "shape", "view_of")
     __array_ufunc__ = None
-
-    def __init__(self, node: Node, index: int, shape: Shape, dtype: str):
-        self.node, self.index, self.shape, self.dtype = node, index, shape, dtype
+    node: Node
+    index: int
+    shape: Shape
+    dtype: str
+    view_of: Tensor | None
 
     @property
     def ndim(self) -> int:
@@ -200,24 +203,17 @@ class Tensor:
 
 
 class Node:
-    """One primitive applied: ``outputs = op(inputs, **attrs)``. ``scope`` is the layer that it came from."""
+    """One primitive applied: ``outputs = op(inputs, **attrs)``. ``scope`` is the layer that it came from. Made by
+    ``Graph.add`` alone."""
 
     __slots__ = ("attrs", "index", "inputs", "op", "outputs", "scope")
 
-    def __init__(
-        self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any], index: int, scope: str,
-        like: Node | None = None,
-    ):  # fmt: skip
-        """like: a node whose outputs are of the same shapes and dtypes; by default they are inferred."""
-        self.op, self.inputs, self.attrs, self.index, self.scope = op, inputs, attrs, index, scope
-        made: list[Tensor] = []
-        if like is None:
-            for shape, dtype in op.infer(*inputs, **attrs):
-                made.append(Tensor(self, len(made), shape, dtype))
-        else:
-            for t in like.outputs:
-                made.append(Tensor(self, t.index, t.shape, t.dtype))
-        self.outputs: tuple[Tensor, ...] = tuple(made)
+    op: Op
+    inputs: tuple[Tensor, ...]
+    attrs: dict[str, Any]
+    index: int
+    scope: str
+    outputs: tuple[Tensor, ...]
 
     def show(self) -> str:
         """One line: name, op, inputs, attributes, shapes, scope."""

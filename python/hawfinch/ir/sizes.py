@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -12,22 +14,31 @@ from ..errors import ShapeError
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 
 
+_DIMS: WeakValueDictionary[tuple[int, int], Dim] = WeakValueDictionary()
+
+
 class Dim:
-    """A size that depends on the batch size B: ``per_row * B + fixed``."""
+    """A size that depends on the batch size B: ``per_row * B + fixed``. Equal ones are one object, so that shapes
+    compare, hash and are looked up without Python code.
+    """
 
-    __slots__ = ("fixed", "per_row")
+    __slots__ = ("__weakref__", "fixed", "per_row")
+    per_row: int
+    fixed: int
 
-    def __init__(self, per_row: int, fixed: int = 0):
-        self.per_row, self.fixed = per_row, fixed
+    def __new__(cls, per_row: int, fixed: int = 0) -> Dim:
+        self = _DIMS.get((per_row, fixed))
+        if self is None:
+            self = object.__new__(cls)
+            self.per_row, self.fixed = per_row, fixed
+            self = _DIMS.setdefault((per_row, fixed), self)
+        return self
+
+    def __reduce__(self) -> tuple[type[Dim], tuple[int, int]]:
+        return Dim, (self.per_row, self.fixed)
 
     def at(self, batch: int) -> int:
         return self.per_row * batch + self.fixed
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dim) and (self.per_row, self.fixed) == (other.per_row, other.fixed)
-
-    def __hash__(self) -> int:
-        return hash((self.per_row, self.fixed))
 
     def __add__(self, other: Size) -> Size:
         if isinstance(other, Dim):
@@ -78,6 +89,7 @@ def dim(per_row: int, fixed: int) -> Size:
     return Dim(per_row, fixed) if per_row else fixed
 
 
+@lru_cache(4096)
 def times(a: Size, b: Size) -> Size:
     """a * b; at most one of them may depend on the batch size."""
     if isinstance(a, int):
@@ -87,6 +99,7 @@ def times(a: Size, b: Size) -> Size:
     raise ShapeError("a shape can't hold the square of the batch size")
 
 
+@lru_cache(4096)
 def numel(shape: Sequence[Size]) -> Size:
     n, varying = 1, None
     for s in shape:
@@ -99,5 +112,6 @@ def numel(shape: Sequence[Size]) -> Size:
     return n if varying is None else varying * n
 
 
+@lru_cache(4096)
 def size_at(size: Size, batch: int) -> int:
     return size.per_row * batch + size.fixed if isinstance(size, Dim) else size

@@ -46,8 +46,13 @@ _run_now: list[Callable[..., Any]] = []
 
 
 def set_run_now(function: Callable[..., Any]) -> None:
-    """``function(op, inputs, attrs)``: how an op runs on arrays, outside of a trace."""
+    """``function(op, inputs, attrs, seed=0)``: how an op runs on arrays, outside of a trace."""
     _run_now[:] = [function]
+
+
+def run_at_once(op: Op, inputs: tuple[Any, ...], attrs: dict[str, Any], seed: int) -> Any:
+    """An op on arrays, outside of a trace, with a seed for its random numbers."""
+    return _run_now[0](op, inputs, attrs, seed)
 
 
 def current_graph() -> Graph | None:

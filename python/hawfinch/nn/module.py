@@ -17,6 +17,7 @@ Design
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar, cast
@@ -24,13 +25,14 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from .. import _core
-from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError, unknown_name
+from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError, TraceError, unknown_name
 from ..initializers import Initializer, get_initializer
 from ..ir import (
     BATCH,
     PARAM,
     STATE,
     Array,
+    Dim,
     Graph,
     Spec,
     Tensor,
@@ -41,13 +43,24 @@ from ..ir import (
     row_shapes,
     tracing,
 )
-from ..values import CheckedCall
-from .store import Parameter, Store
-from .structure import Inside, likeness, modules_in, stamps
+from ..values import CheckedCall, short
+from .store import Parameter, Store, matching
+from .structure import (
+    Inside,
+    check_owned,
+    drop_unborn,
+    inputs_behind,
+    likeness,
+    modules_in,
+    named_arrays,
+    stamps,
+    wrong_inputs,
+)
 
 DTYPES = ("float32", "float64")
 MOST_ELEMENTS = 1 << 46
 
+_building = threading.RLock()  # one thread at a time gives arrays memory: two may predict with a model that is new
 _traced: ContextVar[Module | None] = ContextVar("hawfinch_model", default=None)  # whose forward is being traced
 
 
@@ -55,8 +68,8 @@ class Module(metaclass=CheckedCall):
     """Base of layers and models. Subclasses define ``forward(self, *inputs)`` with operators and ``hf.ops``.
 
     Layers are attributes, or are in lists, tuples and dicts that are attributes, at any depth. Setting an attribute of
-    a built model, or an item of such a list, is seen by the next call of anything; after other changes in place (an
-    array that forward uses as a constant) call ``changed``.
+    a built model, or an item of such a list, is seen by the next call of anything, and so is an item of any other short
+    list or dict; after other changes in place (an array that forward uses as a constant) call ``changed``.
 
     >>> import numpy as np, hawfinch as hf
     >>> class Block(hf.Module):
@@ -85,13 +98,16 @@ class Module(metaclass=CheckedCall):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: all but memory and plans, which are made again."""
-        return {"attributes": vars(self).copy(), "inside": self._hf}
+        attributes = {k: v for k, v in vars(self).items() if not isinstance(v, Tensor)}  # these belong to a trace
+        return {"attributes": attributes, "inside": self._hf}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state["attributes"])
         object.__setattr__(self, "_hf", state["inside"].copy())
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OWN_NAMES:
+            raise ArgumentError(f"{type(self).__name__}.{name}: this name is Module's own (see hf.Module.{name})")
         super().__setattr__(name, value)
         if name != "metadata" and current_graph() is None:
             self.changed()
@@ -128,6 +144,8 @@ class Module(metaclass=CheckedCall):
 
     @metadata.setter
     def metadata(self, value: dict[str, str]) -> None:
+        if not isinstance(value, dict):
+            raise ArgumentError(f"metadata must be a dict of texts, not {short(value)}")
         self._hf.metadata = value
 
     def forward(self, *inputs: Any) -> Any:
@@ -158,23 +176,19 @@ class Module(metaclass=CheckedCall):
 
     def _as_guest(self, graph: Graph, inputs: tuple[Any, ...]) -> Any:
         """A call in the trace of a function, or of a loss: in inference mode, with the arrays as they are."""
-        if self._hf.inputs is not None:
-            graph.watches.append(self.watch())
+        graph.watches.append(None if self._hf.inputs is None else self.watch())  # None: a part, or nothing to watch
         token, training, graph.training = _traced.set(self), graph.training, False
         try:
             return self(*inputs)
         finally:
             graph.training = training
             _traced.reset(token)
-            for m in [m for _, m in self._walk([])]:
-                unborn = [name for name, p in m._hf.own.items() if p.data is None]
-                for name in unborn:
-                    del m._hf.own[name]
-                if unborn:
-                    raise NotBuiltError(
-                        f"a model that is not built was called in a function: {type(m).__name__} has no values for its "
-                        f"array {unborn[0]!r} yet; call the model's build(input_shape), fit or predict first"
-                    )
+            unborn = drop_unborn(self)
+            if unborn:
+                raise NotBuiltError(
+                    f"a model that is not built was called in a function: {unborn[0].layer} has no values for its "
+                    f"array {unborn[0].name!r} yet; call the model's build(input_shape), fit or predict first"
+                )
 
     # ---- what forward may use ----
     @property
@@ -182,6 +196,12 @@ class Module(metaclass=CheckedCall):
         """Whether the trace under way is for training (batch statistics, dropout)."""
         graph = current_graph()
         return graph is not None and graph.training
+
+    def _graph(self, what: str) -> Graph:
+        graph = current_graph()
+        if graph is None:
+            raise TraceError(f"{what} is for use in forward, which is traced; see Module.parameters for the arrays")
+        return graph
 
     def param(
         self,
@@ -204,12 +224,15 @@ class Module(metaclass=CheckedCall):
         >>> Scale().build((3,)).parameters()
         {'scale': array([1., 1., 1.], dtype=float32)}
         """
-        graph, own = current_graph(), self._hf.own
-        assert graph is not None
+        graph, own = self._graph("param and state"), self._hf.own
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(f"the name of an array must be text, not {short(name)}")
+        sizes = shape if isinstance(shape, tuple | list) else (shape,)
+        if sizes is not shape or not all([isinstance(s, int | np.integer) and s >= 0 for s in sizes]):
+            why = "can't follow from the batch size" if Dim in map(type, sizes) else "must be a tuple of whole numbers"
+            raise ShapeError(f"parameter {name!r}: its shape {why}, got {short(shape)}")
         known = own.get(name)
         if known is None:
-            if any(not isinstance(s, int) for s in shape):
-                raise ShapeError(f"parameter {name!r} can't have the batch size in its shape {tuple(shape)}")
             if math.prod(shape) > MOST_ELEMENTS:
                 raise ShapeError(f"parameter {name!r} of shape {tuple(shape)} is larger than any memory")
             layer = type(self).__name__
@@ -222,7 +245,10 @@ class Module(metaclass=CheckedCall):
         return next((value for target, value in graph.updates if target is found), found)
 
     def state(self, name: str, shape: Sequence[int], init: str | Initializer) -> Tensor:
-        """An array that is not trained, such as a running mean: its value as this trace's updates have left it."""
+        """An array that is not trained, such as a running mean: its value as this trace's updates have left it.
+
+        An example is that of ``update_state``. Arguments and errors are those of ``param``.
+        """
         return self.param(name, shape, init, trainable=False)
 
     def update_state(self, name: str, value: Tensor) -> None:
@@ -241,8 +267,12 @@ class Module(metaclass=CheckedCall):
         >>> model.buffers()
         {'count': array([6.], dtype=float32)}
         """
-        graph, array = current_graph(), self._hf.own[name]
-        assert graph is not None
+        graph, array = self._graph("update_state"), self._hf.own.get(name)
+        if array is None or array.trainable:
+            raise unknown_name("state", name, [k for k, p in self._hf.own.items() if not p.trainable])
+        if not isinstance(value, Tensor) or value.shape != array.shape:
+            given = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+            raise ShapeError(f"update_state: {name!r} has shape {array.shape}, the new value is of {given}")
         if not array.frozen:
             target = leaf(graph, STATE, array)
             graph.updates = [pair for pair in graph.updates if pair[0] is not target] + [(target, value)]
@@ -260,13 +290,15 @@ class Module(metaclass=CheckedCall):
         >>> [name for name, _ in hf.Sequential(hf.Linear(2), hf.ReLU()).children()]
         ['0', '1']
         """
-        return self._children([])
+        return iter(self._children([]))
 
-    def _children(self, containers: list[Any]) -> Iterator[tuple[str, Module]]:
+    def _children(self, containers: list[Any]) -> list[tuple[str, Module]]:
         """``children``; appends the lists and dicts that hold them."""
+        found: list[tuple[str, Module]] = []
         for name, value in vars(self).items():
             if isinstance(value, Module | list | tuple | dict):
-                yield from modules_in(Module, "" if name == self._nameless else name, value, containers)
+                modules_in(Module, "" if name == self._nameless else name, value, found, containers)
+        return found
 
     def modules(self) -> Iterator[tuple[str, Module]]:
         """This module (its path is "") and all below it, each once, with its path.
@@ -281,29 +313,19 @@ class Module(metaclass=CheckedCall):
         """``modules``; appends the lists and dicts that hold them."""
         found: list[tuple[str, Module]] = []
         seen: set[int] = set()
-
         waiting: list[tuple[str, Module]] = [("", self)]  # no recursive closure: it would wait for the cyclic collector
         while waiting:
             path, module = waiting.pop()
             if id(module) not in seen:
                 seen.add(id(module))
                 found.append((path, module))
-                inner = [(f"{path}.{name}" if path else name, m) for name, m in module._children(containers)]
-                waiting += inner[::-1]
+                for name, child in reversed(module._children(containers)):
+                    waiting.append((f"{path}.{name}" if path else name, child))
         return found
 
     def _arrays(self, modules: Sequence[tuple[str, Module]] | None = None) -> dict[str, Parameter]:
         """The arrays of all modules by name."""
-        named: dict[str, Parameter] = {}
-        for path, m in self._walk([]) if modules is None else modules:
-            for n, p in m._hf.own.items():
-                name = f"{path}.{n}" if path else n
-                if name in named:
-                    pair = [f"{q.name!r} of a {q.layer}" for q in (named[name], p)]
-                    why = ": keys of a dict that are equal as text" if p.name == named[name].name else ""
-                    raise ArgumentError(f"two arrays are named {name!r}, {' and '.join(pair)}{why}; rename one")
-                named[name] = p
-        return named
+        return named_arrays(self._walk([]) if modules is None else modules)
 
     def structure(self) -> tuple[Any, ...] | None:
         """Models of equal structure have equal traces. None: built already, or with a layer of one's own."""
@@ -319,7 +341,11 @@ class Module(metaclass=CheckedCall):
         Raises ArgumentError where it meets an array that has no memory in this model, ShapeError for an output without
         the rows of the inputs.
         """
-        return self._trace(graph, inputs, built=True)
+        try:
+            return self._trace(graph, inputs, built=True)
+        except BaseException:
+            drop_unborn(self)
+            raise
 
     def _trace(self, graph: Graph, inputs: Sequence[Spec], *, built: bool) -> tuple[list[Tensor], list[Tensor]]:
         modules = self._walk([])
@@ -330,11 +356,18 @@ class Module(metaclass=CheckedCall):
             with tracing(graph):
                 xs = [input_tensor(graph, f"x{i}", *spec) for i, spec in enumerate(inputs)]
                 result = self(*xs)
+        except TypeError as error:
+            wrong = None if isinstance(error, HawfinchError) else wrong_inputs(self, len(inputs))
+            if wrong is None:
+                raise
+            raise wrong from error
         except RecursionError:
-            raise ArgumentError("forward calls itself without end: a layer calls one that calls it") from None
+            raise ArgumentError(
+                "forward calls itself without end (a layer calls one that calls it), or layers are nested too deeply"
+            ) from None
         finally:
             _traced.reset(token)
-        self._check_owned(graph, modules, built)
+        check_owned(self, graph, built)
         self._hf.output_names = tuple(result) if isinstance(result, dict) else ()
         if isinstance(result, dict):
             result = tuple(result.values())
@@ -345,26 +378,6 @@ class Module(metaclass=CheckedCall):
             if y.shape[:1] != (BATCH,):
                 raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
         return xs, ys
-
-    def _check_owned(self, graph: Graph, modules: Sequence[tuple[str, Module]], built: bool) -> None:
-        """Raises ArgumentError where the trace met an array that has no memory in this model."""
-        used = {id(n.attrs["ref"].value): n for n in graph.nodes if n.op is PARAM or n.op is STATE}
-        mine = {id(p) for _, m in modules for p in m._hf.own.values()}
-        if not used.keys() <= mine:  # a layer that forward made and set as an attribute is found now
-            mine = {id(p) for _, m in self._walk([]) for p in m._hf.own.values()}
-        for key, node in used.items():
-            p: Parameter = node.attrs["ref"].value
-            where = f"forward of layer {node.scope!r}" if node.scope else "forward"
-            if key not in mine:
-                raise ArgumentError(
-                    f"{where} uses {p.layer} ({p.name!r} of shape {p.shape}), which is not a layer of this model: make "
-                    "layers in __init__ and keep them as attributes, or in lists, tuples and dicts that are attributes"
-                )
-            if built and p.data is None:
-                raise ArgumentError(
-                    f"{where} uses {p.layer} ({p.name!r} of shape {p.shape}), which it did not use in training when "
-                    "the model was built, so that it has no memory; call it in training too"
-                )
 
     def training_trace(self) -> tuple[Graph, list[Tensor], list[Tensor]]:
         """A graph of the forward pass in training mode, its inputs and outputs: the first time that of ``build``."""
@@ -379,7 +392,12 @@ class Module(metaclass=CheckedCall):
     # ---- build ----
     @property
     def inputs(self) -> tuple[Spec, ...] | None:
-        """What the model was built for, batch axis first; None before ``build``."""
+        """What the model was built for, batch axis first; None before ``build``.
+
+        >>> import hawfinch as hf
+        >>> hf.Linear(2).build((3,)).inputs
+        (Spec(shape=(B, 3), dtype='real'),)
+        """
         return self._hf.inputs
 
     @property
@@ -418,15 +436,16 @@ class Module(metaclass=CheckedCall):
         specs = tuple(map(_spec, input_shapes))
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
             raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-        inputs = self._hf.inputs
-        if inputs is None:
-            self._make(specs, int(seed), accept)
-        elif [s.shape for s in inputs] != [s.shape for s in specs]:
-            raise ShapeError(f"the model was built for inputs {row_shapes(inputs)}, got {row_shapes(specs)}")
-        else:
-            if accept is not None:
-                accept(self._arrays())
-            self.home()
+        with _building:
+            inputs = self._hf.inputs
+            if inputs is None:
+                self._make(specs, int(seed), accept)
+            elif [s.shape for s in inputs] != [s.shape for s in specs]:
+                raise ShapeError(f"the model was built for inputs {row_shapes(inputs)}, got {row_shapes(specs)}")
+            else:
+                if accept is not None:
+                    accept(self._arrays())
+                self.home()
         return self
 
     def _make(
@@ -443,8 +462,7 @@ class Module(metaclass=CheckedCall):
                 accept(self._arrays())
             self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
         except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
-            for _, m in self._walk([]):
-                m._hf.own = {k: p for k, p in m._hf.own.items() if p.data is not None}
+            drop_unborn(self)
             raise
         self._hf.trace = graph, xs, ys
 
@@ -456,7 +474,7 @@ class Module(metaclass=CheckedCall):
                 return graph, *self._trace(graph, specs, built=False)
             except DTypeError as error:
                 indices = getattr(error, "indices", None)
-                behind = set() if indices is None else _inputs_behind(indices)
+                behind = set() if indices is None else inputs_behind(indices)
                 if not any(f"x{i}" in behind and spec.dtype == "real" for i, spec in enumerate(specs)):
                     raise
                 specs = tuple([Spec(s.shape, "int" if f"x{i}" in behind else s.dtype) for i, s in enumerate(specs)])
@@ -520,12 +538,15 @@ class Module(metaclass=CheckedCall):
         inside = self._hf
         if inside.inputs is None:
             raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
-        if inside.known != tuple([(path, m._hf.stamp) for path, m in self._walk([])]):
-            self._make(inside.inputs, inside.seed)
-            assert inside.store is not None
-            if inside.alone or not alone:
-                return inside.store
-        return self._settle(inside.inputs, inside.outputs, inside.seed, alone)
+        with _building:
+            if inside.watch is not None and not inside.watch.same_items():
+                inside.known = ()
+            if inside.known != tuple([(path, m._hf.stamp) for path, m in self._walk([])]):
+                self._make(inside.inputs, inside.seed)
+                assert inside.store is not None
+                if inside.alone or not alone:
+                    return inside.store
+            return self._settle(inside.inputs, inside.outputs, inside.seed, alone)
 
     # ---- arrays ----
     def _ready(self) -> dict[str, Parameter]:
@@ -549,7 +570,12 @@ class Module(metaclass=CheckedCall):
         return {k: p.data for k, p in self._ready().items() if p.trainable and p.data is not None}
 
     def buffers(self) -> dict[str, Array]:
-        """Arrays that are not trained (running statistics) by name; views."""
+        """Arrays that are not trained (running statistics) by name; views.
+
+        >>> import hawfinch as hf
+        >>> list(hf.Sequential(hf.BatchNorm()).build((3,)).buffers())
+        ['0.running_mean', '0.running_var']
+        """
         return {k: p.data for k, p in self._ready().items() if not p.trainable and p.data is not None}
 
     def freeze(self, *patterns: str) -> Module:
@@ -570,21 +596,16 @@ class Module(metaclass=CheckedCall):
         return self._set_frozen(patterns, True)
 
     def unfreeze(self, *patterns: str) -> Module:
-        """The reverse of ``freeze``; without a pattern, of all arrays."""
+        """The reverse of ``freeze``; without a pattern, of all arrays.
+
+        >>> import hawfinch as hf
+        >>> list(hf.Linear(2).build((3,)).freeze("*").unfreeze("bias").trainable())
+        ['bias']
+        """
         return self._set_frozen(patterns or ("*",), False)
 
     def _set_frozen(self, patterns: Sequence[str], frozen: bool) -> Module:
-        from fnmatch import fnmatchcase
-
-        arrays = self._ready()
-        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-            raise ArgumentError(f"freeze and unfreeze take patterns of names, such as '0.*'; got {patterns!r}")
-        chosen: set[int] = set()
-        for pattern in patterns:
-            found = {id(p) for name, p in arrays.items() if fnmatchcase(name, pattern)}
-            if not found and (arrays or pattern != "*"):
-                raise unknown_name("name or pattern", pattern, arrays)
-            chosen |= found
+        chosen = matching(self._ready(), patterns)
         for _, m in self._walk([]):
             mine = [p for p in m._hf.own.values() if id(p) in chosen and p.frozen is not frozen]
             for p in mine:
@@ -594,7 +615,12 @@ class Module(metaclass=CheckedCall):
         return self
 
     def trainable(self) -> dict[str, Array]:
-        """The part of ``parameters`` that is not frozen, by name; views."""
+        """The part of ``parameters`` that is not frozen, by name; views.
+
+        >>> import hawfinch as hf
+        >>> list(hf.Linear(2).build((3,)).freeze("bias").trainable())
+        ['weight']
+        """
         arrays = self._ready().items()
         return {k: p.data for k, p in arrays if p.trainable and not p.frozen and p.data is not None}
 
@@ -670,17 +696,7 @@ class Module(metaclass=CheckedCall):
         return f"{type(self).__name__}({', '.join(inner)})"
 
 
-def _inputs_behind(t: Tensor) -> set[str]:
-    """Names of the inputs that t is computed from."""
-    found, seen, rest = set(), set(), [t.node]
-    while rest:
-        node = rest.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            rest += [x.node for x in node.inputs]
-            if not node.inputs and "name" in node.attrs:
-                found.add(str(node.attrs["name"]))
-    return found
+_OWN_NAMES = {n for n in vars(Module) if n[0] != "_"} - {"dtype", "metadata", "forward"} | {"_hf"}  # no attributes
 
 
 def _spec(shape: Sequence[int] | Spec) -> Spec:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, unknown_name
 from ..initializers import Draw, Initializer
 from ..ir import Array
 from ..runtime.buffers import aligned_zeros
@@ -32,7 +33,19 @@ class Parameter:
     values that it will start with. ``frozen``: training leaves it as it is. ``layer``: the class that made it.
     """
 
-    __slots__ = ("_store", "data", "fan", "frozen", "init", "layer", "name", "offset", "shape", "trainable")
+    __slots__ = (
+        "__weakref__",
+        "data",
+        "fan",
+        "frozen",
+        "init",
+        "layer",
+        "name",
+        "offset",
+        "shape",
+        "store",
+        "trainable",
+    )
 
     def __init__(
         self, name: str, shape: tuple[int, ...], init: Initializer, fan: tuple[int, int], trainable: bool, layer: str
@@ -41,12 +54,7 @@ class Parameter:
         self.trainable, self.layer, self.frozen = trainable, layer, False
         self.data: Array | None = None
         self.offset = 0
-        self._store: Any = None
-
-    @property
-    def store(self) -> Store | None:
-        """Where it lives."""
-        return None if self._store is None else self._store()
+        self.store: Store | None = None  # where it lives
 
     @property
     def room(self) -> int:
@@ -69,11 +77,11 @@ class Parameter:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: the values, without the store that they lie in."""
-        state = {k: getattr(self, k) for k in self.__slots__ if k not in ("_store", "data", "offset")}
+        state = {k: getattr(self, k) for k in self.__slots__ if k not in ("__weakref__", "store", "data", "offset")}
         return state | {"data": None if self.data is None else self.data.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._store, self.offset = None, 0
+        self.store, self.offset = None, 0
         for k, v in state.items():
             setattr(self, k, v)
 
@@ -86,15 +94,14 @@ class Store:
 
     def __init__(self, arrays: dict[str, Parameter], dtype: str, seed: int):
         self.dtype = dtype
-        self.parameters = {k: p for k, p in arrays.items() if p.trainable}
-        self.state = {k: p for k, p in arrays.items() if not p.trainable}
+        # weakly: an array holds its store, and a circle would wait for the cyclic collector with its memory
+        self._arrays = {k: weakref.ref(p) for k, p in arrays.items()}
         draws = {k: Draw(seed, i) for i, k in enumerate(arrays)}
         homes: list[tuple[Parameter, Array, int]] = []
         self.params = self._buffer(self.parameters, draws, homes)
         self.buffers = self._buffer(self.state, draws, homes)
-        me = weakref.ref(self)
         for p, view, offset in homes:  # nothing has changed if an initializer has failed
-            p.data, p.offset, p._store = view, offset, me
+            p.data, p.offset, p.store = view, offset, self
 
     def _buffer(
         self, group: dict[str, Parameter], draws: dict[str, Draw], homes: list[tuple[Parameter, Array, int]]
@@ -111,15 +118,39 @@ class Store:
         return flat
 
     @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What lies in ``params``, by name."""
+        return {k: p for k, ref in self._arrays.items() if (p := ref()) is not None and p.trainable}
+
+    @property
+    def state(self) -> dict[str, Parameter]:
+        """What lies in ``buffers``, by name."""
+        return {k: p for k, ref in self._arrays.items() if (p := ref()) is not None and not p.trainable}
+
+    @property
     def trainable(self) -> dict[str, Parameter]:
         """What training changes: the parameters that are not frozen."""
         return {k: p for k, p in self.parameters.items() if not p.frozen}
 
     def holds_just(self, arrays: dict[str, Parameter]) -> bool:
         """Whether these arrays, all of them and no others, live here."""
-        return len(arrays) == len(self.parameters) + len(self.state) and self.holds(arrays)
+        return len(arrays) == len(self._arrays) and self.holds(arrays)
 
     def holds(self, arrays: dict[str, Parameter]) -> bool:
         """Whether these arrays live here."""
-        me = weakref.ref(self)
-        return all([p._store is me for p in arrays.values()])
+        return all([p.store is self for p in arrays.values()])
+
+
+def matching(arrays: dict[str, Parameter], patterns: Sequence[str]) -> set[int]:
+    """The ids of the arrays whose name matches one of the patterns. Raises ArgumentError where one matches nothing."""
+    from fnmatch import fnmatchcase
+
+    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ArgumentError(f"freeze and unfreeze take patterns of names, such as '0.*'; got {patterns!r}")
+    chosen: set[int] = set()
+    for pattern in patterns:
+        found = {id(p) for name, p in arrays.items() if fnmatchcase(name, pattern)}
+        if not found and (arrays or pattern != "*"):
+            raise unknown_name("name or pattern", pattern, arrays)
+        chosen |= found
+    return chosen

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ..ir import Graph, Spec, Tensor
+from ..errors import ArgumentError
+from ..ir import PARAM, STATE, Graph, Spec, Tensor
 from .store import Parameter, Store
 
 if TYPE_CHECKING:
     from .module import Module
 
+SHORT = 32  # items
 stamps = itertools.count()  # each state of a module has one of its own
 
 
@@ -80,25 +82,79 @@ class Inside:
 
 
 def modules_in(
-    kind: type[Module], name: str, value: Any, containers: list[Any], outer: tuple[int, ...] = ()
-) -> Iterator[tuple[str, Module]]:
-    """The modules (instances of kind) in a value, with their names.
+    kind: type[Module], name: str, value: Any, found: list[tuple[str, Module]], containers: list[Any], *outer: int
+) -> None:
+    """Appends the modules (instances of kind) in a value, with their names, to found.
 
-    Appends the lists and dicts that hold some, or are empty, to containers. outer: those around the value, one of which
-    may hold itself.
+    Appends the lists and dicts that hold some, or are short enough to be looked at in each call, to containers. outer:
+    ids of those around the value, one of which may hold itself.
     """
     if isinstance(value, kind):
-        yield name, value
+        found.append((name, value))
     elif isinstance(value, list | tuple | dict) and id(value) not in outer:
-        found = [
-            pair
-            for k, v in (value.items() if isinstance(value, dict) else enumerate(value))
-            if isinstance(v, kind | list | tuple | dict)
-            for pair in modules_in(kind, f"{name}.{k}" if name else str(k), v, containers, (*outer, id(value)))
-        ]
-        if not isinstance(value, tuple) and (found or not value):
+        before = len(found)
+        for k, v in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(v, kind):
+                found.append((f"{name}.{k}" if name else str(k), v))
+            elif isinstance(v, list | tuple | dict):
+                modules_in(kind, f"{name}.{k}" if name else str(k), v, found, containers, *outer, id(value))
+        if not isinstance(value, tuple) and (len(found) > before or len(value) <= SHORT):
             containers.append(value)
-        yield from found
+
+
+def named_arrays(modules: Sequence[tuple[str, Module]]) -> dict[str, Parameter]:
+    """The arrays of modules, by their paths and names. Raises ArgumentError where two have one name."""
+    named: dict[str, Parameter] = {}
+    for path, m in modules:
+        for n, p in m._hf.own.items():
+            name = f"{path}.{n}" if path else n
+            if name in named:
+                pair = [f"{q.name!r} of a {q.layer}" for q in (named[name], p)]
+                why = ": keys of a dict that are equal as text" if p.name == named[name].name else ""
+                raise ArgumentError(f"two arrays are named {name!r}, {' and '.join(pair)}{why}; rename one")
+            named[name] = p
+    return named
+
+
+def check_owned(model: Module, graph: Graph, built: bool) -> None:
+    """Raises ArgumentError where the trace met an array that has no memory in the model."""
+    used = {id(n.attrs["ref"].value): n for n in graph.nodes if n.op is PARAM or n.op is STATE}
+    mine = {id(p) for _, m in model.modules() for p in m._hf.own.values()}  # layers made in forward are found now
+    for key, node in used.items():
+        p: Parameter = node.attrs["ref"].value
+        where = f"forward of layer {node.scope!r}" if node.scope else "forward"
+        if key not in mine:
+            raise ArgumentError(
+                f"{where} uses {p.layer} ({p.name!r} of shape {p.shape}), which is not a layer of this model: make "
+                "layers in __init__ and keep them as attributes, or in lists, tuples and dicts that are attributes"
+            )
+        if built and p.data is None:
+            raise ArgumentError(
+                f"{where} uses {p.layer} ({p.name!r} of shape {p.shape}), which it did not use in training when "
+                "the model was built, so that it has no memory; call it in training too"
+            )
+
+
+def drop_unborn(model: Module) -> list[Parameter]:
+    """Takes out the arrays that a trace asked for and that have got no values: their sizes must bind no later one."""
+    dropped: list[Parameter] = []
+    for _, m in model.modules():
+        dropped += [p for p in m._hf.own.values() if p.data is None]
+        m._hf.own = {k: p for k, p in m._hf.own.items() if p.data is not None}
+    return dropped
+
+
+def inputs_behind(t: Tensor) -> set[str]:
+    """Names of the inputs that t is computed from."""
+    found, seen, rest = set(), set(), [t.node]
+    while rest:
+        node = rest.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            rest += [x.node for x in node.inputs]
+            if not node.inputs and "name" in node.attrs:
+                found.add(str(node.attrs["name"]))
+    return found
 
 
 def likeness(kind: type[Module], value: Any, seen: dict[int, int]) -> tuple[Any, ...]:
@@ -127,7 +183,7 @@ def kept(model: Module) -> Callable[[], None]:
     modules = [
         (m, vars(m).get("dtype"), dict(m._hf.own), [getattr(m._hf, k) for k in slots]) for _, m in model.modules()
     ]
-    arrays = [(p, p.data, p.offset, p._store) for _, _, own, _ in modules for p in own.values()]
+    arrays = [(p, p.data, p.offset, p.store) for _, _, own, _ in modules for p in own.values()]
 
     def put_back() -> None:
         for m, dtype, own, values in modules:
@@ -139,6 +195,19 @@ def kept(model: Module) -> Callable[[], None]:
                 vars(m)["dtype"] = dtype
             m.changed()
         for p, data, offset, store in arrays:
-            p.data, p.offset, p._store = data, offset, store
+            p.data, p.offset, p.store = data, offset, store
 
     return put_back
+
+
+def wrong_inputs(model: Module, n: int) -> ArgumentError | None:
+    """What is wrong with a call of forward with n inputs; None if it takes as many."""
+    import inspect
+
+    signature = inspect.signature(model.forward)
+    try:
+        signature.bind(*[None] * n)
+    except TypeError as error:
+        name = type(model).__name__
+        return ArgumentError(f"{name} got {n} input(s): {error}; it defines {name}.forward{signature}")
+    return None

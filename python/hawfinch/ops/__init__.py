@@ -2,12 +2,12 @@
 once."""
 
 from ..ir import OPERATORS
+from . import random as random
 from .elementwise import (
     abs as abs,
     add as add,
     clip as clip,
     div as div,
-    dropout as dropout,
     elu as elu,
     equal as equal,
     erf as erf,
@@ -43,6 +43,7 @@ from .elementwise import (
 from .group_norm import group_norm as group_norm
 from .matmul import matmul as matmul
 from .normalization import batch_norm as batch_norm, layer_norm as layer_norm
+from .random import dropout as dropout
 from .reduction import argmax as argmax, max as max, mean as mean, min as min, sum as sum
 from .shape import (
     broadcast_to as broadcast_to,

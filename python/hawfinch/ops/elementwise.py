@@ -12,8 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
-from ..ir import SCALAR, Op, Shape, Size, Tensor, apply, as_number, as_tensor, current_graph, scalar_value
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..ir import (
+    SCALAR,
+    Dim,
+    Op,
+    Shape,
+    Size,
+    Tensor,
+    apply,
+    as_number,
+    as_tensor,
+    current_graph,
+    numel,
+    scalar_value,
+    size_at,
+)
 
 Grad = Callable[..., tuple[Any, ...]]
 
@@ -65,6 +79,8 @@ def _define(
         for t in inputs:
             if t.dtype == "int":
                 raise DTypeError(f"{name}: integer tensors have no arithmetic; use hf.ops.to_real(x) first")
+        if len(inputs) == 1:
+            return [(inputs[0].shape, dtype)]
         return [(broadcast_shapes(*[t.shape for t in inputs]), dtype)]
 
     def rule(node: Any, g: Tensor) -> list[Tensor | None]:
@@ -146,12 +162,6 @@ FNMA: Op = _define("fnma", None, lambda a, b, c: c - a * b)
 COPY: Op = Op(
     "copy", lambda x, *, shape: [(shape, x.dtype)], lambda node, g: [sum_to(g, node.inputs[0].shape)], elementwise=True
 )
-DROPOUT: Op = Op(
-    "dropout",
-    lambda x, *, imm, stream: [(x.shape, "real")],
-    lambda node, g: [apply(DROPOUT, g, **node.attrs)],
-    elementwise=True,
-)
 # x, where no gradient goes through; and x as a tensor of its own, the one that a nested function is differentiated by
 STOP_GRADIENT: Op = Op(
     "stop_gradient",
@@ -231,7 +241,9 @@ def _binary(op: Op, doc: str, example: str, neutral: float | None = None) -> Cal
         a = _repeated(a, b)
         b = _repeated(b, a)
         for x, other in ((a, b), (b, a)):  # x * 1 is x: gradient rules multiply by one a lot
-            value = scalar_value(other) if isinstance(other, Tensor) else other
+            value = other
+            if isinstance(other, Tensor):
+                value = other.node.attrs["value"] if other.node.op is SCALAR else None
             is_neutral = isinstance(value, (int, float)) and value == neutral and (x is a or op in (ADD, MUL))
             if is_neutral and isinstance(x, Tensor) and x.dtype == "real":
                 return x
@@ -360,6 +372,20 @@ def items(value: Any) -> list[Any] | None:
     return list(value) if plain else None
 
 
+MOST_ELEMENTS = 1 << 46
+
+
+def as_shape(value: Any) -> Shape:
+    """A size or several as a shape; raises ShapeError unless they are whole numbers >= 0 that some memory may hold."""
+    sizes: list[Any] | None = [value] if is_whole(value) or isinstance(value, Dim) else items(value)
+    if sizes is None or any([not isinstance(s, Dim) and (not is_whole(s) or s < 0) for s in sizes]):
+        raise ShapeError(f"a shape is a tuple of whole numbers >= 0, got {value!r}")
+    shape = tuple([s if isinstance(s, Dim) else int(s) for s in sizes])
+    if size_at(numel(shape), 1) > MOST_ELEMENTS:
+        raise ShapeError(f"an array of shape {shape} is larger than any memory")
+    return shape
+
+
 def flag(name: str, value: Any) -> bool:
     """An option that is True or False; raises ArgumentError where it is neither."""
     if isinstance(value, bool | np.bool_) or (is_whole(value) and value in (0, 1)):
@@ -414,24 +440,3 @@ def stop_gradient(x: Any) -> Tensor:
     array([1., 2.])
     """
     return apply(STOP_GRADIENT, x)
-
-
-def dropout(x: Any, p: float = 0.5) -> Tensor:
-    """Sets each element to 0 with probability p and divides the rest by 1 - p. Only inside a trace.
-
-    The mask follows from (seed, step, position) alone: nothing is stored for the backward pass. In ``compile`` seed and
-    step are 0. Raises ArgumentError, DTypeError, and TraceError outside of a trace.
-    Srivastava et al., JMLR 15, 2014.
-
-    >>> x = np.ones(1000, np.float32)
-    >>> y = hf.compile(lambda x: hf.ops.dropout(x, 0.25))(x)
-    >>> np.unique(y), bool(200 < (y == 0).sum() < 300)
-    (array([0.       , 1.3333334], dtype=float32), True)
-    """
-    graph = current_graph()
-    if graph is None:
-        raise TraceError("dropout needs a trace: call it inside a model's forward")
-    p = setting("p", p)
-    if not 0 <= p <= 1:
-        raise ArgumentError(f"dropout: p must be in [0, 1], got {p}")
-    return apply(DROPOUT, x, imm=p, stream=graph.new_stream())

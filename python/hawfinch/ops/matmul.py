@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from .. import _core
 from ..errors import ArgumentError, ShapeError
-from ..ir import Dim, Op, Shape, Size, Step, Tensor, apply, numel, operand, size_at, times
+from ..ir import Op, Shape, Size, Step, Tensor, apply, numel, operand, size_at
 from .elementwise import mul
 from .reduction import sum as sum_
 from .shape import reshape, transpose
@@ -37,7 +36,7 @@ def check_precision(precision: str) -> str:
 
 # compiler/rewrite.py adds a third input, the bias, and x_turned and w_turned: the operand is read as its transpose.
 def _infer(x: Tensor, w: Tensor, precision: str = "f32") -> list[tuple[Shape, str]]:
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0]:
+    if len(x.shape) != 2 or len(w.shape) != 2 or x.shape[1] != w.shape[0]:
         raise ShapeError(f"matmul: shapes {x.shape} and {w.shape} do not fit: expected (m, k) and (k, n)")
     return [((x.shape[0], w.shape[1]), "real")]
 
@@ -45,11 +44,6 @@ def _infer(x: Tensor, w: Tensor, precision: str = "f32") -> list[tuple[Shape, st
 def _grad(node: Any, g: Tensor) -> list[Tensor]:
     x, w = node.inputs
     return [apply(MATMUL, g, transpose(w), **node.attrs), apply(MATMUL, transpose(x), g, **node.attrs)]
-
-
-def _strides(t: Tensor, turned: bool) -> tuple[Size, Size]:
-    """Row and column stride of an operand."""
-    return (1, t.shape[1]) if turned else (t.shape[1], 1)
 
 
 def sizes(node: Any) -> tuple[Size, Size, Size]:
@@ -62,11 +56,13 @@ def _lower(node: Any) -> list[Step]:
     y = node.outputs[0]
     x, w, *bias = node.inputs
     m, n, k = sizes(node)
-    x_row, x_col = _strides(x, node.attrs.get("x_turned", False))
-    w_row, w_col = _strides(w, node.attrs.get("w_turned", False))
-    work = size_at(m, TYPICAL_BATCH) * size_at(k, TYPICAL_BATCH) * size_at(n, TYPICAL_BATCH)
+    flops = _work(m, n, k)
+    x_row, x_col = (1, x.shape[1]) if node.attrs.get("x_turned") else (x.shape[1], 1)
+    w_row, w_col = (1, w.shape[1]) if node.attrs.get("w_turned") else (w.shape[1], 1)
     w_bound = w_col != 1 or size_at(m, TYPICAL_BATCH) <= FEW_ROWS
-    wide = work >= WIDE_WORK or (w_bound and isinstance(k, int) and size_at(n, 1) * k >= WIDE_WEIGHTS)
+    wide = size_at(flops, TYPICAL_BATCH) // 2 >= WIDE_WORK or (
+        w_bound and isinstance(k, int) and size_at(n, 1) * k >= WIDE_WEIGHTS
+    )
     by_cols = isinstance(n, int) and n >= 4 * COL_BLOCK and wide
     fields = {
         "y": y,
@@ -86,14 +82,23 @@ def _lower(node: Any) -> list[Step]:
     blocks = -(-n // COL_BLOCK) if isinstance(n, int) else 1
     local = () if by_cols else (x, y) if x_col == 1 and x is not w else (y,)
     op = "matmul_bf16" if node.attrs["precision"] == "bf16" else "matmul"
-    more = {"flops": node.op.flops(node), "scratch": node.op.scratch}
-    return [Step(op, fields, (y,), node.inputs, units=blocks if by_cols else m, local=local, **more)]
+    units = blocks if by_cols else m
+    return [Step(op, fields, (y,), node.inputs, units=units, local=local, flops=flops, scratch=node.op.scratch)]
 
 
 def _flops(node: Any) -> Size:
-    m, n, k = sizes(node)
-    varying = next((s for s in (m, k, n) if isinstance(s, Dim)), 1)
-    return times(varying, 2 * math.prod(s for s in (m, k, n) if isinstance(s, int)))
+    return _work(*sizes(node))
+
+
+def _work(m: Size, n: Size, k: Size) -> Size:
+    """Floating-point operations of x(m, k) w(k, n)."""
+    fixed, varying = 2, None
+    for size in (m, k, n):
+        if isinstance(size, int):
+            fixed *= size
+        else:
+            varying = size if varying is None else varying
+    return fixed if varying is None else varying * fixed
 
 
 MATMUL: Op = Op("matmul", _infer, _grad, _lower, flops=_flops, scratch=SCRATCH, real_inputs=True, hosts_epilogue=True)

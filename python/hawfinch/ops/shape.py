@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._core import FIELDS
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import (
     Dim,
@@ -29,10 +30,10 @@ from ..ir import (
     single,
     times,
 )
-from .elementwise import COPY, broadcast_shapes, is_whole, items, mul, setting
+from .elementwise import COPY, as_shape, broadcast_shapes, is_whole, items, mul, setting
 from .instructions import fill_step
 
-MAX_DIMS = 6
+_, _, MAX_DIMS = FIELDS["copy"]["dim"]
 
 
 def contiguous_strides(shape: Sequence[Size]) -> list[Size]:
@@ -103,7 +104,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
         raise ShapeError(f"can't reshape {x_shape} to {tuple(sizes)}: sizes are whole numbers, at most one of them -1")
     if -1 in sizes:
         at = sizes.index(-1)
-        rest = numel([s for i, s in enumerate(sizes) if i != at])
+        rest = numel(tuple([s for i, s in enumerate(sizes) if i != at]))
         total = numel(x_shape)
         if isinstance(rest, Dim):
             if total == 0:  # a size 0 beside the batch axis
@@ -136,7 +137,7 @@ def _transpose_grad(node: Any, g: Tensor) -> list[Tensor]:
 
 
 TRANSPOSE: Op = Op(
-    "transpose", lambda x, *, axes: [(tuple(x.shape[a] for a in axes), x.dtype)], _transpose_grad, _transpose_lower
+    "transpose", lambda x, *, axes: [(tuple([x.shape[a] for a in axes]), x.dtype)], _transpose_grad, _transpose_lower
 )
 
 
@@ -149,10 +150,12 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """
     x = x if isinstance(x, Tensor) else operand(x)
     n = len(x.shape)
-    given = range(n)[::-1] if axes is None else items(axes) or ()
-    order = tuple([int(a) + n if a < 0 else int(a) for a in given if is_whole(a)])
-    if len(given) != n or sorted(order) != list(range(n)):
-        raise ShapeError(f"axes {axes} are not a permutation of the {n} axes of shape {tuple(x.shape)}")
+    order = tuple(range(n)[::-1])
+    if axes is not None:
+        given = items(axes) or ()
+        order = tuple([int(a) + n if a < 0 else int(a) for a in given if is_whole(a)])
+        if len(given) != n or sorted(order) != list(range(n)):
+            raise ShapeError(f"axes {axes} are not a permutation of the {n} axes of shape {tuple(x.shape)}")
     if isinstance(x, Tensor) and x.node.op is TRANSPOSE:  # a transpose of a transpose is one
         inner = x.node.attrs["axes"]
         return transpose(x.node.inputs[0], [inner[a] for a in order])
@@ -271,7 +274,7 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor
         raise ShapeError(f"pad needs one (before, after) per axis of {tuple(x.shape)}, got {pairs}")
     if any(w < 0 for pair in pairs for w in pair):
         raise ShapeError(f"pad widths must not be negative, got {pairs}")
-    full = tuple(s + (a + b) for s, (a, b) in zip(x.shape, pairs, strict=True))
+    full = as_shape([s + (a + b) for s, (a, b) in zip(x.shape, pairs, strict=True)])
     bounds = tuple((a, 1, s) for s, (a, _) in zip(x.shape, pairs, strict=True))
     return apply(PAD, x, full=full, bounds=bounds, value=setting("value", value))
 
@@ -413,10 +416,7 @@ def broadcast_to(x: Any, shape: Sequence[Size]) -> Tensor:
            [1., 2.]])
     """
     x = x if isinstance(x, Tensor) else operand(x)
-    sizes: list[Any] | None = [shape] if is_whole(shape) else items(shape)
-    if sizes is None or any([not isinstance(s, Dim) and (not is_whole(s) or s < 0) for s in sizes]):
-        raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape!r}: a shape is a tuple of whole numbers >= 0")
-    shape = tuple([s if isinstance(s, Dim) else int(s) for s in sizes])
+    shape = as_shape(shape)
     if broadcast_shapes(tuple(x.shape), shape) != shape:
         raise ShapeError(f"can't broadcast {tuple(x.shape)} to {shape}")
     return x if tuple(x.shape) == shape and isinstance(x, Tensor) else apply(COPY, x, shape=shape)

@@ -11,7 +11,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import Array, Op, Shape, Size, Step, Tensor, apply, numel, operand
 from .elementwise import equal, exp, is_whole, log as log_, setting, stop_gradient, where
 from .reduction import max as max_, sum as sum_
-from .shape import reshape, to_real
+from .shape import gather, reshape, to_real
 
 
 def _softmax_lower(node: Any) -> list[Step]:
@@ -106,9 +106,9 @@ def _xent_step(
         "dloss_row": int(not scalar),
         "smoothing": smoothing,
     }
-    writes = tuple(w for w in (loss, dx) if w is not None)
+    writes = tuple([w for w in (loss, dx) if w is not None])
     reads = (x, t) if dloss is None else (x, t, dloss)
-    local = tuple(r for r in (*writes, *reads) if r is not dloss or not scalar)
+    local = tuple([r for r in (*writes, *reads) if r is not dloss or not scalar])
     return Step(
         "softmax_cross_entropy",
         fields,
@@ -153,10 +153,20 @@ def _hot(labels: Tensor, classes: int) -> Tensor:
     return equal(reshape(to_real(labels), (labels.shape[0], 1)), to_real(_class_numbers(classes)))
 
 
+@functools.lru_cache(maxsize=16)
+def _zeros(classes: int) -> Array:
+    return np.zeros(classes)
+
+
+def _checked(labels: Tensor, classes: int) -> Tensor:
+    """0 for each label (rows,); a label outside [0, classes) stops the run, as the kernel's would."""
+    return gather(_zeros(classes), labels)
+
+
 def _xent_parts(x: Tensor, t: Tensor, *, smoothing: float) -> tuple[Tensor]:
     log_p = log_softmax(x)
     if t.dtype == "int":  # where, not a product: the logarithm of another class's probability may be -inf
-        loss = sum_(where(_hot(t, _classes(x)), log_p, 0.0), 1)
+        loss = sum_(where(_hot(t, _classes(x)), log_p, 0.0), 1) + _checked(t, _classes(x))
     else:
         loss = sum_(t * log_p, 1)
     if smoothing:
@@ -167,6 +177,8 @@ def _xent_parts(x: Tensor, t: Tensor, *, smoothing: float) -> tuple[Tensor]:
 def _xent_grad_parts(x: Tensor, t: Tensor, dloss: Tensor, *, smoothing: float) -> tuple[Tensor]:
     """dx = (softmax(x) * sum(t) - t) * dloss, t smoothed."""
     target = where(_hot(t, _classes(x)), 1.0, 0.0) if t.dtype == "int" else t
+    if t.dtype == "int":
+        dloss = dloss + _checked(t, _classes(x))
     if smoothing:
         target = target * (1.0 - smoothing) + smoothing / _classes(x)
     p = softmax(x) if t.dtype == "int" else softmax(x) * sum_(target, 1, True)

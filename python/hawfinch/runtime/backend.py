@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .. import _core
-from ..compiler.lower import lowering
+from ..compiler.lower import Addresses
 from ..compiler.memory import Dynamic
 from ..compiler.rewrite import unfused
 from ..ir import Array
@@ -54,7 +54,7 @@ class CPU:
             schedule.done,
             schedule.pieces,
             schedule.barriers,
-            lowering(plan.layout, _core.address(arena), _core.address),
+            Addresses(plan.steps, plan.layout, _core.address(arena), _core.address),
             _core.kernel_isa(),
             np.dtype(plan.dtype) == np.float64,
             schedule.scratch_bytes,

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import ArgumentError, import_extra
+from ..values import CheckedCall
 
 EVENTS = ("on_fit_begin", "on_epoch_end", "on_step_end", "on_fit_end")
 
 
-class Progress:
+class Progress(metaclass=CheckedCall):
     """A tqdm bar over epochs (``pip install hawfinch[progress]``).
 
     >>> import hawfinch as hf
@@ -32,13 +33,16 @@ class Progress:
         self._bar: Any = None
 
     def on_fit_begin(self, trainer: Any) -> None:
+        """Shows the bar."""
         self._bar = self._tqdm(total=trainer.epochs_planned, unit="epoch")
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
+        """Moves the bar on, with the epoch's loss and metrics beside it."""
         self._bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items()}, refresh=False)
         self._bar.update()
 
     def on_fit_end(self, trainer: Any) -> None:
+        """Ends the bar."""
         self._bar.close()
 
 

@@ -32,7 +32,7 @@ class Product(NamedTuple):
     maxima: tuple[Tensor, Tensor]  # per row of its operands, the largest absolute value
 
 
-def take_products(
+def products_of_optimizer(
     steps: Sequence[Step], buffers: Buffers, store: Store, gradients: Mapping[str, Tensor], capacity: int
 ) -> tuple[list[Step], list[Product]]:
     """Takes out the products that give the gradient of a large weight to nobody but the optimiser.
@@ -40,16 +40,21 @@ def take_products(
     Gives the other steps, with the largest absolute values of the products' operands behind the last steps that write
     these, and the products.
     """
+    if all([numel(p.shape) < LEAST_PRODUCT for p in store.trainable.values()]):  # type: ignore[operator]
+        return list(steps), []
     makers = {id(base_of(step.writes[0])): step for step in steps if step.op == MATMUL.name}
-    readers = {id(base_of(t)) for step in steps for t in step.reads}
-    written = {id(base_of(t)): step for step in steps for t in step.writes}  # by the last one: concat writes in parts
+    readers: set[int] = set()
+    written: dict[int, Step] = {}  # by the last one: concat writes in parts
+    for step in steps:
+        readers.update([id(t if t.view_of is None else t.view_of) for t in step.reads])
+        written.update([(id(t if t.view_of is None else t.view_of), step) for t in step.writes])
     products: list[Product] = []
     behind: dict[int, dict[Size, Step]] = {}  # operand -> rows -> its largest absolute values
     for name, t in gradients.items():
         key, n = id(base_of(t)), size_at(numel(store.trainable[name].shape), 1)
-        step = makers.get(key)
-        if step is None or key in readers or n < LEAST_PRODUCT or not _is_plain(step, written):
+        if key not in makers or key in readers or n < LEAST_PRODUCT or not _is_plain(makers[key], written):
             continue
+        step = makers[key]
         rows, row_bytes = step.fields["k"], step.fields["n"] * store.params.itemsize
         if 2 * size_at(rows, capacity) * n > MOST_PRODUCT or row_bytes > PRODUCT_BYTES:
             continue
@@ -60,6 +65,8 @@ def take_products(
                 found[rows] = _max_abs(buffers.fresh(rows), operand, rows, cols, step.scope)
             maxima.append(found[rows].writes[0])
         products.append(Product(name, store.trainable[name].offset, n, step, (maxima[0], maxima[1])))
+    if not products:
+        return list(steps), []
     taken = {id(product.step) for product in products}
     left: list[Step] = []
     for step in steps:
