@@ -1,16 +1,15 @@
-"""One row per public layer: how to make it, the shape of its input, its formula in NumPy float64 or PyTorch.
+"""One row per public layer: how to make it, the shape of its input, its formula in NumPy float64.
 
 test_layers.py compares the forward pass, the gradients and the way through a file. A layer without a row fails there.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 
 import hawfinch as hf
 
@@ -30,8 +29,17 @@ class LayerCase:
     rtol: float = 1e-12  # of float64
 
 
-def of_torch(function: Callable[..., Any], **options: Any) -> Callable[[Array, Arrays, bool], Array]:
-    return lambda x, p, training: function(torch.tensor(x), **options).numpy()
+def of_x(function: Callable[[Array], Array]) -> Callable[[Array, Arrays, bool], Array]:
+    return lambda x, p, training: function(x)
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
 
 
 def _batch_norm(x: Array, p: Arrays, training: bool) -> Array:
@@ -49,7 +57,7 @@ def _sequential(x: Array, p: Arrays, training: bool) -> Array:
     return np.tanh(x @ p["0.weight"] + p["0.bias"]) @ p["2.0.weight"]
 
 
-F = torch.nn.functional
+erf = np.vectorize(math.erf)
 LAYER_CASES: dict[str, LayerCase] = {
     "Linear": LayerCase(
         lambda: hf.Linear(4, init="kaiming_normal"), lambda x, p, training: x @ p["weight"] + p["bias"], (2, 6)
@@ -58,7 +66,7 @@ LAYER_CASES: dict[str, LayerCase] = {
     "LayerNorm": LayerCase(lambda: hf.LayerNorm(eps=1e-2), _layer_norm, (2, 6), rtol=1e-11),
     "RMSNorm": LayerCase(
         lambda: hf.RMSNorm(eps=1e-2),
-        lambda x, p, training: F.rms_norm(torch.tensor(x), (6,), torch.tensor(p["weight"]), 1e-2).numpy(),
+        lambda x, p, training: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-2) * p["weight"],
         (2, 6),
         rtol=1e-11,
     ),
@@ -67,16 +75,16 @@ LAYER_CASES: dict[str, LayerCase] = {
     "Sequential": LayerCase(
         lambda: hf.Sequential([hf.Linear(4), "tanh", hf.Sequential(hf.Linear(3, bias=False))]), _sequential
     ),
-    "ReLU": LayerCase(hf.ReLU, of_torch(F.relu), kink=0.01),
-    "GELU": LayerCase(hf.GELU, of_torch(F.gelu)),
-    "SiLU": LayerCase(hf.SiLU, of_torch(F.silu)),
-    "Softplus": LayerCase(hf.Softplus, of_torch(F.softplus), rtol=1e-8),  # PyTorch's is the line itself from 20 on
-    "Tanh": LayerCase(hf.Tanh, of_torch(torch.tanh)),
-    "Sigmoid": LayerCase(hf.Sigmoid, of_torch(torch.sigmoid)),
-    "Softmax": LayerCase(hf.Softmax, of_torch(torch.softmax, dim=-1), (2, 6)),
-    "LogSoftmax": LayerCase(hf.LogSoftmax, of_torch(torch.log_softmax, dim=-1), (2, 6)),
+    "ReLU": LayerCase(hf.ReLU, of_x(lambda x: np.maximum(x, 0)), kink=0.01),
+    "GELU": LayerCase(hf.GELU, of_x(lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2))))),
+    "SiLU": LayerCase(hf.SiLU, of_x(lambda x: x * sigmoid(x))),
+    "Softplus": LayerCase(hf.Softplus, of_x(lambda x: np.logaddexp(x, 0))),
+    "Tanh": LayerCase(hf.Tanh, of_x(np.tanh)),
+    "Sigmoid": LayerCase(hf.Sigmoid, of_x(sigmoid)),
+    "Softmax": LayerCase(hf.Softmax, of_x(softmax), (2, 6)),
+    "LogSoftmax": LayerCase(hf.LogSoftmax, of_x(lambda x: np.log(softmax(x))), (2, 6)),
     "LeakyReLU": LayerCase(
-        lambda: hf.LeakyReLU(negative_slope=0.3), of_torch(F.leaky_relu, negative_slope=0.3), kink=0.01
+        lambda: hf.LeakyReLU(negative_slope=0.3), of_x(lambda x: np.where(x > 0, x, 0.3 * x)), kink=0.01
     ),
-    "ELU": LayerCase(lambda: hf.ELU(0.5), of_torch(F.elu, alpha=0.5), kink=0.01),
+    "ELU": LayerCase(lambda: hf.ELU(0.5), of_x(lambda x: np.where(x > 0, x, 0.5 * np.expm1(x))), kink=0.01),
 }

@@ -13,6 +13,8 @@ from . import (
     values as values,
 )
 from ._core import VERSION as _VERSION
+from .averaging import *  # noqa: F403
+from .constraints import *  # noqa: F403
 from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
 from .files.model import load as load, save_model as _save_model
 from .function import compile as compile, grad as grad, hvp as hvp, jvp as jvp, value_and_grad as value_and_grad
@@ -47,6 +49,7 @@ from .nn import (
 from .nn.summary import summary as _summary
 from .optim import *  # noqa: F403
 from .predict.predictor import predict as _predict
+from .regularizers import *  # noqa: F403
 from .show_config import show_config as show_config
 from .train.callbacks import Progress as Progress
 from .train.history import History as History

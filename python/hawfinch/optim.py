@@ -9,7 +9,8 @@ All take ``lr``, ``weight_decay`` and other hyperparameters, each a number, a sc
 function of the step number that gives a number; ``clip_norm`` (scale the whole gradient down to this Euclidean norm)
 and ``clip_value`` (limit each element to +-value), default None; clipping comes before weight decay. Raise
 ArgumentError for numbers out of range. Optimisers are immutable: ``trainer.set(lr=...)`` changes what a trainer goes on
-with."""
+with.
+"""
 
 from __future__ import annotations
 
@@ -17,38 +18,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-import numpy as np
-
 from . import _core
 from .errors import ArgumentError, unknown_name
-from .ir import Array
-from .schedules import Schedule
+from .schedules import Number, as_number, check_number
 from .values import Value
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
-
-Number = float | Schedule | Callable[[int], float]
-BELOW_ONE = ("momentum", "alpha", "beta1", "beta2", "rho")
-
-
-def _bound(name: str, limit: float) -> str:
-    return (
-        "must be in [0, 1)"
-        if limit == 1
-        else "must be finite and not negative"
-        if name == "lr"
-        else "must be finite and >= 0"
-    )
-
-
-def check_values(name: str, values: Array, what: Callable[[int], str]) -> None:
-    """Raises ArgumentError for the first of a hyperparameter's values that is out of range. what(i): where it is
-    from."""
-    limit = 1.0 if name in BELOW_ONE else np.inf
-    bad = ~((values >= 0) & (values < limit))
-    if bad.any():
-        i = int(bad.argmax())
-        raise ArgumentError(f"{what(i)} is {values[i]}; it {_bound(name, limit)}")
 
 
 class Optimizer(Value):
@@ -73,16 +48,10 @@ class Optimizer(Value):
     def _checked(self, name: str, value: Any) -> Any:
         what = type(self).__name__
         if name in ("clip_norm", "clip_value"):
-            if value is not None and not _number(what, name, value) > 0:
+            if value is not None and not as_number(what, name, value) > 0:
                 raise ArgumentError(f"{what}: {name} must be > 0, got {value}")
             return value
-        if callable(value) and not isinstance(value, type):
-            return value
-        if not isinstance(value, Schedule):
-            limit = 1.0 if name in BELOW_ONE else np.inf
-            if not 0 <= _number(what, name, value) < limit:
-                raise ArgumentError(f"{what}: {name} {_bound(name, limit)}, got {value}")
-        return value
+        return check_number(what, name, value)
 
     def __setattr__(self, name: str, value: object) -> None:
         if self._frozen:
@@ -110,23 +79,25 @@ class Optimizer(Value):
     @property
     def slots(self) -> tuple[str, ...]:
         """State buffers of the parameters' size."""
-        return _core.RULES[self.rule][2]
+        return self.slots_of(self.rule)
 
-    @property
-    def signature(self) -> tuple[object, ...]:
-        """What a plan is made for, numbers aside."""
-        return (self.rule, self.clip_norm is not None)
+    @staticmethod
+    def slots_of(rule: str) -> tuple[str, ...]:
+        """Those of a rule of optim.def."""
+        return _core.RULES[rule][2]
 
-    def columns(self, **changes: Any) -> dict[str, Any]:
-        """What the columns of the rule hold, in their order: numbers, schedules and functions. changes: other values of
-        hyperparameters."""
-        given = {**self.hyperparameters, "clip_value": self.clip_value or 0.0, **changes}
+    def columns(self, rule: str, common: Mapping[str, Any]) -> dict[str, Any]:
+        """What the columns of a rule hold, in their order: numbers, schedules and functions. rule: this optimiser's, or
+        one with more slots. common: the columns that are not the optimiser's."""
+        given = {**self.hyperparameters, "clip_value": self.clip_value or 0.0, "decay": 0.0, "decoupled": 0.0, **common}
         decay = given.get("weight_decay", 0.0)
-        given.update(since=1.0, active=1.0, l1=0.0, decay=0.0, decoupled=0.0)
-        given["decoupled" if self.decoupled else "decay"] = decay
+        if self.decoupled:
+            given["decoupled"] = decay
+        else:
+            given["decay"] = (decay, given["decay"]) if given["decay"] else decay
         return {
             name: given[name] if name in given else float(getattr(self, name))
-            for name in (*_core.COMMON_COLUMNS, *_core.RULES[self.rule][1])
+            for name in (*_core.COMMON_COLUMNS, *_core.RULES[rule][1])
         }
 
     def replace(self, **changes: Any) -> Optimizer:
@@ -147,12 +118,6 @@ class Optimizer(Value):
     def __repr__(self) -> str:
         inner = ", ".join(f"{k}={v}" for k, v in self.hyperparameters.items())
         return f"{type(self).__name__}({inner})"
-
-
-def _number(what: str, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise ArgumentError(f"{what}: {name} must be a number, got {value!r}")
-    return float(value)
 
 
 def _betas(what: str, betas: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ which give the same bits on every machine; NumPy's exp, cos and power do not. Re
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,8 @@ import numpy as np
 from .errors import ArgumentError
 from .ir import Array
 from .values import Value
+
+__all__ = ["Constant", "Cosine", "Exponential", "Plateau", "Scaled", "Schedule", "Step"]
 
 
 class Schedule(Value):
@@ -238,3 +241,45 @@ def _power(base: float, exponents: Array) -> Array:
             result = np.where(left & 1, result * square, result)
             square, left = square * square, left >> 1
     return result
+
+
+Number = float | Schedule | Callable[[int], float]
+BELOW_ONE = ("momentum", "alpha", "beta1", "beta2", "rho")
+
+
+def _bound(name: str, limit: float) -> str:
+    return (
+        "must be in [0, 1)"
+        if limit == 1
+        else "must be finite and not negative"
+        if name == "lr"
+        else "must be finite and >= 0"
+    )
+
+
+def check_values(name: str, values: Array, what: Callable[[int], str]) -> None:
+    """Raises ArgumentError for the first of a hyperparameter's values that is out of range. what(i): where it is
+    from."""
+    limit = 1.0 if name in BELOW_ONE else np.inf
+    bad = ~((values >= 0) & (values < limit))
+    if bad.any():
+        i = int(bad.argmax())
+        raise ArgumentError(f"{what(i)} is {values[i]}; it {_bound(name, limit)}")
+
+
+def check_number(what: str, name: str, value: Any) -> Any:
+    """A setting that is a number, a schedule or a function of the step; raises ArgumentError for a number out of
+    range."""
+    if callable(value) and not isinstance(value, type):
+        return value
+    if not isinstance(value, Schedule):
+        limit = 1.0 if name in BELOW_ONE else np.inf
+        if not 0 <= as_number(what, name, value) < limit:
+            raise ArgumentError(f"{what}: {name} {_bound(name, limit)}, got {value}")
+    return value
+
+
+def as_number(what: str, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ArgumentError(f"{what}: {name} must be a number, got {value!r}")
+    return float(value)

@@ -171,6 +171,36 @@ def test_a_float32_model_makes_a_float32_plan():
         hf.compile(lambda x: model(x) + other(x))(X)
 
 
+def test_a_model_whose_output_is_a_gradient_by_its_input_is_trained():
+    """A force field: minus the gradient of an energy. Its training step needs second derivatives."""
+
+    class Force(hf.Module):
+        def __init__(self):
+            self.energy = hf.Sequential(hf.Linear(5), hf.Tanh(), hf.LayerNorm(), hf.Linear(1))
+
+        def forward(self, x):
+            return -hf.grad(lambda x: O.sum(self.energy(x)))(x)
+
+    g = np.random.default_rng(1)
+    x, y = g.normal(size=(6, 3)), g.normal(size=(6, 3))
+    model = Force().astype("float64").build((3,))
+    arrays = model.parameters()
+    want = {}
+    for name, values in arrays.items():
+        want[name] = np.zeros_like(values)
+        for at in np.ndindex(values.shape):
+            kept, losses = values[at], []
+            for step in (1e-5, -1e-5):
+                values[at] = kept + step
+                losses.append(np.square(model.predict(x) - y).mean())
+            values[at] = kept
+            want[name][at] = (losses[0] - losses[1]) / 2e-5
+    before = {name: values.copy() for name, values in arrays.items()}
+    hf.Trainer(model, "mse", hf.SGD(1.0), seed=0).step(x, y)
+    for name, values in model.parameters().items():
+        np.testing.assert_allclose(before[name] - values, want[name], rtol=1e-6, atol=1e-8)
+
+
 def test_a_model_that_is_not_built_says_so():
     with pytest.raises(NotBuiltError, match="build"):
         hf.compile(hf.Sequential(hf.Linear(2)))(X)

@@ -13,7 +13,7 @@ import pytest
 from public import public_classes
 
 import hawfinch as hf
-from hawfinch import optim
+from hawfinch import averaging, constraints, optim, regularizers
 from hawfinch.errors import ArgumentError, HawfinchError, MissingExtraError, import_extra
 
 
@@ -35,7 +35,7 @@ def test_dir_lists_the_public_names_and_nothing_else() -> None:
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
         if not (alias.asname or alias.name).startswith(("_", "*"))
-    } | set(optim.__all__)
+    } | {*optim.__all__, *regularizers.__all__, *constraints.__all__, *averaging.__all__}
     assert chosen <= set(names), "what __init__ imports is public"
     assert {n for n in names if isinstance(getattr(hf, n), ModuleType)} - {"data"} <= chosen
     assert set(dir(hf.data)) == {n for n in vars(hf.data)["_HOMES"]}

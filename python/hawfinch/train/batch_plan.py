@@ -27,7 +27,7 @@ from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places
 from .batch_trace import BatchTrace
-from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, state_step, take_products
+from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, products_of_optimizer
 
 LINE = 16  # elements that fill a cache line of float32
 MOST_THREADS = 16  # that a plan can be asked to use
@@ -50,6 +50,7 @@ class BatchPlan:
         precision: str = "f32",
     ):
         graph, store = trace.graph, trace.store
+        self.update = update
         self.watches = [w for w in graph.watches if w is not None]  # of models that the loss calls
         self.capacity, self.buffers, self.columns = capacity, buffers, trace.columns
         self._param_names = trace.param_names
@@ -80,20 +81,21 @@ class BatchPlan:
         self.sums = np.zeros((sum(sizes[1 : 1 + len(totals)]), 2))
         for i, t in enumerate(values):
             places[id(base_of(t))] = (self.value, LINE * sum(lines[:i]) * itemsize)
+        self._gradient_names: dict[int, str] = {}
         for name, t in gradient_of.items():
-            places[id(base_of(t))] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
-        self._gradient_names = {id(base_of(t)): name for name, t in gradient_of.items()}
+            self._gradient_names[id(base := base_of(t))] = name
+            places[id(base)] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
 
         memory = Buffers(new, places)
         steps = load_steps([to.get(id(t)) for t in trace.sources])
         steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
         if update is not None and update.takes_products:
-            steps, self.products = take_products(steps, memory, store, gradient_of, capacity)
+            steps, self.products = products_of_optimizer(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
         if update is not None:
-            steps += update.steps(memory, store, values[0], self.products)
-            steps += [state_step(target, value) for target, value in new_state]
+            steps += update.steps(memory, store, values[0], self.products, new_state)
+        self._graphs = memory.graphs
         weight_of = {id(w): t for w, t in zip(kept_weights, values[1 + len(totals) :], strict=True)}
         sums = memory.of(self.sums)
         for i, (t, w) in enumerate(zip(values[1 : 1 + len(totals)], weights, strict=True)):
@@ -117,8 +119,17 @@ class BatchPlan:
         return self.plan.arena.nbytes
 
     def run(self, *args: Any, **more: Any) -> tuple[int, int]:
-        """``_core.Plan.run`` on the buffers."""
-        return self.core.run(self.buffers, *args, **more)
+        """``_core.Plan.run`` on the buffers; where it yields, ``reduce`` gets the gradient."""
+        result = self.core.run(self.buffers, *args, **more)
+        while result[0] == _core.YIELDED:
+            assert self.update is not None and self.update.reduce is not None
+            try:
+                self.update.reduce(self.buffers[self.update.gradient_number])
+            except BaseException:
+                self.core.abandon()
+                raise
+            result = self.core.resume()
+        return result
 
     def set_data(self, arrays: Sequence[Array]) -> None:
         """The sources of the next run; ``core.drop_sources`` lets go of them."""

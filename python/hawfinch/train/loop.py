@@ -18,7 +18,7 @@ from ..ir import Array
 from .batch_plan import BatchPlan
 from .inputs import Arrays, Data, Source
 from .state import FitProgress, TrainState
-from .update import Clock
+from .update.columns import after_epoch
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -44,6 +44,12 @@ class Steps(NamedTuple):
     batch: int
     order: Array | None  # int64 (rows,): which row comes when; None: as they lie
     scalars: Array  # float64 (steps, k) or (1, k): the numbers of the update
+    accumulate: int = 1  # batches of an update
+
+    def updates(self, step: int) -> int:
+        """Those of the steps before this one."""
+        last = -(-self.data.rows // self.batch)
+        return -(-step // self.accumulate) if step == last else step // self.accumulate
 
 
 def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop: int, team: int) -> None:
@@ -67,6 +73,8 @@ def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop
             raise
         finally:
             state.step = step0 + reached
+            if steps.accumulate > 1:
+                state.update.skipped += reached - first - steps.updates(reached) + steps.updates(first)
         if status != _core.OK:
             _fail(plan, status, steps, state, step0, reached)
     finally:
@@ -104,22 +112,27 @@ def run_fit(trainer: Trainer, call: FitCall, state: TrainState, resumed: bool) -
         state.fit, state.position, state.sums = FitProgress(state.epoch, call.epochs, state.step), 0, None
     last = state.fit.first_epoch + state.fit.epochs
     trainer.stop, trainer.epochs_planned = False, call.epochs
-    trainer._update.columns.check_length(_total_steps(call))
     plan: BatchPlan | None = None
     if state.epoch < last and type(call.source) is Arrays:  # what can't be compiled is told before any callback runs
         data = call.source.data
         plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
+        if trainer._update.columns.schedules:
+            trainer._update.columns.check_length(_total_steps(call))
     for notify in call.events["on_fit_begin"]:
         notify(trainer)
     try:
         while state.epoch < last and not trainer.stop:
             logs = _epoch(trainer, call, state, plan)
+            if trainer._update.regularizers:
+                logs["penalty"] = trainer._update.penalty(trainer._model.store(), trainer._clock(1, 1))
             if call.validation is not None:
                 validation = trainer._evaluate(call.validation, call.batch or call.validation.rows, call.threads)
                 logs |= {f"val_{k}": v for k, v in validation.items()}
             state.epoch += 1
             state.position, state.sums = 0, None
             state.history.add(logs)
+            if trainer._update.columns.schedules:
+                after_epoch(trainer._update.columns, state.update.schedules, logs)
             for notify in call.events["on_epoch_end"]:
                 notify(trainer, state.epoch - 1, logs)
             if any(call.events.values()):  # a callback may have moved the parameters or set another loss
@@ -148,8 +161,8 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
             continue
         order = _core.permutation(rows, state.seed, state.epoch + (chunk << 32)) if call.shuffle else None
         assert state.fit is not None
-        clock = Clock(state.step - first, n_steps, state.fit.first_step, _total_steps(call))
-        steps = Steps(data, batch, order, trainer._update.columns.fill(clock))
+        clock = trainer._clock(n_steps, first, rows, batch, _total_steps(call))
+        steps = Steps(data, batch, order, trainer._update.columns.fill(clock), trainer._update.accumulate)
         team = used.plan.team(call.threads, batch, n_steps)
         while first < n_steps:
             stop = first + 1 if on_step_end else n_steps

@@ -32,7 +32,7 @@ class Plans:
                 plan = self.compile(model, key, batch, update, buffers)
             self.cache.max_bytes = max(MAX_BYTES, FEW * plan.nbytes)
             self.cache.put(key, plan)
-        plan.buffers = buffers
+        plan.buffers, plan.update = buffers, update
         return plan
 
     def compile(

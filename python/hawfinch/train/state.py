@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..ir import Array
 from .history import History
+from .update.state import UpdateState
 
 
 class FitProgress(NamedTuple):
@@ -49,6 +50,7 @@ class TrainState:
         self.history = History()
         self.parameters = self.buffers = np.zeros(0, np.float32)
         self.slots: dict[str, Array] = {}
+        self.update = UpdateState()
         self.rule = ""  # the optimiser's, whose slots these are
         self.settings: dict[str, str] = {}
         self.callbacks: dict[str, Any] = {}
@@ -82,6 +84,7 @@ class TrainState:
             array[...] = given[name]
         for name in ("seed", "step", "epoch", "position", "fit"):
             setattr(self, name, getattr(other, name))
+        self.update = copy.deepcopy(other.update)
         self.history.take(other.history)
 
     def __repr__(self) -> str:

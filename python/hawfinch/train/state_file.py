@@ -9,6 +9,7 @@ from ..errors import FormatError
 from ..files.safetensors import load_file, save_file
 from .history import History
 from .state import FitProgress, TrainState
+from .update.state import UpdateState
 
 KEY, VERSION = "hawfinch.train_state", 1
 NUMBERS = ("seed", "step", "epoch", "position")
@@ -23,6 +24,7 @@ def save_state(state: TrainState, path: Any) -> None:
         "version": VERSION,
         **{name: getattr(state, name) for name in NUMBERS},
         "rule": state.rule,
+        "update": state.update.to_dict(),
         "fit": None if state.fit is None else list(state.fit),
         "history": {"epochs": state.history.epochs, "values": state.history.to_dict()},
         "settings": state.settings,
@@ -50,6 +52,7 @@ def load_state(path: Any) -> TrainState:
         state.rule, state.settings, state.callbacks = str(rest["rule"]), dict(rest["settings"]), dict(rest["callbacks"])
         state.fit = None if rest["fit"] is None else FitProgress(*map(_whole, rest["fit"]))
         state.history = History.from_dict(rest["history"]["values"], _whole(rest["history"]["epochs"]))
+        state.update = UpdateState.from_dict(rest["update"])
         state.set_arrays(arrays)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, FormatError):

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..averaging import Average
+from ..constraints import Constraint
 from ..data.arrays import reads_as_is
 from ..errors import ArgumentError, BusyError, LabelError, ShapeError
 from ..ir import Array
@@ -19,6 +21,7 @@ from ..metrics import Metric
 from ..nn.module import Module
 from ..ops.matmul import check_precision
 from ..optim import Optimizer, get_optimizer
+from ..regularizers import Regularizer
 from ..runtime.buffers import Memory, aligned_zeros
 from ..runtime.plan import Plan, check_threads
 from ..values import CheckedCall, check_whole, short
@@ -32,10 +35,11 @@ from .loop import FitCall, Steps, run_fit, run_steps
 from .objective import Objective, get_losses, get_objective
 from .plans import Plans
 from .state import TrainState
-from .update import Clock, Update
+from .update import Clock, Update, UpdateState
+from .update.averages import show_average, take_back
 
 LossLike = str | Loss | Callable[..., Any]
-NOT_COPIED = ("gradient", "_plans", "_output_shapes", "_repeated", "_params", "_training", "_evaluating")
+NOT_COPIED = ("gradient", "_update", "_plans", "_output_shapes", "_repeated", "_params", "_training", "_evaluating")
 
 
 class Trainer(metaclass=CheckedCall):
@@ -51,6 +55,15 @@ class Trainer(metaclass=CheckedCall):
     their operands to bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. Raises
     ArgumentError for what is none of these, where the processor has no AVX512-BF16, or the model is float64.
 
+    What follows the gradient, by patterns of parameter names such as "*.bias" (``fnmatch``; later rows win, a pattern
+    that matches nothing is an error). groups: other settings of the optimiser, ``{"*.bias": dict(weight_decay=0.0)}``;
+    ``hf.schedules.Scaled(0.1)`` is a part of the trainer's own. regularizers: penalties, ``{"0.weight": hf.L2(1e-4)}``;
+    the History has their sum as "penalty". constraints: ``{"*.weight": hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``:
+    what validation sees, and the model after ``fit``. accumulate: batches whose gradients, weighted by rows, make one
+    update; what is left at the end of an epoch or a chunk makes one too, and ``step`` always does. reduce: a function
+    that gets the flat gradient of each batch and may change it in place, to average it with other trainers'.
+    total_steps: for ``step`` with a schedule that spans a run.
+
     ``loss``, ``optimizer``, ``metrics``, ``seed``, ``threads`` and ``precision`` may be set later, to what the
     constructor takes; the next step sees it. A trainer can be copied and pickled, with its model and its state.
 
@@ -64,6 +77,8 @@ class Trainer(metaclass=CheckedCall):
     True
     """
 
+    _optimizer: Optimizer
+
     def __init__(
         self,
         model: Module,
@@ -76,6 +91,13 @@ class Trainer(metaclass=CheckedCall):
         threads: int | None = None,
         device: str = "cpu",
         precision: str = "f32",
+        groups: Mapping[str, Mapping[str, Any]] | None = None,
+        regularizers: Mapping[str, Regularizer] | None = None,
+        constraints: Mapping[str, Constraint] | None = None,
+        average: Average | None = None,
+        accumulate: int = 1,
+        total_steps: int | None = None,
+        reduce: Callable[[Array], Any] | None = None,
     ):
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
@@ -86,6 +108,15 @@ class Trainer(metaclass=CheckedCall):
         self.state = TrainState()
         self._start()
         self._metrics_given, self._weights_given = (), None
+        self._update_options: dict[str, Any] = dict(
+            groups=groups,
+            regularizers=regularizers,
+            constraints=constraints,
+            average=average,
+            accumulate=accumulate,
+            reduce=reduce,
+        )
+        self._total_steps = None if total_steps is None else check_whole(total_steps, "total_steps", 1)
         self.loss = loss
         self._set_objective(self._losses, loss_weights, metrics)
         self.optimizer, self.seed, self.threads, self.precision = optimizer, seed, threads, precision
@@ -114,6 +145,7 @@ class Trainer(metaclass=CheckedCall):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._update = Update(self._optimizer, **self._update_options)
         self._start()
 
     def __repr__(self) -> str:
@@ -164,8 +196,9 @@ class Trainer(metaclass=CheckedCall):
 
     @optimizer.setter
     def optimizer(self, optimizer: str | Optimizer) -> None:
-        self._optimizer = get_optimizer(optimizer)
-        self._update = Update(self._optimizer)
+        found = get_optimizer(optimizer)
+        self._update = Update(found, **self._update_options)
+        self._optimizer = found
         self._forget()
 
     def set(self, **changes: Any) -> None:
@@ -242,9 +275,12 @@ class Trainer(metaclass=CheckedCall):
                 raise ShapeError("the model's parameters have changed since this trainer began; make a new Trainer")
             self.gradient = aligned_zeros(params.nbytes).view(params.dtype)
             old = state.slots if state.rule == kind else {}
+            if state.rule != kind:
+                self._count_updates().begin_anew()
             state.rule, state.slots = kind, {}
-            for name in slots:
-                slot = state.slots[name] = aligned_zeros(params.nbytes).view(params.dtype)
+            for name, like in self._update.slots.items():
+                nbytes = params.nbytes if like == "parameters" else store.buffers.nbytes
+                slot = state.slots[name] = aligned_zeros(nbytes).view(params.dtype)
                 slot[...] = old.get(name, 0)  # zeros too: a page that is read before it is written is mapped twice
             self._plans.clear()
             self._forget()
@@ -257,9 +293,36 @@ class Trainer(metaclass=CheckedCall):
         buffers = self._bind()
         update = self._update if training else None
         key = self._key(data, training)
-        return self._plans.get(self._model, key, batch, update, buffers if training else buffers[:2])
+        if not training:
+            buffers = self._averaged() if self._call is not None and self._update.average is not None else buffers[:2]
+        return self._plans.get(self._model, key, batch, update, buffers)
+
+    def _count_updates(self) -> UpdateState:
+        found = self.state.update
+        found.updates = self.state.step - found.skipped
+        return found
+
+    def _averaged(self) -> tuple[Array, Array]:
+        """The averages of parameters and state, once there are any."""
+        state = self._count_updates()
+        if state.updates == state.averaged_from:
+            return self.state.parameters, self.state.buffers
+        return self.state.slots["average"], self.state.slots["average_state"]
+
+    def _clock(self, n: int, first: int = 0, rows: int = 1, batch: int = 1, total: int | None = None) -> Clock:
+        """For n steps, of which ``first`` are done; those of a fit if there is one."""
+        state, update = self.state, self._count_updates()
+        before = update.updates - first // self._update.accumulate
+        start = state.fit.first_step if self._call is not None and state.fit is not None else 0
+        step0 = state.step - first
+        return Clock(step0, n, start, total, update.schedules, before, update.averaged_from, rows, batch)
+
+    def _arrange(self) -> None:
+        self._update.arrange(self._model.store(), self._count_updates())
 
     def _key(self, data: Data, training: bool) -> StepKey:
+        if training:
+            self._arrange()
         return StepKey(
             *data.specs,
             tuple([w is not None for w in data.weight]),
@@ -385,10 +448,14 @@ class Trainer(metaclass=CheckedCall):
 
     def _run(self, call: FitCall, resumed: bool = False) -> History:
         outer, self._call = self._call, call
+        if outer is None:
+            self._take_back()
         try:
             run_fit(self, call, self.state, resumed)
         finally:
             self._call = outer
+            if outer is None and "average" in self.state.slots:
+                show_average(self._count_updates(), self._model.store(), self.state.slots)
         return self.state.history
 
     def step(self, x: Any, y: Any, *, sample_weight: Any = None, threads: int | None = None) -> float:
@@ -403,8 +470,8 @@ class Trainer(metaclass=CheckedCall):
         True
         """
         state = self.state
-        scalars = self.scalars(1)
         if self._repeated is not None and sample_weight is None and threads is None:
+            scalars = self._update.columns.fill(self._clock(1, total=self._total_steps))
             loss: float | None = self._repeated.step(x, y, scalars, state.seed, state.step)
             if loss is not None:
                 state.step += 1
@@ -412,11 +479,13 @@ class Trainer(metaclass=CheckedCall):
         with self._alone():
             data = self._check(x, y, sample_weight)
             rows = data.rows
+            self._take_back()
             plan = self._plan(data, rows, True)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
-            run_steps(plan, Steps(data, rows, None, scalars), state, 0, 1, team)
+            run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
+            short = self._update.reduce is None and len(data.arrays) == 2 and isinstance(y, np.ndarray)
             reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
-            if len(data.arrays) == 2 and isinstance(y, np.ndarray) and reads_all and not plan.watches:
+            if short and reads_all and not plan.watches:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
                     watch = self._model.watch()
@@ -491,6 +560,7 @@ class Trainer(metaclass=CheckedCall):
             "model": model_text(self._model),
             "loss": value_text(self._objective),
             "optimizer": value_text(self._optimizer),
+            "update": value_text(self._update_options),
             "precision": self._precision,
             "seed": str(self.state.seed),
         }
@@ -542,10 +612,18 @@ class Trainer(metaclass=CheckedCall):
         """The numbers of the update for the next steps of ``step``: float64 (n_steps, k), or (1, k) if all are equal.
 
         >>> import hawfinch as hf
-        >>> hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.SGD(0.5)).scalars(3)[0, -1]
+        >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.SGD(0.5))
+        >>> _ = trainer.step([[1.0]], [[2.0]])
+        >>> trainer.scalars(3)[0, -1]
         np.float64(0.5)
         """
-        return self._update.columns.fill(Clock(self.state.step, n_steps, 0, None))
+        self._arrange()
+        return self._update.columns.fill(self._clock(n_steps, total=self._total_steps))
+
+    def _take_back(self) -> None:
+        """The model may hold averages, after a fit."""
+        if self.state.update.shown:
+            take_back(self._count_updates(), self._model.store(), self.state.slots)
 
     def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
         """The plan of the training step for such data.

@@ -13,6 +13,7 @@ class Buffers:
 
     def __init__(self, graph: Graph, places: dict[int, Place]):
         self.graph, self.places, self.n = graph, places, 0
+        self.graphs: list[Graph] = []
 
     def of(self, array: Array) -> Tensor:
         """All of an array."""
@@ -26,6 +27,11 @@ class Buffers:
         """n elements of the plan's own memory."""
         self.n += 1
         return input_tensor(self.graph, f"buffer{self.n}", (n,))
+
+    def adopt(self, graph: Graph, places: dict[int, Place]) -> None:
+        """Tensors of another graph become part of the plan, which holds it: ids stay theirs."""
+        self.graphs.append(graph)
+        self.places.update(places)
 
     def _placed(self, size: int, place: Place) -> Tensor:
         t = self.fresh(size)

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..._core import CONSTANTS
 from ...ir import Step, Tensor, single
-from .buffers import GRADIENT, Buffers
+from .buffers import Buffers
 from .products import Product
+from .sweep import Run
 
 NORM_CHUNK = CONSTANTS["HF_NORM_CHUNK"]
 
@@ -31,16 +32,17 @@ def product_checks(products: Sequence[Product]) -> list[Step]:
 
 
 def check_steps(
-    buffers: Buffers, spans: Sequence[tuple[int, int]], loss: Tensor, dtype: str, column: int
+    buffers: Buffers, tables: Sequence[Sequence[Run]], loss: Tensor, dtype: str, column: int, source: int
 ) -> tuple[list[Step], Tensor]:
-    """The steps, and the factor that clips. spans: (offset, n) of what is stored of the gradient. column: of the
-    largest norm."""
+    """The steps, and the factor that clips. tables: the runs whose gradient is stored, none with a hole. column: of the
+    largest norm. source: number of the buffer with the gradient."""
+    spans = [(table[0].offset, sum(run.n for run in table)) for table in tables]
     item = np.dtype(dtype).itemsize
     chunks = [-(-n // NORM_CHUNK) for _, n in spans]
     partial, scale = buffers.of(np.zeros(max(sum(chunks), 1))), buffers.of(np.ones(16, dtype))
     steps = []
     for i, (at, n) in enumerate(spans):
-        g = buffers.bound(GRADIENT, n, at * item)
+        g = buffers.bound(source, n, at * item)
         part: dict[str, Any] = {"partial": (partial, sum(chunks[:i]) * 8 // item), "g": g, "n": n}
         steps.append(Step("grad_norm", part, (partial,), (g,), units=chunks[i], scope="gradient", flops=2 * n))
     check = {"scale": scale, "partial": partial, "loss": loss, "chunks": sum(chunks), "column": column}

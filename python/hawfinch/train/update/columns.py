@@ -16,21 +16,59 @@ import numpy as np
 
 from ...errors import ArgumentError
 from ...ir import Array
-from ...optim import check_values
-from ...schedules import Schedule
+from ...schedules import Schedule, check_values
 
 
 class Clock(NamedTuple):
     """Steps [first, first + n) of the trainer, in a run that began at step ``start`` and has ``total`` steps.
 
-    total: None where the length is not known. kept: what schedules keep between epochs.
+    total: None where the length is not known. kept: what schedules keep between epochs, by their text. updates: those
+    before these steps, of which the average has seen all from number ``averaged_from`` on. rows: of the data that the
+    steps go over, in batches of ``batch``.
     """
 
     first: int
     n: int
     start: int
     total: int | None
-    kept: Mapping[Schedule, Any] = {}
+    kept: Mapping[str, Any] = {}
+    updates: int = 0
+    averaged_from: int = 0
+    rows: int = 1
+    batch: int = 1
+
+    # What accumulation makes of the steps: an update after every k-th, and after the last.
+    def updates_before(self, k: int) -> Array:
+        """The trainer's updates before each step."""
+        return self.updates + np.arange(self.n) // k
+
+    def active(self, k: int) -> Array:
+        """1 for steps that update, else 0."""
+        i = np.arange(self.n)
+        return (((i + 1) % k == 0) | (i == self.n - 1)).astype(np.float64)
+
+    def since(self, lag: int, k: int) -> float | Array:
+        """The number of the update of a parameter that has missed ``lag`` of them, less the trainer's step."""
+        if k == 1:
+            return float(self.updates - lag + 1 - self.first)
+        return (self.updates_before(k) - lag + 1 - self.first - np.arange(self.n)).astype(np.float64)
+
+    def continues(self, k: int) -> Array:
+        """0 for the first step of each update."""
+        return (np.arange(self.n) % k != 0).astype(np.float64)
+
+    def share(self, k: int) -> Array:
+        """Of a step in the rows of its update."""
+        ends = np.minimum(np.arange(1, self.n + 1) * self.batch, self.rows)
+        first = np.arange(self.n) // k * k
+        last = np.minimum(first + k, self.n) - 1
+        return (ends - np.arange(self.n) * self.batch) / (ends[last] - first * self.batch)
+
+
+class Rows(NamedTuple):
+    """A source that is worked out from the clock."""
+
+    at: Callable[[Clock], float | Array]
 
 
 class Columns:
@@ -39,25 +77,33 @@ class Columns:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.sources: list[Any] = []
-        self._fixed: Array | None = None
+        self.schedules: list[Schedule] = []
+        self._fixed: tuple[int, Array] | None = None  # for clocks whose steps are as many ahead of the updates
 
     def add(self, sources: Mapping[str, Any]) -> int:
         """Appends columns, gives the number of the first."""
         at = len(self.names)
         self.names += sources
         self.sources += sources.values()
+        for source in sources.values():
+            if type(source) is not float:
+                self.schedules += _schedules(source)
         return at
 
     def fill(self, clock: Clock) -> Array:
         """float64 (clock.n, k), or (1, k) where every step has the same numbers. Raises ArgumentError for one that is
         out of range."""
-        if self._fixed is not None:
-            return self._fixed
+        ahead = clock.first - clock.updates
+        if self._fixed is not None and self._fixed[0] == ahead:
+            return self._fixed[1]
         self.check_length(clock.total)
-        values = [values_of(name, source, clock) for name, source in zip(self.names, self.sources, strict=True)]
+        values = [
+            source if type(source) is float else values_of(name, source, clock)
+            for name, source in zip(self.names, self.sources, strict=True)
+        ]
         if all([isinstance(v, float) for v in values]):
-            self._fixed = np.array([values])
-            return self._fixed
+            self._fixed = ahead, np.array([values])
+            return self._fixed[1]
         out = np.empty((clock.n, len(values)))
         for i, v in enumerate(values):
             out[:, i] = v
@@ -72,17 +118,18 @@ class Columns:
                     "total_steps="
                 )
 
-    @property
-    def schedules(self) -> list[Schedule]:
-        return [s for s in _flat(self.sources) if isinstance(s, Schedule)]
 
-
-def _flat(sources: Any) -> list[Any]:
-    return [s for source in sources for s in (_flat(source) if isinstance(source, tuple) else [source])]
+def _schedules(source: Any) -> list[Schedule]:
+    """Those in a source that is no number."""
+    if type(source) is tuple:
+        return [schedule for part in source for schedule in _schedules(part)]
+    return [source] if isinstance(source, Schedule) else []
 
 
 def values_of(name: str, source: Any, clock: Clock) -> float | Array:
     """A hyperparameter at the clock's steps."""
+    if isinstance(source, Rows):
+        return source.at(clock)
     if isinstance(source, tuple):
         return sum((values_of(name, s, clock) for s in source[1:]), values_of(name, source[0], clock))
     if not callable(source) and not isinstance(source, Schedule):
@@ -90,7 +137,7 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
     what = "learning rate" if name == "lr" else name
     if isinstance(source, Schedule):
         steps = np.arange(clock.first - clock.start, clock.first - clock.start + clock.n)
-        values = np.asarray(source.with_state(clock.kept.get(source)).at(steps, clock.total), np.float64)
+        values = np.asarray(source.with_state(clock.kept.get(repr(source))).at(steps, clock.total), np.float64)
         if values.shape != steps.shape:
             raise ArgumentError(f"{source!r}: at() must give one value per step, {steps.shape}, got {values.shape}")
     else:
@@ -104,3 +151,11 @@ def _asked(what: str, function: Callable[[int], Any], step: int) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ArgumentError(f"the {what} at step {step} is {value!r}; its function must give a number")
     return float(value)
+
+
+def after_epoch(columns: Columns, kept: dict[str, Any], logs: dict[str, float]) -> None:
+    """Lets the schedules see an epoch's results."""
+    for schedule in columns.schedules:
+        state = schedule.after_epoch(kept.get(repr(schedule)), logs)
+        if state is not None:
+            kept[repr(schedule)] = state

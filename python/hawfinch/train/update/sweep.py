@@ -9,8 +9,7 @@ import numpy as np
 
 from ..._core import CONSTANTS, RULES
 from ...ir import Step, Tensor
-from ...optim import Optimizer
-from .buffers import GRADIENT, PARAMS, SLOTS, Buffers
+from .buffers import PARAMS, SLOTS, Buffers
 from .products import PRODUCT_BYTES, Product
 
 CHUNK = CONSTANTS["HF_SWEEP_CHUNK"]
@@ -37,24 +36,36 @@ def merged(runs: Sequence[Run]) -> list[Run]:
 
 def sweep_steps(
     buffers: Buffers,
-    optimizer: Optimizer,
+    rule: str,
+    n_slots: int,
     scale: Tensor,
     itemsize: int,
     tables: Sequence[Sequence[Run]],
     products: Sequence[tuple[Product, int]],
+    source: int,
 ) -> list[Step]:
-    """One record for each product, with the column of its set, and one for each table of runs."""
+    """One record for each product, with the column of its set, and one for each table of runs, none with a hole.
+
+    source: number of the buffer with the gradient.
+    """
+    numbers = (PARAMS, source, *range(SLOTS, SLOTS + n_slots))
     taken = [
-        _sweep(buffers, optimizer, scale, itemsize, [Run(p.offset, p.size, column)], p.step) for p, column in products
+        _sweep(buffers, rule, numbers, scale, itemsize, [Run(p.offset, p.size, column)], p.step)
+        for p, column in products
     ]
-    return taken + [_sweep(buffers, optimizer, scale, itemsize, table, None) for table in tables]
+    return taken + [_sweep(buffers, rule, numbers, scale, itemsize, table, None) for table in tables]
 
 
 def _sweep(
-    buffers: Buffers, optimizer: Optimizer, scale: Tensor, itemsize: int, table: Sequence[Run], product: Step | None
+    buffers: Buffers,
+    rule: str,
+    numbers: Sequence[int],
+    scale: Tensor,
+    itemsize: int,
+    table: Sequence[Run],
+    product: Step | None,
 ) -> Step:
     start, size = table[0].offset, table[-1].offset + table[-1].n - table[0].offset
-    numbers = (PARAMS, GRADIENT, *range(SLOTS, SLOTS + len(optimizer.slots)))
     p, g, *slots = (buffers.bound(number, size, start * itemsize) for number in numbers)
     chunks = np.cumsum([0, *(-(-run.n // CHUNK) for run in table)])
     rows = [(run.offset - start, run.n, run.column, unit) for run, unit in zip(table, chunks[:-1], strict=True)]
@@ -66,11 +77,11 @@ def _sweep(
         "runs": buffers.of(np.array(rows, np.int64)),
         "sums": None,
         "n_runs": len(rows),
-        "rule": RULES[optimizer.rule][0],
+        "rule": RULES[rule][0],
         "product": None,
     }
     n = sum(run.n for run in table)
-    how: dict[str, Any] = {"update": True, "scope": f"optimizer: {optimizer.rule}", "writes": (p, *slots)}
+    how: dict[str, Any] = {"update": True, "scope": f"optimizer: {rule}", "writes": (p, *slots)}
     if product is None:
         return Step(
             "sweep",

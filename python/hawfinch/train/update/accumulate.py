@@ -1,0 +1,33 @@
+"""Gradient accumulation: the gradients of k batches, weighted by their rows, are one.
+
+k that does not divide an epoch: its last batches, fewer than k, update at its end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import ops
+from ...compiler.memory import Dynamic
+from ...ir import Step, Tensor
+from ...nn.store import Store
+from .buffers import GRADIENT, Buffers
+from .columns import Rows
+from .traced import traced_steps
+
+
+def accumulation_columns(every: int) -> dict[str, Any]:
+    """continues: 0 in the first batch of a sum. share: of the batch in the rows of its sum."""
+    return {"continues": Rows(lambda clock: clock.continues(every)), "share": Rows(lambda clock: clock.share(every))}
+
+
+def accumulation_steps(buffers: Buffers, store: Store, number: int, column: int) -> list[Step]:
+    """number: of the buffer that holds the sum."""
+    n = store.params.size
+
+    def add(total: Tensor, g: Tensor, continues: Tensor, share: Tensor) -> Any:
+        part = share * g
+        return ops.where(ops.greater(continues, 0.0), total + part, part)  # what a failed batch left is not read
+
+    arrays = [((n,), Dynamic(number)), ((n,), Dynamic(GRADIENT))]
+    return traced_steps(buffers, store, add, arrays, [column, column + 1], Dynamic(number), "accumulate")

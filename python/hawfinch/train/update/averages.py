@@ -1,0 +1,82 @@
+"""Averages of parameters and state, and which of the two sets is in the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...averaging import Average
+from ...compiler.memory import Dynamic
+from ...errors import ArgumentError
+from ...ir import Array, Step, Tensor
+from ...nn.store import Store
+from .buffers import PARAMS, STATE, Buffers
+from .columns import Clock, Rows
+from .state import UpdateState
+from .traced import traced_steps
+
+
+def check_average(average: Any) -> Average | None:
+    if average is None or isinstance(average, Average):
+        return average
+    raise ArgumentError(f"average: expected an average such as hf.EMA(0.999), got {average!r:.80}")
+
+
+def average_columns(average: Average, accumulate: int) -> dict[str, Any]:
+    """keep and gain; 1 and 0 in steps that update nothing."""
+
+    def factors(clock: Clock) -> tuple[Array, Array]:
+        keep, gain = average.factors(clock.updates_before(accumulate) - clock.averaged_from)
+        active = np.asarray(clock.active(accumulate)) != 0
+        return np.where(active, keep, 1.0), np.where(active, gain, 0.0)
+
+    return {"keep": Rows(lambda clock: factors(clock)[0]), "gain": Rows(lambda clock: factors(clock)[1])}
+
+
+def average_steps(buffers: Buffers, store: Store, number: int, column: int) -> list[Step]:
+    """number: of the buffer with the average of the parameters; that of the state follows."""
+
+    def next_average(average: Tensor, p: Tensor, keep: Tensor, gain: Tensor) -> Any:
+        return keep * average + gain * p
+
+    steps: list[Step] = []
+    for source, target, n in ((PARAMS, number, store.params.size), (STATE, number + 1, store.buffers.size)):
+        if n:
+            arrays = [((n,), Dynamic(target)), ((n,), Dynamic(source))]
+            steps += traced_steps(
+                buffers, store, next_average, arrays, [column, column + 1], Dynamic(target), "average"
+            )
+    return steps
+
+
+def show_average(state: UpdateState, store: Store, slots: dict[str, Array]) -> None:
+    """At the end of a fit: the contents are exchanged, so that views of the parameters see the average."""
+    if state.updates > state.averaged_from:
+        _exchange(store, slots)
+        state.shown = _digest(store)
+
+
+def take_back(state: UpdateState, store: Store, slots: dict[str, Array]) -> None:
+    """Before training goes on: from where it was, or from what the user has put into the model."""
+    if state.shown:
+        if state.shown == _digest(store):
+            _exchange(store, slots)
+        else:
+            state.averaged_from = state.updates
+        state.shown = ""
+
+
+def _exchange(store: Store, slots: dict[str, Array]) -> None:
+    for name, array in (("average", store.params), ("average_state", store.buffers)):
+        kept = array.copy()
+        array[...] = slots[name]
+        slots[name][...] = kept
+
+
+def _digest(store: Store) -> str:
+    import hashlib  # slow to import
+
+    found = hashlib.sha256(store.params.tobytes())
+    found.update(store.buffers.tobytes())
+    return found.hexdigest()

@@ -1,0 +1,83 @@
+"""Groups: which settings hold for which parameter, by patterns of names.
+
+Design: the layout of the parameter buffer is the model's alone, so patterns may overlap, change between fits and differ
+between trainers while views of the parameters stay live. Rejected: a range of the buffer for each group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...errors import ArgumentError, near_names
+from ...optim import Optimizer
+from ...schedules import Schedule
+
+
+def matching(what: str, pattern: Any, names: Iterable[str]) -> list[str]:
+    """The names that a pattern stands for (``fnmatch``: ``*``, ``?``, ``[ab]``). ArgumentError where there is none."""
+    from fnmatch import fnmatchcase
+
+    names = list(names)
+    if not isinstance(pattern, str):
+        raise ArgumentError(f"{what}: expected patterns of parameter names such as '*.bias', got {pattern!r}")
+    found = [name for name in names if fnmatchcase(name, pattern)]
+    if not found:
+        near = near_names(pattern, names) or names[:4]
+        raise ArgumentError(f"{what}: no parameter matches {pattern!r}. Did you mean {' or '.join(map(repr, near))}?")
+    return found
+
+
+def by_name(what: str, patterns: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Name -> the value of the last pattern that matches it."""
+    names = list(names)
+    return {name: value for pattern, value in patterns.items() for name in matching(what, pattern, names)}
+
+
+def check_patterns(what: str, patterns: Any, kind: type, example: str) -> dict[str, Any]:
+    """patterns as a dict; raises ArgumentError unless its values are of this kind."""
+    if patterns is None:
+        return {}
+    if not isinstance(patterns, Mapping):
+        raise ArgumentError(f"{what}: expected a dict such as {example}, got {patterns!r:.80}")
+    for pattern, value in patterns.items():
+        if not isinstance(value, kind):
+            raise ArgumentError(f"{what}: expected a dict such as {example}; {pattern!r} has {value!r:.80}")
+    return dict(patterns)
+
+
+def group_optimizers(
+    optimizer: Optimizer, groups: Mapping[str, Any], names: Iterable[str] | None
+) -> dict[str, Optimizer]:
+    """Name -> the optimiser with the settings of its groups, for the names that are in one; later groups win. names
+    None: the patterns themselves."""
+    names = names if names is None else list(names)
+    given: dict[str, dict[str, Any]] = {}
+    for pattern, options in groups.items():
+        for name in [pattern] if names is None else matching("groups", pattern, names):
+            given[name] = {**given.get(name, {}), **options}
+    known: dict[Any, Optimizer] = {}  # one for each set of options
+    found = {}
+    for name, options in given.items():
+        key = tuple((k, id(v)) for k, v in options.items())
+        if key not in known:
+            known[key] = _with(optimizer, options)
+        found[name] = known[key]
+    return found
+
+
+def check_groups(optimizer: Optimizer, groups: Any) -> dict[str, Any]:
+    """groups as a dict; raises ArgumentError for what is no setting of the optimiser."""
+    found = check_patterns("groups", groups, dict, "{'*.bias': dict(weight_decay=0.0)}")
+    for options in found.values():
+        _with(optimizer, options)
+    return found
+
+
+def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
+    for name in options:
+        if name.startswith("clip"):
+            raise ArgumentError(f"groups: {name} is of the whole gradient, not of a group; give it to the optimiser")
+    base = optimizer.hyperparameters
+    scaled = {k: v.scaled(base[k]) if isinstance(v, Schedule) and k in base else v for k, v in options.items()}
+    return optimizer.replace(**scaled)
