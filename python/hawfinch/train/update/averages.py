@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -76,6 +75,8 @@ def _exchange(store: Store, slots: dict[str, Array]) -> None:
 
 
 def _digest(store: Store) -> str:
+    import hashlib  # slow, and only averages need it
+
     found = hashlib.sha256(store.params.tobytes())
     found.update(store.buffers.tobytes())
     return found.hexdigest()
