@@ -27,7 +27,7 @@ from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places
 from .batch_trace import BatchTrace
-from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, take_products
+from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, products_of_optimizer
 
 LINE = 16  # elements that fill a cache line of float32
 MOST_THREADS = 16  # that a plan can be asked to use
@@ -81,16 +81,17 @@ class BatchPlan:
         self.sums = np.zeros((sum(sizes[1 : 1 + len(totals)]), 2))
         for i, t in enumerate(values):
             places[id(base_of(t))] = (self.value, LINE * sum(lines[:i]) * itemsize)
+        self._gradient_names: dict[int, str] = {}
         for name, t in gradient_of.items():
-            places[id(base_of(t))] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
-        self._gradient_names = {id(base_of(t)): name for name, t in gradient_of.items()}
+            self._gradient_names[id(base := base_of(t))] = name
+            places[id(base)] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
 
         memory = Buffers(new, places)
         steps = load_steps([to.get(id(t)) for t in trace.sources])
         steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
         if update is not None and update.takes_products:
-            steps, self.products = take_products(steps, memory, store, gradient_of, capacity)
+            steps, self.products = products_of_optimizer(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
         if update is not None:
             steps += update.steps(memory, store, values[0], self.products, new_state)

@@ -33,7 +33,7 @@ from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
 from .groups import by_name, check_groups, check_patterns, group_optimizers
 from .penalties import penalty, penalty_columns
-from .products import Product, take_products
+from .products import Product, products_of_optimizer
 from .reduce import Reduce, check_reduce, reduce_steps
 from .state import UpdateState
 from .sweep import Run, merged, sweep_steps
@@ -48,7 +48,7 @@ __all__ = [
     "Product",
     "Update",
     "UpdateState",
-    "take_products",
+    "products_of_optimizer",
 ]
 
 
@@ -121,14 +121,15 @@ class Update:
         self.clip = columns.add({"clip_norm": self.optimizer.clip_norm or 0.0})
         self.of_accumulation = columns.add(accumulation_columns(self.accumulate)) if self.accumulate > 1 else 0
         self.of_average = columns.add(average_columns(self.average, self.accumulate)) if self.average else 0
-        active = Rows(lambda clock: clock.active(self.accumulate)) if self.accumulate > 1 else 1.0
+        every = self.accumulate  # in functions, self would be a circle that keeps the model's memory
+        active = Rows(lambda clock: clock.active(every)) if every > 1 else 1.0
         sets: dict[Any, int] = {}
         self.column_of: dict[str, int] = {}
         for name in trainable:
             optimizer, regularizer, lag = own.get(name, self.optimizer), self.penalties.get(name), state.lags[name]
             chosen = (id(optimizer), id(regularizer), lag)
             if chosen not in sets:
-                since = Rows(lambda clock, lag=lag: clock.since(lag, self.accumulate))  # type: ignore[misc]
+                since = Rows(lambda clock, lag=lag: clock.since(lag, every))  # type: ignore[misc]
                 common = {"since": since, "active": active, **penalty_columns(regularizer)}
                 sets[chosen] = columns.add(optimizer.columns(self.rule, common))
             self.column_of[name] = sets[chosen]

@@ -75,7 +75,7 @@ def _exchange(store: Store, slots: dict[str, Array]) -> None:
 
 
 def _digest(store: Store) -> str:
-    import hashlib  # slow, and only averages need it
+    import hashlib  # slow to import
 
     found = hashlib.sha256(store.params.tobytes())
     found.update(store.buffers.tobytes())
