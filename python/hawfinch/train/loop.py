@@ -67,19 +67,10 @@ def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop
     reached = first
     try:
         try:
-            status, reached = plan.core.run(
-                plan.buffers,
-                stop,
-                steps.batch,
-                data.rows,
-                steps.order,
-                steps.scalars,
-                state.seed,
-                step0,
-                team,
-                -1,
-                first,
-            )
+            how = (stop, steps.batch, data.rows, steps.order, steps.scalars, state.seed, step0, team, -1, first)
+            status, reached = plan.core.run(plan.buffers, *how)
+            if status == _core.YIELDED:
+                status, reached = plan.reduce()
         except BaseException:  # Ctrl-C, or what another signal's handler raised
             reached = plan.core.last_step
             raise
