@@ -121,14 +121,15 @@ class Update:
         self.clip = columns.add({"clip_norm": self.optimizer.clip_norm or 0.0})
         self.of_accumulation = columns.add(accumulation_columns(self.accumulate)) if self.accumulate > 1 else 0
         self.of_average = columns.add(average_columns(self.average, self.accumulate)) if self.average else 0
-        active = Rows(lambda clock: clock.active(self.accumulate)) if self.accumulate > 1 else 1.0
+        every = self.accumulate  # not self in the lambdas: a circle would wait for the cyclic collector
+        active = Rows(lambda clock: clock.active(every)) if every > 1 else 1.0
         sets: dict[Any, int] = {}
         self.column_of: dict[str, int] = {}
         for name in trainable:
             optimizer, regularizer, lag = own.get(name, self.optimizer), self.penalties.get(name), state.lags[name]
             chosen = (id(optimizer), id(regularizer), lag)
             if chosen not in sets:
-                since = Rows(lambda clock, lag=lag: clock.since(lag, self.accumulate))  # type: ignore[misc]
+                since = Rows(lambda clock, lag=lag: clock.since(lag, every))  # type: ignore[misc]
                 common = {"since": since, "active": active, **penalty_columns(regularizer)}
                 sets[chosen] = columns.add(optimizer.columns(self.rule, common))
             self.column_of[name] = sets[chosen]
