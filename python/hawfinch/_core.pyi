@@ -34,7 +34,7 @@ def random_normal(n: int, seed: int, stream: int, mean: float, std: float) -> np
 
 class Plan:
     busy: bool
-    halt: Any
+    stop_event: Any
     last_step: int
     yielded: int | None
     def __init__(
@@ -107,6 +107,7 @@ class Changes:
 class Watch:
     def __init__(self, changes: Changes, containers: Sequence[Any] = ...) -> None: ...
     def unchanged(self) -> bool: ...
+    def same_items(self) -> bool: ...
 
 class Quick:
     def __init__(

@@ -304,7 +304,7 @@ cdef class Plan:
     cdef uint64_t debug_seed
     cdef bint brief
     cdef public bint busy
-    cdef public object halt  # None, or what ends runs from another thread: an Event
+    cdef public object stop_event  # None, or what ends runs from another thread: an Event
     cdef readonly int64_t last_step  # where the last run stopped
     cdef readonly object yielded  # the tag of the yield at which a run waits for resume, else None
     cdef object keep, kept_sources, kept_run
@@ -467,7 +467,7 @@ cdef class Plan:
         cdef int status = HF_OK
         try:
             while True:
-                if self.halt is not None and self.halt.is_set():
+                if self.stop_event is not None and self.stop_event.is_set():
                     raise KeyboardInterrupt
                 with nogil:
                     status = run_team(&self.plan, &self.state, self.threads)
@@ -476,7 +476,7 @@ cdef class Plan:
                     break
                 PyErr_CheckSignals()
         except BaseException:
-            self.abandon()
+            self._end(HF_PAUSED)
             raise
         return self._end(status)
 
@@ -484,7 +484,7 @@ cdef class Plan:
             cnp.ndarray scalars=None, uint64_t seed=0, int64_t step0=0, int threads=1, int64_t only_record=-1,
             int64_t first_step=0):
         """Runs steps [first_step, n_steps); returns (status, step where it stopped). Every 50 ms it looks at signals and
-        halt. After YIELDED the run waits, with its arguments, for ``resume`` or ``abandon``.
+        stop_event. After YIELDED the run waits, with its arguments, for ``resume`` or ``abandon``.
 
         threads: a team's size; negative: that of a team which is used where it has been faster than one thread lately.
         dynamic: the arrays behind the plan's Dynamic addresses, already checked. index: int64 (rows).
@@ -506,8 +506,9 @@ cdef class Plan:
         return self._go()
 
     def abandon(self):
-        """Ends a run that waits at a yield: what its step has done so far stays."""
-        self._end(HF_PAUSED)
+        """Ends a run that waits at a yield, if one does: what its step has done so far stays."""
+        if self.yielded is not None:
+            self._end(HF_PAUSED)
 
     def run_debug(self, int n_threads, uint64_t order, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1,
                   int64_t rows=1, cnp.ndarray index=None, cnp.ndarray scalars=None, uint64_t seed=0, int64_t step0=0,

@@ -278,7 +278,8 @@ class MAE(Loss, name="mae"):
 class Huber(Loss, name="huber"):
     """0.5 d**2 where abs(d) <= delta, else delta * (abs(d) - delta / 2); d = prediction - target. delta: default 1.
 
-    Targets have exactly the output's shape. Huber, Annals of Mathematical Statistics 35, 1964.
+    Targets have exactly the output's shape. Raises ArgumentError unless delta is finite and > 0. Huber, Annals of
+    Mathematical Statistics 35, 1964.
 
     >>> hf.Huber(delta=1.0)(np.array([[3.0], [0.5]]), np.array([[0.0], [0.0]]))
     array([[2.5  ],
@@ -297,7 +298,13 @@ class Huber(Loss, name="huber"):
 
 
 class FunctionLoss(Loss):
-    """A function of traced (prediction, target) as a loss. Two are equal if they hold the same function."""
+    """A function of traced (prediction, target) as a loss. Two are equal if they hold the same function.
+
+    >>> import hawfinch as hf
+    >>> loss = hf.losses.FunctionLoss(lambda prediction, target: hf.ops.abs(prediction - target) ** 3)
+    >>> hf.Trainer(hf.Sequential(hf.ReLU()), loss).evaluate([[1.0]], [[3.0]])["loss"]
+    8.0
+    """
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]):
         self.function = function

@@ -102,6 +102,21 @@ def test_step_and_threads_and_settings_of_several_outputs() -> None:
     trainer.fit(X, (LABELS, Y))
 
 
+@pytest.mark.parametrize("form", [tuple, dict])
+def test_many_nets_of_several_outputs(form: Any) -> None:
+    """The bits of training alone; targets as a tuple and by name."""
+    names = ("output0", "output1")
+    y = (LABELS, Y) if form is tuple else dict(zip(names, (LABELS, Y), strict=True))
+    losses: Any = ("softmax_cross_entropy", "mse")
+    models = [TwoHeads() for _ in range(3)]
+    many = hf.fit_many([(m, {"loss": losses, "seed": i}) for i, m in enumerate(models)], X, y, epochs=2, threads=2)
+    for i, history in enumerate(many):
+        alone = hf.Trainer(TwoHeads(), losses, seed=i)
+        assert alone.fit(X, (LABELS, Y), epochs=2).to_dict() == history.to_dict()
+        for name, p in alone.model.parameters().items():
+            assert p.tobytes() == models[i].parameters()[name].tobytes()
+
+
 WRONG: list[tuple[Any, dict[str, Any], Any, type[Exception], str]] = [
     (("mse",), {}, (LABELS,), ArgumentError, "1 losses for 2 output"),
     ("mse", {}, Y, ArgumentError, "2 outputs: give a loss for each"),

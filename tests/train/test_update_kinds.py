@@ -373,3 +373,20 @@ def test_steps_with_a_known_total_take_a_schedule() -> None:
     for _ in range(6):
         stepped.step(X, Y)
     assert flat(stepped) == flat(fitted)
+
+
+def test_what_is_frozen_after_an_averaged_fit_stays_as_it_is_seen() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(64, 3)).astype(np.float32), rng.normal(size=(64, 2)).astype(np.float32)
+    model = hf.Sequential(hf.Linear(4), hf.BatchNorm(), hf.Linear(2))
+    trainer = hf.Trainer(model, "mse", hf.SGD(0.1), average=hf.EMA(0.9))
+    trainer.fit(x, y, epochs=2)
+    model.freeze("0.*", "1.*")
+    seen = {k: v.copy() for k, v in {**model.parameters(), **model.buffers()}.items()}
+    trainer.fit(x, y, epochs=2)
+    now = {**model.parameters(), **model.buffers()}
+    assert all(np.array_equal(now[k], seen[k]) for k in seen if k[0] in "01")
+    assert not np.array_equal(now["2.weight"], seen["2.weight"])
+    model.unfreeze()
+    trainer.fit(x, y, epochs=1)
+    assert not np.array_equal(model.parameters()["0.weight"], seen["0.weight"])

@@ -10,6 +10,7 @@ this size gain nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from ..ir import Graph, Node, Step, Tensor
 from ..ops.instructions import MAX_IN, MAX_OUT
@@ -45,7 +46,7 @@ class _Groups:
             group = self.members.get(t.node)
             if group is None or group is mine or t.shape != n.outputs[0].shape or len(group) + len(mine) > MAX_NODES:
                 continue
-            joined = sorted({*group, *mine}, key=lambda m: m.index)
+            joined = sorted({*group, *mine}, key=attrgetter("index"))
             if self._legal(joined, n.index) and self._fits(joined):
                 mine = joined
         for m in mine:
@@ -53,7 +54,7 @@ class _Groups:
 
     def _legal(self, group: list[Node], place: int) -> bool:
         inside = set(group)
-        return all(c in inside or c.index > place for m in group for c in self.consumers[m])
+        return all([c in inside or c.index > place for m in group for c in self.consumers[m]])
 
     def _fits(self, group: list[Node]) -> bool:
         return len(operands(group)) <= MAX_IN and len(self.outputs_of(group)) <= MAX_OUT
@@ -144,7 +145,7 @@ def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], g
     step.writes = (*writes, y) if kept else tuple(writes)
     step.reads = (*step.reads, *others)
     if not step.fields["by_cols"]:
-        row_local = [t for t in others if t.ndim == len(domain) and t.shape[:1] == domain[:1] and t not in whole]
-        step.local = (*(t for t in step.local if t is not y), *step.writes, *row_local)
+        row_local = [t for t in others if len(t.shape) == len(domain) and t.shape[:1] == domain[:1] and t not in whole]
+        step.local = (*[t for t in step.local if t is not y], *step.writes, *row_local)
     step.code = tuple(program.names)
     return step

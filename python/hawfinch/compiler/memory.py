@@ -65,7 +65,10 @@ class Layout:
                     base = t if t.view_of is None else t.view_of
                     found.append(base)
                     if base not in self.nbytes:
-                        self.nbytes[base] = self.bytes_of(base, capacity)
+                        n = 8 if base.dtype == "int" else itemsize
+                        for size in base.shape:
+                            n *= size if isinstance(size, int) else size.per_row * capacity + size.fixed
+                        self.nbytes[base] = n
         self.offsets: dict[int, int] = {}  # id of a tensor -> its first byte in the arena
         self.arena_bytes = self._allocate(steps, keep)
 
@@ -95,7 +98,7 @@ class Layout:
         for i, (step, (reads, writes)) in enumerate(zip(steps, self.bases, strict=True)):
             heirs: dict[Tensor, Tensor] = {}
             for out, source in step.in_place:
-                a, b = base_of(out), base_of(source)
+                a, b = out if out.view_of is None else out.view_of, source if source.view_of is None else source.view_of
                 fresh = id(a) not in places and a not in block and a not in heirs
                 dying = b in block and last[b] == i and b not in heirs.values()
                 views = reads.count(b)  # another view would be overwritten

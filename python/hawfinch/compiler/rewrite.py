@@ -23,7 +23,6 @@ from ..ops.matmul import MATMUL
 from ..ops.normalization import NORM_GRAD, normalize_again, normalize_under_relu
 from ..ops.shape import TRANSPOSE
 from ..ops.softmax import CROSS_ENTROPY, CROSS_ENTROPY_BOTH, CROSS_ENTROPY_GRAD
-from .memory import base_of
 from .show import stage
 
 _fused: contextvars.ContextVar[bool] = contextvars.ContextVar("hawfinch_fused", default=True)
@@ -319,8 +318,9 @@ def fresh(graph: Graph, outputs: Sequence[Tensor]) -> list[Tensor]:
     out = []
     with tracing(graph):
         for t in outputs:
-            while (base := base_of(t)).node.op.is_leaf or id(base) in seen:  # equal copies are one node: copy the copy
-                t = _copied(t)
+            base = t if t.view_of is None else t.view_of
+            while base.node.op.is_leaf or id(base) in seen:  # equal copies are one node: copy the copy
+                base = t = _copied(t)
             seen.add(id(base))
             out.append(t)
     return out
@@ -332,7 +332,7 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
     if not is_fused():
         return _primitive(graph, outputs)
     work = _copy(graph, outputs, REPLACED)
-    kept = work.moved(outputs)
+    kept = [work.to[id(t)] for t in outputs]
     return _numbered(work.graph, Joining(live_nodes(work.graph, kept), kept, JOINED).run()), work.to
 
 
@@ -343,10 +343,9 @@ def _copy(graph: Graph, outputs: Sequence[Tensor], rows: Sequence[Rewrite]) -> C
         seen: set[int] = set()
         for t in outputs:  # what was apart may have become the same node: equal nodes are recorded once
             new = work.to[id(t)]
-            base = base_of(new)
+            base = new if new.view_of is None else new.view_of
             while id(base) in seen:
-                new = work.to[id(t)] = _copied(new)
-                base = base_of(new)
+                base = new = work.to[id(t)] = _copied(new)
             if not base.node.op.is_leaf:
                 seen.add(id(base))
     return work

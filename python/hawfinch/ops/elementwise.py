@@ -79,6 +79,8 @@ def _define(
         for t in inputs:
             if t.dtype == "int":
                 raise DTypeError(f"{name}: integer tensors have no arithmetic; use hf.ops.to_real(x) first")
+        if len(inputs) == 1:
+            return [(inputs[0].shape, dtype)]
         return [(broadcast_shapes(*[t.shape for t in inputs]), dtype)]
 
     def rule(node: Any, g: Tensor) -> list[Tensor | None]:

@@ -56,7 +56,7 @@ def _lower(node: Any) -> list[Step]:
     y = node.outputs[0]
     x, w, *bias = node.inputs
     m, n, k = sizes(node)
-    flops = node.op.flops(node)
+    flops = _work(m, n, k)
     x_row, x_col = (1, x.shape[1]) if node.attrs.get("x_turned") else (x.shape[1], 1)
     w_row, w_col = (1, w.shape[1]) if node.attrs.get("w_turned") else (w.shape[1], 1)
     w_bound = w_col != 1 or size_at(m, TYPICAL_BATCH) <= FEW_ROWS
@@ -87,7 +87,11 @@ def _lower(node: Any) -> list[Step]:
 
 
 def _flops(node: Any) -> Size:
-    m, n, k = sizes(node)
+    return _work(*sizes(node))
+
+
+def _work(m: Size, n: Size, k: Size) -> Size:
+    """Floating-point operations of x(m, k) w(k, n)."""
     fixed, varying = 2, None
     for size in (m, k, n):
         if isinstance(size, int):

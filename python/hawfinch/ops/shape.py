@@ -150,10 +150,12 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """
     x = x if isinstance(x, Tensor) else operand(x)
     n = len(x.shape)
-    given = range(n)[::-1] if axes is None else items(axes) or ()
-    order = tuple([int(a) + n if a < 0 else int(a) for a in given if is_whole(a)])
-    if len(given) != n or sorted(order) != list(range(n)):
-        raise ShapeError(f"axes {axes} are not a permutation of the {n} axes of shape {tuple(x.shape)}")
+    order = tuple(range(n)[::-1])
+    if axes is not None:
+        given = items(axes) or ()
+        order = tuple([int(a) + n if a < 0 else int(a) for a in given if is_whole(a)])
+        if len(given) != n or sorted(order) != list(range(n)):
+            raise ShapeError(f"axes {axes} are not a permutation of the {n} axes of shape {tuple(x.shape)}")
     if isinstance(x, Tensor) and x.node.op is TRANSPOSE:  # a transpose of a transpose is one
         inner = x.node.attrs["axes"]
         return transpose(x.node.inputs[0], [inner[a] for a in order])

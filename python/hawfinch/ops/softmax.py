@@ -106,9 +106,9 @@ def _xent_step(
         "dloss_row": int(not scalar),
         "smoothing": smoothing,
     }
-    writes = tuple(w for w in (loss, dx) if w is not None)
+    writes = tuple([w for w in (loss, dx) if w is not None])
     reads = (x, t) if dloss is None else (x, t, dloss)
-    local = tuple(r for r in (*writes, *reads) if r is not dloss or not scalar)
+    local = tuple([r for r in (*writes, *reads) if r is not dloss or not scalar])
     return Step(
         "softmax_cross_entropy",
         fields,

@@ -27,7 +27,7 @@ from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places
 from .batch_trace import BatchTrace
-from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, take_products
+from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, products_of_optimizer
 
 LINE = 16  # elements that fill a cache line of float32
 MOST_THREADS = 16  # that a plan can be asked to use
@@ -81,16 +81,17 @@ class BatchPlan:
         self.sums = np.zeros((sum(sizes[1 : 1 + len(totals)]), 2))
         for i, t in enumerate(values):
             places[id(base_of(t))] = (self.value, LINE * sum(lines[:i]) * itemsize)
+        self._gradient_names: dict[int, str] = {}
         for name, t in gradient_of.items():
-            places[id(base_of(t))] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
-        self._gradient_names = {id(base_of(t)): name for name, t in gradient_of.items()}
+            self._gradient_names[id(base := base_of(t))] = name
+            places[id(base)] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
 
         memory = Buffers(new, places)
         steps = load_steps([to.get(id(t)) for t in trace.sources])
         steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
         if update is not None and update.takes_products:
-            steps, self.products = take_products(steps, memory, store, gradient_of, capacity)
+            steps, self.products = products_of_optimizer(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
         if update is not None:
             steps += update.steps(memory, store, values[0], self.products, new_state)
@@ -117,18 +118,18 @@ class BatchPlan:
         """What the plan itself holds."""
         return self.plan.arena.nbytes
 
-    def run(self, *args: Any, **more: Any) -> tuple[int, int]:
-        """``_core.Plan.run`` on the buffers; where it yields, ``reduce`` gets the gradient."""
-        result = self.core.run(self.buffers, *args, **more)
-        while result[0] == _core.YIELDED:
-            assert self.update is not None and self.update.reduce is not None
+    def reduce(self) -> tuple[int, int]:
+        """After a run that has yielded: ``reduce`` gets the gradient, and the run goes on, to its end."""
+        assert self.update is not None and self.update.reduce is not None
+        status, step = _core.YIELDED, 0
+        while status == _core.YIELDED:
             try:
                 self.update.reduce(self.buffers[self.update.gradient_number])
             except BaseException:
                 self.core.abandon()
                 raise
-            result = self.core.resume()
-        return result
+            status, step = self.core.resume()
+        return status, step
 
     def set_data(self, arrays: Sequence[Array]) -> None:
         """The sources of the next run; ``core.drop_sources`` lets go of them."""
@@ -152,13 +153,13 @@ class BatchPlan:
         batch = min(run["batch"], run["rows"] - step * run["batch"])
         run = {**run, "n_steps": step + 1, "first_step": step, "threads": 1}
         for i, record in enumerate(plan.steps[: self.n_compute]):
-            self.run(**run, only_record=i)
+            self.core.run(self.buffers, **run, only_record=i)
             for t in (*record.reads, *record.writes):
                 array = plan.view(t, batch, self.buffers)
                 if array is not None and not np.isfinite(array).all():
                     return self._tensor_name(t, record)
         for i, product in enumerate(self.products, self.n_compute):
-            if self.run(**run, only_record=i)[0] != _core.OK:
+            if self.core.run(self.buffers, **run, only_record=i)[0] != _core.OK:
                 return f"gradient of parameter {product.name!r}"
         return None
 

@@ -11,7 +11,9 @@ from ..values import CheckedCall
 class History(metaclass=CheckedCall):
     """Loss and metrics per epoch. ``history["loss"]``; names of validation values begin with ``val_``.
 
-    ``error``: the NonFiniteError that ended the training of this net in ``fit_many``, else None.
+    With several losses ``loss`` is the weighted sum, and each output has NAME_loss and NAME_METRIC. ``error``: the
+    NonFiniteError that ended the training of this net in ``fit_many``, else None. ``history[name]`` raises KeyError for
+    a name that is not there, with those that are.
 
     >>> history = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse").fit([[1.0]], [[2.0]], epochs=3)
     >>> len(history), list(history.to_dict()), history["loss"][-1] < history["loss"][0]
@@ -25,7 +27,12 @@ class History(metaclass=CheckedCall):
 
     @classmethod
     def from_dict(cls, values: dict[str, list[float]], epochs: int) -> History:
-        """The inverse of ``to_dict``. Raises ValueError for what is none."""
+        """The inverse of ``to_dict``. Raises ValueError for what is none.
+
+        >>> import hawfinch as hf
+        >>> hf.History.from_dict({"loss": [2.0, 1.0]}, 2)
+        History(2 epochs: loss 1)
+        """
         history = cls()
         history.epochs = epochs
         for name, column in values.items():
@@ -35,7 +42,14 @@ class History(metaclass=CheckedCall):
         return history
 
     def take(self, other: History) -> None:
-        """Becomes a copy of another history."""
+        """Becomes a copy of another history.
+
+        >>> import hawfinch as hf
+        >>> history = hf.History()
+        >>> history.take(hf.History.from_dict({"loss": [2.0]}, 1))
+        >>> history["loss"]
+        [2.0]
+        """
         self._values, self.epochs, self.error = other.to_dict(), other.epochs, other.error
 
     def add(self, logs: dict[str, float]) -> None:
@@ -56,7 +70,12 @@ class History(metaclass=CheckedCall):
         return self.epochs
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Name -> one value per epoch; a copy, ready for JSON."""
+        """Name -> one value per epoch; a copy, ready for JSON.
+
+        >>> import hawfinch as hf
+        >>> hf.Trainer(hf.Sequential(hf.ReLU()), "mse").fit([[1.0]], [[3.0]], epochs=2).to_dict()
+        {'loss': [4.0, 4.0]}
+        """
         return {k: list(v) for k, v in self._values.items()}
 
     def __repr__(self) -> str:

@@ -26,7 +26,7 @@ from .batch_plan import BatchPlan
 from .batch_trace import BatchTrace, StepKey
 from .history import History
 from .inputs import Arrays
-from .loop import FitCall
+from .loop import FitCall, run_fit
 from .plans import Plans
 from .trainer import Trainer
 from .update import Update
@@ -43,6 +43,7 @@ def _options(function: Any) -> frozenset[str]:
         "x",
         "y",
         "threads",
+        "resume",
     }
 
 
@@ -104,9 +105,9 @@ def fit_many(
     if not isinstance(nets, Iterable):
         raise ArgumentError(f"nets: expected a list of (model, options) pairs, got {type(nets).__name__}")
     arrays = as_inputs(x)  # here, so that a list becomes one array for all
-    x, y = arrays if len(arrays) > 1 else arrays[0], as_data(y, "y")
+    x, y = arrays if len(arrays) > 1 else arrays[0], _targets(y)
     if isinstance(validation_data, tuple | list) and len(validation_data) in (2, 3):
-        validation_data = (as_inputs(validation_data[0]), *(as_data(v, "y") for v in validation_data[1:]))
+        validation_data = (as_inputs(validation_data[0]), _targets(validation_data[1]), *validation_data[2:])
     common = dict(
         epochs=epochs,
         batch_size=batch_size,
@@ -125,6 +126,15 @@ def fit_many(
     else:
         _run(queue, workers)
     return [histories[i] for i in range(len(histories))]
+
+
+def _targets(y: Any) -> Any:
+    """y, or several of them as a tuple or dict, as arrays."""
+    if isinstance(y, Mapping):
+        return {name: as_data(v, f"y[{name!r}]") for name, v in y.items()}
+    if isinstance(y, tuple) and y and all([getattr(v, "ndim", 0) for v in y]):
+        return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
+    return as_data(y, "y")
 
 
 def _in_order(jobs: list[_Job]) -> deque[_Job]:
@@ -234,7 +244,7 @@ class SharedPlans(Plans):
         plan = self.pool.free.pop(signature, None)
         if plan is None:
             plan = super().compile(model, key, batch, update, buffers)
-            plan.core.halt = self.pool.stop
+            plan.core.stop_event = self.pool.stop
         self.held[signature] = plan
         return plan
 
@@ -254,7 +264,7 @@ def _train(job: _Job, pool: PlanPool) -> None:
     with trainer._alone():
         plans.pool = pool
         try:
-            trainer._run(job.call)
+            run_fit(trainer, job.call)
         finally:
             plans.give_back()
             trainer._plans = Plans()

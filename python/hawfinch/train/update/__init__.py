@@ -33,7 +33,7 @@ from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
 from .groups import by_name, check_groups, check_patterns, group_optimizers
 from .penalties import penalty, penalty_columns
-from .products import Product, take_products
+from .products import Product, products_of_optimizer
 from .reduce import Reduce, check_reduce, reduce_steps
 from .state import UpdateState
 from .sweep import Run, merged, sweep_steps
@@ -48,7 +48,7 @@ __all__ = [
     "Product",
     "Update",
     "UpdateState",
-    "take_products",
+    "products_of_optimizer",
 ]
 
 
@@ -121,7 +121,7 @@ class Update:
         self.clip = columns.add({"clip_norm": self.optimizer.clip_norm or 0.0})
         self.of_accumulation = columns.add(accumulation_columns(self.accumulate)) if self.accumulate > 1 else 0
         self.of_average = columns.add(average_columns(self.average, self.accumulate)) if self.average else 0
-        every = self.accumulate  # not self in the lambdas: a circle would wait for the cyclic collector
+        every = self.accumulate  # in functions, self would be a circle that keeps the model's memory
         active = Rows(lambda clock: clock.active(every)) if every > 1 else 1.0
         sets: dict[Any, int] = {}
         self.column_of: dict[str, int] = {}

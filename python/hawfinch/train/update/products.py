@@ -32,7 +32,7 @@ class Product(NamedTuple):
     maxima: tuple[Tensor, Tensor]  # per row of its operands, the largest absolute value
 
 
-def take_products(
+def products_of_optimizer(
     steps: Sequence[Step], buffers: Buffers, store: Store, gradients: Mapping[str, Tensor], capacity: int
 ) -> tuple[list[Step], list[Product]]:
     """Takes out the products that give the gradient of a large weight to nobody but the optimiser.
