@@ -34,7 +34,7 @@ from .constraints import constraint_columns, constraint_steps
 from .groups import by_name, check_groups, check_patterns, group_optimizers
 from .penalties import penalty, penalty_columns
 from .products import Product, products_of_optimizer
-from .reduce import Reduce, check_reduce, reduce_steps
+from .reduce import check_reduce, reduce_steps
 from .state import UpdateState
 from .sweep import Run, merged, sweep_steps
 
@@ -69,7 +69,7 @@ class Update:
         constraints: Any = None,
         average: Any = None,
         accumulate: int = 1,
-        reduce: Reduce | None = None,
+        reduce: Any = None,
     ):
         self.optimizer = optimizer
         self.groups = check_groups(optimizer, groups)
@@ -78,7 +78,8 @@ class Update:
         self.average: Average | None = check_average(average)
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
-        self.accumulate, self.reduce = accumulate, check_reduce(reduce)
+        self.accumulate = accumulate
+        self.reduce, self.trainers = check_reduce(reduce)
         rules = [optimizer.rule, *(o.rule for o in group_optimizers(optimizer, self.groups, None).values())]
         self.rule = max(rules, key=lambda rule: len(optimizer.slots_of(rule)))
         self._arranged: Any = None
@@ -142,7 +143,7 @@ class Update:
             tuple((k, c.signature, column) for k, (c, column) in self.limits.items()),
             type(self.average),
             self.accumulate > 1,
-            self.reduce is not None,
+            self.trainers,
         )
 
     def _runs(self, store: Store, trainable: Mapping[str, Any]) -> list[Run]:
