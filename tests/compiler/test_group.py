@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from cases import log_softmax
 from hypothesis import given, settings, strategies as st
+from references import log_softmax
 
 import hawfinch as hf
 from hawfinch.compiler.group import MAX_NODES, fuse

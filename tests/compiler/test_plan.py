@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from cases import log_softmax
 from hypothesis import given, settings, strategies as st
 from plan_accounts import check, check_accounts, check_memory, races, tensors_of
+from references import log_softmax
 
 import hawfinch as hf
 from hawfinch import _core

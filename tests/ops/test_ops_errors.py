@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import log_softmax
+from references import log_softmax
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, DTypeError, LabelError, ShapeError, TraceError
