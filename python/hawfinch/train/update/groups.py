@@ -76,6 +76,8 @@ def check_groups(optimizer: Optimizer, groups: Any) -> dict[str, Any]:
 
 def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
     for name in options:
+        if not isinstance(name, str):
+            raise ArgumentError(f"groups: expected settings by name such as dict(lr=0.1), got {options!r:.80}")
         if name.startswith("clip"):
             raise ArgumentError(f"groups: {name} is of the whole gradient, not of a group; give it to the optimiser")
     base = optimizer.hyperparameters
