@@ -1,5 +1,7 @@
 """Updates under odd settings: each of these was wrong once."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,22 @@ def test_accumulate_takes_a_numpy_integer() -> None:
     trainer = hf.Trainer(linear(), "mse", accumulate=np.int64(2))  # type: ignore[arg-type]
     trainer.fit(X, Y, batch_size=2)
     assert trainer.state.update.skipped == 2
+
+
+def test_max_norm_of_a_scalar_limits_its_size() -> None:
+    class Shifted(hf.Module):
+        def __init__(self) -> None:
+            self.linear = hf.Linear(3)
+
+        def forward(self, x: Any) -> Any:
+            return self.linear(x) + self.param("shift", (), "ones")
+
+    model = Shifted().build((4,))
+    hf.Trainer(model, "mse", hf.SGD(0.0), constraints={"shift": hf.MaxNorm(0.25)}).step(X, Y)
+    assert model.parameters()["shift"] == 0.25
+
+
+@pytest.mark.parametrize("given", [None, 5])
+def test_a_function_that_gives_no_chunks_is_told(given: object) -> None:
+    with pytest.raises(ArgumentError, match="iterable"):
+        hf.Trainer(linear(), "mse").fit(lambda: given, epochs=1)
