@@ -53,7 +53,7 @@ asan: $(BIN)/cmake
 	PATH="$$PWD/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --no-deps --upgrade --target build/asan-site . \
 	    -Cbuild-dir=build/asan -Ccmake.define.HAWFINCH_SANITIZE=ON
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	    PYTHONPATH=build/asan-site $(BIN)/pytest -q -p no:cacheprovider $(or $(ARGS),tests/compiler tests/ops tests/runtime)
+	    PYTHONPATH=$$PWD/build/asan-site $(BIN)/pytest -q -p no:cacheprovider $(or $(ARGS),tests/compiler tests/ops tests/runtime)
 
 lint:
 	@$(MAKE) venv EXTRAS=dev

@@ -75,10 +75,12 @@ cdef class Watch:
         self.items = tuple([_items(c) for c in self.containers])
 
     cpdef bint unchanged(self):
+        return self.changes.count == self.count and self.same_items()
+
+    cpdef bint same_items(self):
+        """Whether the lists and dicts hold what they held."""
         cdef Py_ssize_t i, k
         cdef tuple items
-        if self.changes.count != self.count:
-            return False
         for i in range(len(self.containers)):
             now, items = self.containers[i], <tuple>self.items[i]
             if type(now) is not list:

@@ -476,7 +476,7 @@ cdef class Plan:
                     break
                 PyErr_CheckSignals()
         except BaseException:
-            self.abandon()
+            self._end(HF_PAUSED)
             raise
         return self._end(status)
 
@@ -506,8 +506,9 @@ cdef class Plan:
         return self._go()
 
     def abandon(self):
-        """Ends a run that waits at a yield: what its step has done so far stays."""
-        self._end(HF_PAUSED)
+        """Ends a run that waits at a yield, if one does: what its step has done so far stays."""
+        if self.yielded is not None:
+            self._end(HF_PAUSED)
 
     def run_debug(self, int n_threads, uint64_t order, tuple dynamic=(), int64_t n_steps=1, int64_t batch=1,
                   int64_t rows=1, cnp.ndarray index=None, cnp.ndarray scalars=None, uint64_t seed=0, int64_t step0=0,

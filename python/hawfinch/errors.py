@@ -154,6 +154,17 @@ class NonFiniteInputError(NonFiniteError, ValueError):
     """
 
 
+def warn(text: str, kind: type[Warning] = UserWarning) -> None:
+    """A warning that points at the line of the user's that led into the package."""
+    import sys
+    import warnings
+
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "hawfinch":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, kind, stacklevel=level)
+
+
 def import_extra(module: str, extra: str) -> Any:
     """The optional module, or MissingExtraError: ``pip install 'hawfinch[extra]'``."""
     from importlib import import_module

@@ -32,11 +32,6 @@ typedef double wide;
 #define BY_TYPE(f32, f64) f32
 enum { MIN_EXPONENT = -126, MAX_EXPONENT = 127, FRACTION = 23, SAMPLE_STRIDE = 251 };
 #endif
-#if defined(__FMA__) || defined(__aarch64__)
-enum { HAVE_FMA = 1 };
-#else
-enum { HAVE_FMA = 0 };
-#endif
 
 enum { BLOCK = 4096 };
 #define SQRT1_2 0.707106781186547524400844362104849039284835938L
@@ -49,6 +44,21 @@ static wide ref_gelu_slope(wide x) {
   return WIDE(erfc)(-x * (wide)SQRT1_2) / 2 + x * WIDE(exp)(-x * x / 2) * (wide)SQRT1_2PI;
 }
 static wide ref_softplus(wide x) { return (0 > x ? 0 : x) + WIDE(log1p)(WIDE(exp)(-WIDE(fabs)(x))); }
+
+/* The exponent that goes with base x: by its bits a small whole number, one in [-2, 2), or one whose result reaches the
+ * ends of the type. */
+static real exponent_of(real x) {
+  const uint64_t u = hf_bits(x) * 0x9e3779b97f4a7c15u;
+  const double part = (double)(u >> 12) * 0x1p-51 - 1, log = fabs(logb(x)) + 0.5;
+  const double y[] = {nearbyint(part * 8), part * 2, part * (MAX_EXPONENT + 60) / (isfinite(log) ? log : 1)};
+  return isnan(x) ? 1 : (real)y[u % 3]; /* a NaN may lose its bits on its way to the reference */
+}
+static real exponents[BLOCK];
+static void v_pow(const real *x, real *y) {
+#pragma omp simd
+  for (int i = 0; i < BLOCK; i++) y[i] = hf_pow(x[i], exponents[i]);
+}
+static wide ref_pow(wide x) { return WIDE(pow)(x, exponent_of((real)x)); }
 
 #define VECTOR(name)                                                                                                   \
     static void v_##name(const real *x, real *y) {                                                                     \
@@ -99,6 +109,8 @@ static const Function functions[] = {
     {"gelu", v_gelu, ref_gelu, BY_TYPE(2, 2.5), -0.17, INFINITY, OF_X, BY_TYPE(0x93ec6f8dae00b9cb, 0xeb7df5f28d7b319e)},
     {"gelu_slope", v_gelu_slope, ref_gelu_slope, BY_TYPE(2, 2), -0.13, 1.13, OF_ONE,
      BY_TYPE(0x977077a4824cabe2, 0xfb0ee3e5a5ce3dda)},
+    {"pow", v_pow, ref_pow, BY_TYPE(1, 1.2), -INFINITY, INFINITY, PLAIN,
+     BY_TYPE(0x2cae635580780979, 0x07d94685a0fb3b81)},
     {"sqrt", v_sqrt, WIDE(sqrt), 0.5, -0.0, INFINITY, PLAIN, BY_TYPE(0x1a9b802ad12a5319, 0x5ec975f8e9223ff2)},
     {"abs", v_abs, WIDE(fabs), 0, 0, INFINITY, PLAIN, BY_TYPE(0xccc6f9e1bba57631, 0xc391d41cc177bb07)},
 };
@@ -174,6 +186,45 @@ static const struct {
     {"abs", -INFINITY, INFINITY},
 };
 
+/* Exact powers. */
+static const struct {
+  real x, exponent, y;
+} powers[] = {
+    {3.0, 2.0, 9.0},
+    {-3.0, 3.0, -27.0},
+    {2.0, -1.0, 0.5},
+    {9.0, 0.5, 3.0},
+    {10.0, 3.0, 1000.0},
+    {7.0, 5.0, 16807.0},
+    {TINY, 1.0, TINY},
+    {2.0, MAX_EXPONENT + 1, INFINITY},
+    {2.0, MIN_EXPONENT - FRACTION, TINY},
+    {-2.0, MIN_EXPONENT - FRACTION - 2, BY_TYPE(-0.0f, 0.0)},
+    {NAN, 0.0, 1.0},
+    {1.0, NAN, 1.0},
+    {-1.0, NAN, NAN},
+    {NAN, 1.0, NAN},
+    {0.0, 0.0, 1.0},
+    {-0.0, 3.0, -0.0},
+    {-0.0, 2.0, 0.0},
+    {-0.0, -3.0, -INFINITY},
+    {-0.0, 0.5, 0.0},
+    {0.0, -0.5, INFINITY},
+    {INFINITY, -1.0, 0.0},
+    {-INFINITY, 3.0, -INFINITY},
+    {-INFINITY, 0.5, INFINITY},
+    {-INFINITY, -3.0, -0.0},
+    {-2.0, 0.5, NAN},
+    {-1.0, INFINITY, 1.0},
+    {-1.0, -INFINITY, 1.0},
+    {0.5, INFINITY, 0.0},
+    {0.5, -INFINITY, INFINITY},
+    {-2.0, INFINITY, INFINITY},
+    {-2.0, -INFINITY, 0.0},
+    {-1.0, BY_TYPE(0x1p24f, 0x1p53), 1.0},
+    {-1.0, BY_TYPE(0xffffffp0f, 0x1fffffffffffffp0), -1.0},
+};
+
 static real x_block[BLOCK], y_block[BLOCK], negated[BLOCK];
 
 /* Bit patterns [first, first + count). */
@@ -199,6 +250,7 @@ static int fill(const Range *range, uint64_t i, uint64_t stride) {
   for (; n < BLOCK && (i + (uint64_t)n) * stride < 1ull << 32; n++)
     x_block[n] = hf_from_bits((real_bits)(range->first + (i + (uint64_t)n) * step));
   for (int k = n; k < BLOCK; k++) x_block[k] = 0;
+  for (int k = 0; k < BLOCK; k++) exponents[k] = exponent_of(x_block[k]);
   return n;
 }
 
@@ -243,6 +295,13 @@ static int check_specials(const Function *fn) {
     fn->f(x_block, y_block);
     const real y = y_block[0];
     if (isnan(want) ? !isnan(y) : hf_bits(y) != hf_bits(want)) failures += fail(fn, "special value", x, y);
+  }
+  for (size_t k = 0; fn->f == v_pow && k < sizeof powers / sizeof *powers; k++) {
+    const real want = powers[k].y;
+    for (int i = 0; i < BLOCK; i++) x_block[i] = powers[k].x, exponents[i] = powers[k].exponent;
+    fn->f(x_block, y_block);
+    const real y = y_block[0];
+    if (isnan(want) ? !isnan(y) : hf_bits(y) != hf_bits(want)) failures += fail(fn, "power", powers[k].x, y);
   }
   return failures;
 }
@@ -290,7 +349,7 @@ static int measure(const Function *fn, uint64_t stride) {
   }
   if (worst.error > fn->bound) failures += fail(fn, "over its bound", worst.x, worst.y);
   const uint64_t sum = checksum(fn);
-  if (HAVE_FMA && sum != fn->checksum) failures += fail(fn, "other bits than those of its checksum", 0, 0);
+  if (HF_HAS_FMA && sum != fn->checksum) failures += fail(fn, "other bits than those of its checksum", 0, 0);
   printf("%-10s %.4f ULP (bound %.1f) at %a  checksum 0x%016llx  %s\n", fn->name, worst.error, fn->bound,
          (double)worst.x, (unsigned long long)sum, failures ? "FAIL" : "ok");
   fflush(stdout);

@@ -174,12 +174,12 @@ def test_a_failed_step_does_not_reach_its_yield() -> None:
 
 
 def test_pauses_and_yields_in_one_run() -> None:
-    """A run that halts before it goes on after a yield ends as one that is interrupted; the next starts afresh."""
+    """A run that is stopped before it goes on after a yield ends as one that is interrupted; the next starts afresh."""
     data, net = make_data(), Descent((GRADIENTS,))
-    net.core.halt = threading.Event()
+    net.core.stop_event = threading.Event()
     assert net.start(data, {})[0] == _core.YIELDED
-    net.core.halt.set()
+    net.core.stop_event.set()
     with pytest.raises(KeyboardInterrupt):
         net.core.resume()
-    net.core.halt = None
+    net.core.stop_event = None
     assert not net.core.busy and net.start(data, {})[0] == _core.YIELDED

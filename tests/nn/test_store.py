@@ -70,11 +70,12 @@ class Powers(hf.Module):
     def __init__(self) -> None:
         self._power, self.layers, self.named, self.shift = 1.0, [hf.ReLU()], {"a": hf.ReLU()}, np.zeros(6)
         self.empty: list[hf.Module] = []
+        self.factors = {"all": [1.0]}
 
     def forward(self, x: Any) -> Any:
         for layer in (*self.layers, *self.named.values(), *self.empty):
             x = layer(x)
-        return x * self._power + self.shift
+        return x * (self._power * self.factors["all"][0]) + self.shift
 
 
 def test_every_change_is_seen_by_the_next_predict() -> None:
@@ -101,6 +102,10 @@ def test_every_change_is_seen_by_the_next_predict() -> None:
     check(2 * np.where(x > 0, x, x / 2) + 3)
     del model.layers[0]
     check(2 * x + 3)
+    model.factors["all"][0] = 2.0
+    check(4 * x + 3)
+    model.factors["all"] = [3.0]
+    check(6 * x + 3)
 
 
 def test_views_stay_live_when_an_option_changes() -> None:

@@ -408,7 +408,7 @@ for threads in (1, 2):
         scalars = trainer.scalars(1)
         index = np.arange(50_000) % 512
         def go(n):
-            plan.run(n, 50, 50 * n - 1, index, scalars, 0, 0, threads)
+            plan.core.run(plan.buffers, n, 50, 50 * n - 1, index, scalars, 0, 0, threads)
         plan.set_data((x, y))
         go(1000)
         one = min(calls(lambda: go(1)) for _ in range(5))

@@ -44,3 +44,30 @@ def test_calls_of_a_fit_and_of_a_step() -> None:
     assert calls(lambda: other.fit(x, y)) <= 100
     other.step(x, y)
     assert calls(lambda: other.step(x, y)) <= 4
+
+
+class Depth:
+    """A plan asks whether it is to stop right before it goes into C: how many functions of the package led there?"""
+
+    def __init__(self) -> None:
+        self.found: list[int] = []
+
+    def is_set(self) -> bool:
+        frame, depth = sys._getframe(1), 0
+        while frame is not None:
+            depth += frame.f_code.co_filename.startswith(PACKAGE)
+            frame = frame.f_back  # type: ignore[assignment]
+        self.found.append(depth)
+        return False
+
+
+def test_at_most_four_calls_lead_to_c() -> None:
+    x, y = np.zeros((8, 3), np.float32), np.zeros((8, 2), np.float32)
+    trainer = hf.Trainer(hf.Sequential(hf.Linear(2)), "mse", threads=1)
+    trainer.fit(x, y, validation_data=(x, y))
+    for call in (lambda: trainer.fit(x, y), lambda: trainer.evaluate(x, y), lambda: trainer.step(x, y)):
+        depth = Depth()
+        for plan in trainer._plans.cache.values():
+            plan.core.stop_event = depth
+        call()
+        assert depth.found and max(depth.found) <= 4

@@ -29,11 +29,7 @@
 #define E_GELU hf_gelu
 #define E_GELU_SLOPE hf_gelu_slope
 #define E_FMA hf_fma
-#ifdef HF_F64
-#define E_POW pow
-#else
-#define E_POW powf
-#endif
+#define E_POW hf_pow
 
 enum { BLOCK = 2048 / sizeof(real), STREAM_BYTES = 24 << 20, FAR_BYTES = 1 << 20 };
 

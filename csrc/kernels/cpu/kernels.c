@@ -10,8 +10,6 @@
 
 #include "program.h"
 
-#define HF_INLINE static inline __attribute__((always_inline))
-
 #include "ewise_random.c"
 #include "ewise.c"
 #include "matmul_pack.c"

@@ -13,7 +13,7 @@
  * all 2^32 floats, float64 over 10^8 points; "no FMA" is the baseline x86-64 build.
  *
  * The functions: hf_abs, hf_sqrt, hf_fma; hf_exp, hf_exp_nonpos (of x <= 0), hf_expm1, hf_log, hf_log1p; hf_tanh,
- * hf_sigmoid, hf_erf; hf_softplus, log(1 + e^x); hf_gelu, x Phi(x); hf_gelu_slope, its derivative Phi(x) + x phi(x).
+ * hf_sigmoid, hf_erf; hf_softplus, log(1 + e^x); hf_gelu, x Phi(x); hf_gelu_slope, its derivative; hf_pow.
  */
 #ifndef HF_VMATH_H
 #define HF_VMATH_H
@@ -30,29 +30,31 @@ typedef uint32_t real_bits;
 #define HF_BUILTIN(name) __builtin_##name##f
 #endif
 
-static inline real_bits hf_bits(real x) {
+HF_INLINE real_bits hf_bits(real x) {
   real_bits u;
   memcpy(&u, &x, sizeof u);
   return u;
 }
 
-static inline real hf_from_bits(real_bits u) {
+HF_INLINE real hf_from_bits(real_bits u) {
   real x;
   memcpy(&x, &u, sizeof x);
   return x;
 }
 
 #if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
-static inline real hf_fma(real a, real b, real c) { return HF_BUILTIN(fma)(a, b, c); }
+#define HF_HAS_FMA 1
+HF_INLINE real hf_fma(real a, real b, real c) { return HF_BUILTIN(fma)(a, b, c); }
 #else
-static inline real hf_fma(real a, real b, real c) { return a * b + c; }
+#define HF_HAS_FMA 0
+HF_INLINE real hf_fma(real a, real b, real c) { return a * b + c; }
 #endif
 
-static inline real hf_abs(real x) { return HF_BUILTIN(fabs)(x); }
-static inline real hf_sqrt(real x) { return HF_BUILTIN(sqrt)(x); }
+HF_INLINE real hf_abs(real x) { return HF_BUILTIN(fabs)(x); }
+HF_INLINE real hf_sqrt(real x) { return HF_BUILTIN(sqrt)(x); }
 
 /* y >= 0 with the sign of x. */
-static inline real hf_signed(real y, real x) {
+HF_INLINE real hf_signed(real y, real x) {
   const real_bits sign = (real_bits)1 << (8 * sizeof(real) - 1);
   return hf_from_bits(hf_bits(y) | (hf_bits(x) & sign));
 }
@@ -62,6 +64,7 @@ static inline real hf_signed(real y, real x) {
 #else
 #include "vmath_f32.h"
 #endif
+#include "vmath_pow.h"
 
 #undef HF_BUILTIN
 #endif

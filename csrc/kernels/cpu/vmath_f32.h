@@ -12,7 +12,7 @@
 #define HF_LN2_LO 0x1.7f7d1cp-20f
 
 /* e^r, |r| <= ln2: minimax, degree 7, relative error 2^-26.0. */
-static inline real hf_exp_wide_poly(real r) {
+HF_INLINE real hf_exp_wide_poly(real r) {
   real p = 0x1.9bb144p-13f;
   p = hf_fma(p, r, 0x1.71c4cap-10f);
   p = hf_fma(p, r, 0x1.112722p-7f);
@@ -27,7 +27,7 @@ static inline real hf_exp_wide_poly(real r) {
  * so overflow and gradual underflow come from the last multiplication; splitting 2^n costs three more integer
  * operations and saves one FMA. Outside [-104, 89] the result is 0 or inf anyway.
  * Worst 1.62 ULP, no FMA 1.96. */
-static inline real hf_exp(real x) {
+HF_INLINE real hf_exp(real x) {
   x = x < -104.0f ? -104.0f : x;
   x = x > 89.0f ? 89.0f : x;
   real t = hf_fma(x, 0.5f * HF_LOG2E, HF_ROUND + 127.0f);
@@ -40,7 +40,7 @@ static inline real hf_exp(real x) {
 
 /* e^x for x <= 0: as only underflow is possible, a scale of 2^(n+64) and then 2^-64 will do, and |r| <= ln2/2: minimax,
  * degree 6, relative error 2^-28.2. */
-static inline real hf_exp_nonpos(real x) {
+HF_INLINE real hf_exp_nonpos(real x) {
   x = x < -104.0f ? -104.0f : x;
   real t = hf_fma(x, HF_LOG2E, HF_ROUND + 191.0f);
   real n = t - (HF_ROUND + 191.0f);
@@ -59,7 +59,7 @@ static inline real hf_exp_nonpos(real x) {
 /* e^-g = (1 - p) s for 0 <= g < 80, with s = 2^n, n <= 0, g = u - n ln2, p = 1 - e^-u, |u| <= ln2/2: minimax, degree 6,
  * relative error 2^-26.1. ln2 in one constant suffices where s (1 - p) is added to or subtracted from 1: its error
  * n 2^-29 is damped by 2^n. */
-static inline real hf_exp_neg_parts(real g, real *s) {
+HF_INLINE real hf_exp_neg_parts(real g, real *s) {
   real t = hf_fma(g, -HF_LOG2E, HF_ROUND + 127.0f);
   real n = t - (HF_ROUND + 127.0f);
   real u = hf_fma(n, HF_LN2, g);
@@ -72,10 +72,19 @@ static inline real hf_exp_neg_parts(real g, real *s) {
   return hf_fma(p, u * u, u);
 }
 
+/* P of e^r = 1 + r + r^2 P(r), |r| <= ln2/2: the polynomial above at -r. */
+HF_INLINE real hf_exp_poly(real r) {
+  real p = 0x1.6b9caap-10f;
+  p = hf_fma(p, r, 0x1.122560p-7f);
+  p = hf_fma(p, r, 0x1.5556f2p-5f);
+  p = hf_fma(p, r, 0x1.5554b4p-3f);
+  return hf_fma(p, r, 0x1.fffffep-2f);
+}
+
 /* e^x - 1 = 2 ((e^r - 1) 2^(n-1) + (2^(n-1) - 1/2)); half scale, as n = 128 occurs below the overflow threshold.
- * e^r - 1, |r| <= ln2/2: the polynomial above at -r. The last select keeps -0 and subnormals.
+ * The last select keeps -0 and subnormals.
  * Worst 1.53 ULP, no FMA 1.66. */
-static inline real hf_expm1(real x) {
+HF_INLINE real hf_expm1(real x) {
   real c = x < -30.0f ? -30.0f : x;
   c = c > 89.0f ? 89.0f : c;
   real t = hf_fma(c, HF_LOG2E, HF_ROUND + 126.0f);
@@ -83,19 +92,14 @@ static inline real hf_expm1(real x) {
   real r = hf_fma(n, -HF_LN2_HI, c);
   r = hf_fma(n, -HF_LN2_LO, r);
   real s = hf_from_bits(hf_bits(t) << 23);
-  real p = 0x1.6b9caap-10f;
-  p = hf_fma(p, r, 0x1.122560p-7f);
-  p = hf_fma(p, r, 0x1.5556f2p-5f);
-  p = hf_fma(p, r, 0x1.5554b4p-3f);
-  p = hf_fma(p, r, 0x1.fffffep-2f);
-  p = hf_fma(p, r * r, r);
+  real p = hf_fma(hf_exp_poly(r), r * r, r);
   real y = 2.0f * hf_fma(p, s, s - 0.5f);
   return hf_abs(x) < 0x1p-25f ? x : y;
 }
 
 /* k ln2 + log(1+f), f in [sqrt(1/2)-1, sqrt(2)-1], k a whole number: f - f^2/2 + f^3 P(f), minimax, P of degree 6,
  * relative error 2^-24.9. The large terms are added last, so the error for k = 0 is relative to f. */
-static inline real hf_log_poly(real f, real k) {
+HF_INLINE real hf_log_poly(real f, real k) {
   real p = 0x1.645de2p-4f;
   p = hf_fma(p, f, -0x1.242fb8p-3f);
   p = hf_fma(p, f, 0x1.3172fep-3f);
@@ -111,7 +115,7 @@ static inline real hf_log_poly(real f, real k) {
 #define HF_SQRT_HALF_BITS 0x3f3504f3u
 
 /* x = 2^k (1+f); subnormals are scaled by 2^23 first. Worst 1.22 ULP, no FMA 1.23. */
-static inline real hf_log(real x) {
+HF_INLINE real hf_log(real x) {
   real v = x < 0x1p-126f ? x * 0x1p23f : x;
   real k0 = x < 0x1p-126f ? -23.0f : 0.0f;
   uint32_t k = (uint32_t)((int32_t)(hf_bits(v) - HF_SQRT_HALF_BITS) >> 23);
@@ -124,7 +128,7 @@ static inline real hf_log(real x) {
 /* 1+x = 2^k (1+f) with k from the rounded sum, but f = (x 2^-k - 1) + 2^-k from x itself, rounded where |f| is least:
  * no correction term and no division. k reaches 128, where 2^-k is taken as 0. The last select keeps -0.
  * Worst 1.78 ULP, no FMA 1.80. */
-static inline real hf_log1p(real x) {
+HF_INLINE real hf_log1p(real x) {
   uint32_t k = (uint32_t)((int32_t)(hf_bits(1.0f + x) - HF_SQRT_HALF_BITS) >> 23) << 23;
   real s = hf_from_bits(0x3f800000u - k);
   s = s > 0.0f ? s : 0.0f;
@@ -138,7 +142,7 @@ static inline real hf_log1p(real x) {
 /* tanh|x| = (1 - e^-2|x|) / (1 + e^-2|x|): no cancellation in either, and numerator <= denominator, so never above 1.
  * F / (2 - F), F the numerator, saves an operation but doubles the error of F near 1. 1 from |x| = 9.02 on.
  * Worst 1.97 ULP, no FMA 2.02. */
-static inline real hf_tanh(real x) {
+HF_INLINE real hf_tanh(real x) {
   real a = hf_abs(x), s;
   a = a > 10.0f ? 10.0f : a;
   real p = hf_exp_neg_parts(a + a, &s);
@@ -147,7 +151,7 @@ static inline real hf_tanh(real x) {
 }
 
 /* From e^-|x|: the small side keeps its relative accuracy down to the subnormals. Worst 2.41 ULP, no FMA 2.41. */
-static inline real hf_sigmoid(real x) {
+HF_INLINE real hf_sigmoid(real x) {
   real e = hf_exp_nonpos(-hf_abs(x));
   return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
@@ -155,7 +159,7 @@ static inline real hf_sigmoid(real x) {
 /* erf|x| = 1 - e^-g, g = -log erfc|x| = x (1 + q(x)) smooth on the whole of [0, 3.95] (beyond it erf rounds to 1), so
  * one formula serves small and large x. q: minimax in the relative error of erf, degree 8, 2^-27.8, by Estrin's scheme:
  * with Horner's the chain of dependent operations took a third longer. Worst 2.04 ULP, no FMA 2.25. */
-static inline real hf_erf(real x) {
+HF_INLINE real hf_erf(real x) {
   real a = hf_abs(x), s;
   a = a > 3.95f ? 3.95f : a;
   real a2 = a * a, a4 = a2 * a2;
@@ -172,7 +176,7 @@ static inline real hf_erf(real x) {
  * 2^-f, |f| <= 1/2, degree 6, relative error 2^-28.3. Both in pairs of terms (Estrin), for their chain is what takes
  * the time. */
 #define HF_TAIL_END 9.95f
-static inline real hf_normal_tail(real a, real *s) {
+HF_INLINE real hf_normal_tail(real a, real *s) {
   real a2 = a * a, a4 = a2 * a2;
   real h0 = hf_fma(0x1.26aed4p+0f, a, 1.0f), h2 = hf_fma(0x1.ae0a84p-5f, a, 0x1.d63ac2p-2f);
   real h4 = hf_fma(0x1.1d2acep-13f, a, -0x1.ced2d4p-8f), h6 = hf_fma(-0x1.4afb92p-15f, a, 0x1.874146p-13f);
@@ -187,7 +191,7 @@ static inline real hf_normal_tail(real a, real *s) {
 
 /* x Phi(x) = max(x, 0) - |x| (1 - Phi(|x|)), without the cancellation of 1 + erf; -inf gives 0. The minimum is one of
  * bits, an instruction less, and the select keeps NaN. Worst 1.72 ULP of x, no FMA 1.88. */
-static inline real hf_gelu(real x) {
+HF_INLINE real hf_gelu(real x) {
   uint32_t u = hf_bits(x) & 0x7fffffffu, end = hf_bits(HF_TAIL_END);
   real a = hf_from_bits(u < end ? u : end), s;
   real p = hf_normal_tail(a, &s);
@@ -195,7 +199,7 @@ static inline real hf_gelu(real x) {
 }
 
 /* Phi(x) + x phi(x), phi the normal density. */
-static inline real hf_gelu_slope(real x) {
+HF_INLINE real hf_gelu_slope(real x) {
   real a = hf_abs(x), s;
   a = a > HF_TAIL_END ? HF_TAIL_END : a;
   real p = hf_normal_tail(a, &s), e = hf_exp_nonpos(-0.5f * a * a);
@@ -206,7 +210,7 @@ static inline real hf_gelu_slope(real x) {
 
 /* max(x,0) + log(1+e), e = e^-|x| in [0, 1], where log1p needs no range reduction: e - e^2/2 + e^3 P(e), minimax, P of
  * degree 7, relative error 2^-27.0. Worst 1.94 ULP, no FMA 2.22. */
-static inline real hf_softplus(real x) {
+HF_INLINE real hf_softplus(real x) {
   real e = hf_exp_nonpos(-hf_abs(x));
   real p = -0x1.e1da7cp-9f;
   p = hf_fma(p, e, 0x1.665264p-6f);

@@ -16,10 +16,10 @@
 #define HF_LN2_HI 0x1.62e42fefa38p-1
 #define HF_LN2_LO 0x1.ef35793c7673p-45
 
-static inline real hf_pow2_of_round(real t) { return hf_from_bits(hf_bits(t) << 52); }
+HF_INLINE real hf_pow2_of_round(real t) { return hf_from_bits(hf_bits(t) << 52); }
 
 /* P of e^r = 1 + r + r^2 P(r), |r| <= ln2/2: degree 10, minimax in the relative error of e^r - 1, 2^-60.0. */
-static inline real hf_exp_poly(real r) {
+HF_INLINE real hf_exp_poly(real r) {
   real p = 0x1.1f5d0fdbc50abp-29;
   p = hf_fma(p, r, 0x1.af5e39334c5d9p-26);
   p = hf_fma(p, r, 0x1.27e4ea2d38ceep-22);
@@ -34,12 +34,12 @@ static inline real hf_exp_poly(real r) {
 }
 
 /* e^r - 1, |r| <= ln2/2. */
-static inline real hf_exp_rest(real r) { return hf_fma(hf_exp_poly(r), r * r, r); }
+HF_INLINE real hf_exp_rest(real r) { return hf_fma(hf_exp_poly(r), r * r, r); }
 
 /* e^x = e^r 2^n, n = round(x / ln2). 2^n is the product of two powers, half of n each, so that overflow and gradual
  * underflow come from the last multiplication. Outside [-746, 710] the result is 0 or inf anyway.
  * Worst 0.98 ULP, no FMA 0.95. */
-static inline real hf_exp(real x) {
+HF_INLINE real hf_exp(real x) {
   x = x < -746.0 ? -746.0 : x;
   x = x > 710.0 ? 710.0 : x;
   const real t = hf_fma(x, HF_LOG2E, HF_ROUND + 2046.0), n = t - (HF_ROUND + 2046.0);
@@ -50,7 +50,7 @@ static inline real hf_exp(real x) {
 }
 
 /* e^(x - down), x <= 0, 0 <= down < 0.01: as only underflow is possible, a scale of 2^(n+64) and then 2^-64 will do. */
-static inline real hf_exp_nonpos_less(real x, real down) {
+HF_INLINE real hf_exp_nonpos_less(real x, real down) {
   x = x < -746.0 ? -746.0 : x;
   const real t = hf_fma(x, HF_LOG2E, HF_ROUND + 1087.0), n = t - (HF_ROUND + 1087.0);
   real r = hf_fma(n, -HF_LN2_HI, x);
@@ -59,12 +59,12 @@ static inline real hf_exp_nonpos_less(real x, real down) {
 }
 
 /* e^x for x <= 0. Worst 0.98 ULP, no FMA 0.94. */
-static inline real hf_exp_nonpos(real x) { return hf_exp_nonpos_less(x, 0.0); }
+HF_INLINE real hf_exp_nonpos(real x) { return hf_exp_nonpos_less(x, 0.0); }
 
 /* e^x - 1 = 2 ((s - 1/2) + s r + s (e^r - 1 - r)), s = 2^(n-1); half scale, as n = 1024 occurs below the overflow
  * threshold. The first sum and the reduction of r keep what they round off (`lost`): its error and that of r are
  * otherwise as large as the last one. The last select keeps -0 and subnormals. Worst 1.12 ULP, no FMA 1.15. */
-static inline real hf_expm1(real x) {
+HF_INLINE real hf_expm1(real x) {
   real c = x < -40.0 ? -40.0 : x;
   c = c > 710.0 ? 710.0 : c;
   const real t = hf_fma(c, HF_LOG2E, HF_ROUND + 1022.0), n = t - (HF_ROUND + 1022.0), s = hf_pow2_of_round(t);
@@ -78,7 +78,7 @@ static inline real hf_expm1(real x) {
 /* k ln2 + log(1+f), f in [-1/4, 1/2], k a whole number. With s = f / (2+f) and z = s^2: log(1+f) = 2 atanh s = f -
  * f^2/2 + s (f^2/2 + z Q(z)), where the quotient's error hardly counts. Q: degree 7, minimax in the error relative to
  * log(1+f), 2^-62. The large terms are added last, so the error for k = 0 is relative to f. */
-static inline real hf_log_parts(real f, real k) {
+HF_INLINE real hf_log_parts(real f, real k) {
   const real s = f / (2.0 + f), z = s * s, half = 0.5 * f * f;
   real q = 0x1.1b3b8984abfc5p-3;
   q = hf_fma(q, z, 0x1.0dd6e5931edf5p-3);
@@ -94,17 +94,17 @@ static inline real hf_log_parts(real f, real k) {
 
 /* The exponent k of v = 2^k (1+f), f in [-1/4, 1/2], in the place of a double's; v normal and positive. There is no
  * arithmetic shift of 64 bits before AVX-512: hence the bias. */
-static inline real_bits hf_log_exponent(real v) {
+HF_INLINE real_bits hf_log_exponent(real v) {
   return ((hf_bits(v) + 0x0008000000000000u) & 0xfff0000000000000u) - 0x3ff0000000000000u;
 }
 
 /* The whole number k from k in the place of the exponent. */
-static inline real hf_log_whole(real_bits k) {
+HF_INLINE real hf_log_whole(real_bits k) {
   return hf_from_bits(((k + 0x3ff0000000000000u) >> 52) | 0x4330000000000000u) - (0x1p52 + 1023.0);
 }
 
 /* x = 2^k (1+f); subnormals are scaled by 2^54 first. Worst 0.88 ULP, no FMA 0.87. */
-static inline real hf_log(real x) {
+HF_INLINE real hf_log(real x) {
   const real v = x < 0x1p-1022 ? x * 0x1p54 : x, k0 = x < 0x1p-1022 ? -54.0 : 0.0;
   const real_bits k = hf_log_exponent(v);
   real y = hf_log_parts(hf_from_bits(hf_bits(v) - k) - 1.0, hf_log_whole(k) + k0);
@@ -115,7 +115,7 @@ static inline real hf_log(real x) {
 /* 1+x = 2^k (1+f) with k from the rounded sum, but f = x 2^-k + (2^-k - 1) from x itself: exact, for its terms lie
  * within a factor of 2 wherever k is not 0 (that is why f begins at -1/4), or, from k = 53 on, off by what does not
  * count beside k. k reaches 1024, where 2^-k is taken as 0. The last select keeps -0. Worst 0.89 ULP, no FMA 0.89. */
-static inline real hf_log1p(real x) {
+HF_INLINE real hf_log1p(real x) {
   const real_bits k = hf_log_exponent(1.0 + x);
   real s = hf_from_bits(0x3ff0000000000000u - k);
   s = s > 0.0 ? s : 0.0;
@@ -127,7 +127,7 @@ static inline real hf_log1p(real x) {
 
 /* 1 - 2 / (1 + e^2|x|) from 0.55 on, where the quotient is below 1/2; 1 from |x| = 19.1 on. Before: |x| + |x| z P(z),
  * z = x^2, P of degree 10, relative error of tanh 2^-60. Worst 1.32 ULP, no FMA 1.33. */
-static inline real hf_tanh(real x) {
+HF_INLINE real hf_tanh(real x) {
   real a = hf_abs(x);
   a = a > 20.0 ? 20.0 : a;
   const real t = hf_fma(a, 2.0 * HF_LOG2E, HF_ROUND + 1023.0), n = t - (HF_ROUND + 1023.0), s = hf_pow2_of_round(t);
@@ -150,17 +150,17 @@ static inline real hf_tanh(real x) {
 }
 
 /* From e^-|x|: the small side keeps its relative accuracy down to the subnormals. Worst 2.37 ULP, no FMA 2.39. */
-static inline real hf_sigmoid(real x) {
+HF_INLINE real hf_sigmoid(real x) {
   const real e = hf_exp_nonpos(-hf_abs(x));
   return (x < 0.0 ? e : 1.0) / (1.0 + e);
 }
 
 /* max(x,0) + log(1 + e^-|x|): no overflow. Worst 1.63 ULP, no FMA 1.63. */
-static inline real hf_softplus(real x) { return (x > 0.0 ? x : 0.0) + hf_log1p(hf_exp_nonpos(-hf_abs(x))); }
+HF_INLINE real hf_softplus(real x) { return (x > 0.0 ? x : 0.0) + hf_log1p(hf_exp_nonpos(-hf_abs(x))); }
 
 /* e^(-c a^2), c a power of 2: a^2 exactly, in two parts, the first from the upper half of a's bits. An error of half an
  * ULP of a^2 would be one of a^2/2 ULP of the result. */
-static inline real hf_bell(real a, real c) {
+HF_INLINE real hf_bell(real a, real c) {
   const real upper = hf_from_bits(hf_bits(a) & 0xfffffffff8000000u);
   return hf_exp_nonpos_less(-c * upper * upper, c * (a - upper) * (a + upper));
 }
@@ -169,7 +169,7 @@ static inline real hf_bell(real a, real c) {
  * Laframboise, Math. Comp. 36, 1981, by which one polynomial reaches from 0 to far out; with 3/4 P stays between 0.57
  * and 0.78, so that errors of v hardly count). P: degree 22, least squares on Chebyshev nodes, relative error 2^-55.7;
  * even and odd terms apart (one chain takes twice the time). */
-static inline real hf_erfcx(real x) {
+HF_INLINE real hf_erfcx(real x) {
   const real v = hf_fma(-8.0, 1.0 / (x + 4.0), 1.0), w = v * v;
   real even = -0x1.aa82cb6d2ece9p-31;
   even = hf_fma(even, w, -0x1.452b07a879a73p-28);
@@ -199,7 +199,7 @@ static inline real hf_erfcx(real x) {
 
 /* 1 - erfc|x| from 0.82 on, where erfc is below 1/4; 1 from |x| = 5.93 on. Before: |x| + |x| Q(x^2), Q of degree 10,
  * relative error of erf 2^-56.0. Worst 1.28 ULP, no FMA 1.31. */
-static inline real hf_erf(real x) {
+HF_INLINE real hf_erf(real x) {
   real a = hf_abs(x);
   a = a > 6.0 ? 6.0 : a;
   const real far = hf_fma(-hf_bell(a, 1.0), hf_erfcx(a), 1.0), z = a * a;
@@ -219,20 +219,20 @@ static inline real hf_erf(real x) {
 
 /* |x|, but no larger than where 1 - Phi vanishes; NaN stays. */
 #define HF_TAIL_END 38.65
-static inline real hf_tail_argument(real x) {
+HF_INLINE real hf_tail_argument(real x) {
   const real a = hf_abs(x);
   return a > HF_TAIL_END ? HF_TAIL_END : a;
 }
 
 /* x Phi(x) = max(x, 0) - |x| (1 - Phi(|x|)), without the cancellation of 1 + erf; 1 - Phi(a) = erfc(a / sqrt 2) / 2.
  * -inf gives 0. Worst 2.25 ULP of x (5.4 of the result, x < 0), no FMA 2.25. */
-static inline real hf_gelu(real x) {
+HF_INLINE real hf_gelu(real x) {
   const real a = hf_tail_argument(x);
   return hf_fma(-0.5 * a * hf_erfcx(a * M_SQRT1_2), hf_bell(a, 0.5), x <= 0.0 ? 0.0 : x);
 }
 
 /* Phi(x) + x phi(x), phi the normal density: both have the factor e^(-x^2/2). Worst 1.39 ULP of 1, no FMA 1.39. */
-static inline real hf_gelu_slope(real x) {
+HF_INLINE real hf_gelu_slope(real x) {
   const real a = hf_tail_argument(x);
   const real y = hf_fma(a, -0x1.9884533d43651p-2, 0.5 * hf_erfcx(a * M_SQRT1_2)) * hf_bell(a, 0.5); /* of -|x| */
   return x < 0.0 ? y : 1.0 - y;

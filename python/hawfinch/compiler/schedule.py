@@ -25,7 +25,7 @@ L2_SIZE = 1 << 19
 RECORD = 20e-9  # seconds of fixed cost per record
 BARRIER = 1.5e-6  # seconds; 0.3e-6 when every core is free
 REGION = 3e-6  # seconds to start a team for a single step while its threads are awake; 50e-6 from sleep
-SLOW_ELEMENT = 3e-8  # seconds, of a function that takes an element at a time: pow
+SLOW_ELEMENT = 3e-8  # seconds, of what takes an element at a time: the baseline's float64 pow
 BRIEF = 2e-5  # seconds: other Python threads wait for a shorter plan
 PIECE = 0.02  # seconds: longer records are cut, so that Ctrl-C is seen in time
 

@@ -12,7 +12,6 @@ Design
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,6 +27,7 @@ from ..errors import (
     NonFiniteInputError,
     NotBuiltError,
     ShapeError,
+    warn,
 )
 from ..values import CheckedCall, short
 from .arrays import as_array, as_data
@@ -194,7 +194,7 @@ class TableEncoder(metaclass=CheckedCall):
             text = (
                 f"{found}. Now taken as categories; to keep that without a warning, say so (categorical, or the task)"
             )
-            warnings.warn(text, HawfinchWarning, stacklevel=3)
+            warn(text, HawfinchWarning)
 
     @staticmethod
     def _categories(table: Table, column: int, wanted: bool) -> tuple[str, ...]:

@@ -68,8 +68,8 @@ class Module(metaclass=CheckedCall):
     """Base of layers and models. Subclasses define ``forward(self, *inputs)`` with operators and ``hf.ops``.
 
     Layers are attributes, or are in lists, tuples and dicts that are attributes, at any depth. Setting an attribute of
-    a built model, or an item of such a list, is seen by the next call of anything; after other changes in place (an
-    array that forward uses as a constant) call ``changed``.
+    a built model, or an item of such a list, is seen by the next call of anything, and so is an item of any other short
+    list or dict; after other changes in place (an array that forward uses as a constant) call ``changed``.
 
     >>> import numpy as np, hawfinch as hf
     >>> class Block(hf.Module):
@@ -245,7 +245,10 @@ class Module(metaclass=CheckedCall):
         return next((value for target, value in graph.updates if target is found), found)
 
     def state(self, name: str, shape: Sequence[int], init: str | Initializer) -> Tensor:
-        """An array that is not trained, such as a running mean: its value as this trace's updates have left it."""
+        """An array that is not trained, such as a running mean: its value as this trace's updates have left it.
+
+        An example is that of ``update_state``. Arguments and errors are those of ``param``.
+        """
         return self.param(name, shape, init, trainable=False)
 
     def update_state(self, name: str, value: Tensor) -> None:
@@ -389,7 +392,12 @@ class Module(metaclass=CheckedCall):
     # ---- build ----
     @property
     def inputs(self) -> tuple[Spec, ...] | None:
-        """What the model was built for, batch axis first; None before ``build``."""
+        """What the model was built for, batch axis first; None before ``build``.
+
+        >>> import hawfinch as hf
+        >>> hf.Linear(2).build((3,)).inputs
+        (Spec(shape=(B, 3), dtype='real'),)
+        """
         return self._hf.inputs
 
     @property
@@ -531,6 +539,8 @@ class Module(metaclass=CheckedCall):
         if inside.inputs is None:
             raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
         with _building:
+            if inside.watch is not None and not inside.watch.same_items():
+                inside.known = ()
             if inside.known != tuple([(path, m._hf.stamp) for path, m in self._walk([])]):
                 self._make(inside.inputs, inside.seed)
                 assert inside.store is not None
@@ -560,7 +570,12 @@ class Module(metaclass=CheckedCall):
         return {k: p.data for k, p in self._ready().items() if p.trainable and p.data is not None}
 
     def buffers(self) -> dict[str, Array]:
-        """Arrays that are not trained (running statistics) by name; views."""
+        """Arrays that are not trained (running statistics) by name; views.
+
+        >>> import hawfinch as hf
+        >>> list(hf.Sequential(hf.BatchNorm()).build((3,)).buffers())
+        ['0.running_mean', '0.running_var']
+        """
         return {k: p.data for k, p in self._ready().items() if not p.trainable and p.data is not None}
 
     def freeze(self, *patterns: str) -> Module:
@@ -581,7 +596,12 @@ class Module(metaclass=CheckedCall):
         return self._set_frozen(patterns, True)
 
     def unfreeze(self, *patterns: str) -> Module:
-        """The reverse of ``freeze``; without a pattern, of all arrays."""
+        """The reverse of ``freeze``; without a pattern, of all arrays.
+
+        >>> import hawfinch as hf
+        >>> list(hf.Linear(2).build((3,)).freeze("*").unfreeze("bias").trainable())
+        ['bias']
+        """
         return self._set_frozen(patterns or ("*",), False)
 
     def _set_frozen(self, patterns: Sequence[str], frozen: bool) -> Module:
@@ -595,7 +615,12 @@ class Module(metaclass=CheckedCall):
         return self
 
     def trainable(self) -> dict[str, Array]:
-        """The part of ``parameters`` that is not frozen, by name; views."""
+        """The part of ``parameters`` that is not frozen, by name; views.
+
+        >>> import hawfinch as hf
+        >>> list(hf.Linear(2).build((3,)).freeze("bias").trainable())
+        ['weight']
+        """
         arrays = self._ready().items()
         return {k: p.data for k, p in arrays if p.trainable and not p.frozen and p.data is not None}
 

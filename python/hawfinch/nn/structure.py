@@ -14,6 +14,7 @@ from .store import Parameter, Store
 if TYPE_CHECKING:
     from .module import Module
 
+SHORT = 32  # items
 stamps = itertools.count()  # each state of a module has one of its own
 
 
@@ -85,8 +86,8 @@ def modules_in(
 ) -> None:
     """Appends the modules (instances of kind) in a value, with their names, to found.
 
-    Appends the lists and dicts that hold some, or are empty, to containers. outer: ids of those around the value, one
-    of which may hold itself.
+    Appends the lists and dicts that hold some, or are short enough to be looked at in each call, to containers. outer:
+    ids of those around the value, one of which may hold itself.
     """
     if isinstance(value, kind):
         found.append((name, value))
@@ -97,7 +98,7 @@ def modules_in(
                 found.append((f"{name}.{k}" if name else str(k), v))
             elif isinstance(v, list | tuple | dict):
                 modules_in(kind, f"{name}.{k}" if name else str(k), v, found, containers, *outer, id(value))
-        if not isinstance(value, tuple) and (len(found) > before or not value):
+        if not isinstance(value, tuple) and (len(found) > before or len(value) <= SHORT):
             containers.append(value)
 
 

@@ -66,12 +66,14 @@ class BatchPlan:
         updates = graph.updates if training else []
         kept_weights = list({id(w): w for w in weights if w is not None}.values())
         kept = [trace.loss, *totals, *kept_weights]
-        wanted = fresh(graph, [*kept, *grads, *(value for _, value in updates)])
+        joined = [trace.checked] if graph.trainers else []
+        wanted = fresh(graph, [*kept, *grads, *(value for _, value in updates), *joined])
         new, to = rewrite(graph, [*wanted, *(target for target, _ in updates)])
         rest = iter([to[id(t)] for t in wanted])
         values = [next(rest) for _ in kept]
         gradient_of = {name: next(rest) for name in trainable}
         new_state = [(to[id(target)], next(rest)) for target, _ in updates]
+        checked = next(rest, values[0])
 
         places = model_places(new, store.params, store.buffers, (PARAMS, STATE))
         itemsize = store.params.itemsize
@@ -94,13 +96,16 @@ class BatchPlan:
             steps, self.products = products_of_optimizer(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
         if update is not None:
-            steps += update.steps(memory, store, values[0], self.products, new_state)
+            steps += update.steps(memory, store, checked, self.products, new_state)
         self._graphs = memory.graphs
         weight_of = {id(w): t for w, t in zip(kept_weights, values[1 + len(totals) :], strict=True)}
         sums = memory.of(self.sums)
         for i, (t, w) in enumerate(zip(values[1 : 1 + len(totals)], weights, strict=True)):
             offset = 2 * sum(sizes[1 : 1 + i]) * 8 // itemsize
             steps.append(_sum_step(sums, offset, t, sizes[1 + i], None if w is None else weight_of[id(w)]))
+        self._yields = [step for step in steps if step.yields]
+        for i, step in enumerate(self._yields):
+            step.fields["tag"] = i
         kinds = {"parameters": buffers[:GRADIENT], "gradients": buffers[GRADIENT:SLOTS], "optimizer": buffers[SLOTS:]}
         self.plan = Plan(
             steps,
@@ -118,18 +123,20 @@ class BatchPlan:
         """What the plan itself holds."""
         return self.plan.arena.nbytes
 
-    def run(self, *args: Any, **more: Any) -> tuple[int, int]:
-        """``_core.Plan.run`` on the buffers; where it yields, ``reduce`` gets the gradient."""
-        result = self.core.run(self.buffers, *args, **more)
-        while result[0] == _core.YIELDED:
-            assert self.update is not None and self.update.reduce is not None
+    def reduce(self) -> tuple[int, int]:
+        """After a run that has yielded: ``reduce`` gets what each yield holds, and the run goes on, to its end."""
+        assert self.update is not None and self.update.reduce is not None
+        status, step = _core.YIELDED, 0
+        while status == _core.YIELDED:
+            array = self.plan.view(self._yields[self.core.yielded].writes[0], self.capacity, self.buffers)
+            assert array is not None
             try:
-                self.update.reduce(self.buffers[self.update.gradient_number])
+                self.update.reduce(array)
             except BaseException:
                 self.core.abandon()
                 raise
-            result = self.core.resume()
-        return result
+            status, step = self.core.resume()
+        return status, step
 
     def set_data(self, arrays: Sequence[Array]) -> None:
         """The sources of the next run; ``core.drop_sources`` lets go of them."""
@@ -153,13 +160,13 @@ class BatchPlan:
         batch = min(run["batch"], run["rows"] - step * run["batch"])
         run = {**run, "n_steps": step + 1, "first_step": step, "threads": 1}
         for i, record in enumerate(plan.steps[: self.n_compute]):
-            self.run(**run, only_record=i)
+            self.core.run(self.buffers, **run, only_record=i)
             for t in (*record.reads, *record.writes):
                 array = plan.view(t, batch, self.buffers)
                 if array is not None and not np.isfinite(array).all():
                     return self._tensor_name(t, record)
         for i, product in enumerate(self.products, self.n_compute):
-            if self.run(**run, only_record=i)[0] != _core.OK:
+            if self.core.run(self.buffers, **run, only_record=i)[0] != _core.OK:
                 return f"gradient of parameter {product.name!r}"
         return None
 

@@ -16,8 +16,10 @@ from .. import _core
 from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError
 from ..ir import Array
 from .batch_plan import BatchPlan
+from .history import History
 from .inputs import Arrays, Data, Source
 from .state import FitProgress, TrainState
+from .update.averages import show_average
 from .update.columns import after_epoch
 
 if TYPE_CHECKING:
@@ -65,9 +67,10 @@ def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop
     reached = first
     try:
         try:
-            status, reached = plan.run(
-                stop, steps.batch, data.rows, steps.order, steps.scalars, state.seed, step0, team, -1, first
-            )
+            how = (stop, steps.batch, data.rows, steps.order, steps.scalars, state.seed, step0, team, -1, first)
+            status, reached = plan.core.run(plan.buffers, *how)
+            if status == _core.YIELDED:
+                status, reached = plan.reduce()
         except BaseException:  # Ctrl-C, or what another signal's handler raised
             reached = plan.core.last_step
             raise
@@ -89,6 +92,8 @@ def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: 
     value = float(plan.value[0])
     culprit = plan.first_nonfinite(run, step)
     what = f"the loss is {value}" if not np.isfinite(value) else "the gradient overflowed or came near to it"
+    if culprit is None and plan.update is not None and plan.update.trainers:
+        what = "the loss or the gradient, averaged over the trainers, is not finite"
     raise NonFiniteError(
         f"epoch {state.epoch}, step {step}: {what}; first non-finite: {culprit or 'the norm of the gradient'}. "
         "The parameters are those before this step. A smaller learning rate or clip_norm often helps.",
@@ -106,21 +111,27 @@ def _total_steps(call: FitCall) -> int | None:
     return call.epochs * -(-rows // min(call.batch or rows, rows))
 
 
-def run_fit(trainer: Trainer, call: FitCall, state: TrainState, resumed: bool) -> None:
-    """The epochs of a call of ``fit`` that are still to be done."""
-    if not resumed or state.fit is None:
-        state.fit, state.position, state.sums = FitProgress(state.epoch, call.epochs, state.step), 0, None
-    last = state.fit.first_epoch + state.fit.epochs
-    trainer.stop, trainer.epochs_planned = False, call.epochs
-    plan: BatchPlan | None = None
-    if state.epoch < last and type(call.source) is Arrays:  # what can't be compiled is told before any callback runs
-        data = call.source.data
-        plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
-        if trainer._update.columns.schedules:
-            trainer._update.columns.check_length(_total_steps(call))
-    for notify in call.events["on_fit_begin"]:
-        notify(trainer)
+def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
+    """The epochs of a call of ``fit`` that are still to be done; a callback may call it for a fit within the fit."""
+    state, outer = trainer.state, trainer._call
+    trainer._call = call
+    if outer is None:
+        trainer._take_back()
+    begun = False
     try:
+        if not resumed or state.fit is None:
+            state.fit, state.position, state.sums = FitProgress(state.epoch, call.epochs, state.step), 0, None
+        last = state.fit.first_epoch + state.fit.epochs
+        trainer.stop, trainer.epochs_planned = False, call.epochs
+        plan: BatchPlan | None = None
+        if state.epoch < last and type(call.source) is Arrays:  # what can't be compiled is told before any callback
+            data = call.source.data
+            plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
+            if trainer._update.columns.schedules:
+                trainer._update.columns.check_length(_total_steps(call))
+        for notify in call.events["on_fit_begin"]:
+            notify(trainer)
+        begun = True
         while state.epoch < last and not trainer.stop:
             logs = _epoch(trainer, call, state, plan)
             if trainer._update.regularizers:
@@ -139,8 +150,15 @@ def run_fit(trainer: Trainer, call: FitCall, state: TrainState, resumed: bool) -
                 trainer._model.store()
                 plan = None
     finally:
-        for notify in call.events["on_fit_end"]:
-            notify(trainer)
+        try:
+            if begun:
+                for notify in call.events["on_fit_end"]:
+                    notify(trainer)
+        finally:
+            trainer._call = outer
+            if outer is None and "average" in state.slots:
+                show_average(trainer._count_updates(), trainer._model.store(), state.slots)
+    return state.history
 
 
 def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan | None) -> dict[str, float]:

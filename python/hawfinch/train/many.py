@@ -26,7 +26,7 @@ from .batch_plan import BatchPlan
 from .batch_trace import BatchTrace, StepKey
 from .history import History
 from .inputs import Arrays
-from .loop import FitCall
+from .loop import FitCall, run_fit
 from .plans import Plans
 from .trainer import Trainer
 from .update import Update
@@ -264,7 +264,7 @@ def _train(job: _Job, pool: PlanPool) -> None:
     with trainer._alone():
         plans.pool = pool
         try:
-            trainer._run(job.call)
+            run_fit(trainer, job.call)
         finally:
             plans.give_back()
             trainer._plans = Plans()

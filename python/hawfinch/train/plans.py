@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
+from ..errors import warn
 from ..ir import Array, collector_paused
 from ..nn.module import Module
 from ..runtime.cache import PlanCache
@@ -42,7 +41,7 @@ class Plans:
         for text in trace.advice:
             if text not in self._told:
                 self._told.add(text)
-                warnings.warn(text, stacklevel=7)
+                warn(text)
         return BatchPlan(trace, batch, update, buffers, key.precision)
 
     def clear(self) -> None:

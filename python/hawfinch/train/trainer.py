@@ -16,15 +16,13 @@ from ..constraints import Constraint
 from ..data.arrays import reads_as_is
 from ..errors import ArgumentError, BusyError, LabelError, ShapeError
 from ..ir import Array
-from ..losses import ClassWeight, Loss
-from ..metrics import Metric
+from ..losses import ClassWeight
 from ..nn.module import Module
-from ..ops.matmul import check_precision
-from ..optim import Optimizer, get_optimizer
+from ..optim import Optimizer
 from ..regularizers import Regularizer
 from ..runtime.buffers import Memory, aligned_zeros
 from ..runtime.plan import Plan, check_threads
-from ..values import CheckedCall, check_whole, short
+from ..values import check_whole, short
 from .batch_plan import BatchPlan
 from .batch_trace import StepKey
 from .callbacks import collect, restore, state_of
@@ -32,17 +30,16 @@ from .fingerprint import check_same, data_text, model_text, source_text, value_t
 from .history import History
 from .inputs import Arrays, Chunks, Data, check_data, is_chunks, split_pair
 from .loop import FitCall, Steps, run_fit, run_steps
-from .objective import Objective, get_losses, get_objective
 from .plans import Plans
+from .settings import LossLike, Settings
 from .state import TrainState
 from .update import Clock, Update, UpdateState
-from .update.averages import show_average, take_back
+from .update.averages import take_back
 
-LossLike = str | Loss | Callable[..., Any]
 NOT_COPIED = ("gradient", "_update", "_plans", "_output_shapes", "_repeated", "_params", "_training", "_evaluating")
 
 
-class Trainer(metaclass=CheckedCall):
+class Trainer(Settings):
     """Trains a model: one C call per epoch.
 
     model: a Module. loss: a Loss, a name ("softmax_cross_entropy", "bce_with_logits", "mse", "mae", "huber") or a
@@ -60,9 +57,19 @@ class Trainer(metaclass=CheckedCall):
     ``hf.schedules.Scaled(0.1)`` is a part of the trainer's own. regularizers: penalties, ``{"0.weight": hf.L2(1e-4)}``;
     the History has their sum as "penalty". constraints: ``{"*.weight": hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``:
     what validation sees, and the model after ``fit``. accumulate: batches whose gradients, weighted by rows, make one
-    update; what is left at the end of an epoch or a chunk makes one too, and ``step`` always does. reduce: a function
-    that gets the flat gradient of each batch and may change it in place, to average it with other trainers'.
+    update; what is left at the end of an epoch or a chunk makes one too, and ``step`` always does.
     total_steps: for ``step`` with a schedule that spans a run.
+
+    reduce: (function, n), or a function alone, to train one model on the batches of n trainers (in processes, on
+    machines) as on their joined batch. The function gets one array after another and replaces it in place by its
+    average over the trainers. In each batch, in the same order everywhere: for each BatchNorm its mean and then its
+    variance, which become those of the joined batch, later their two gradients (none where nothing below is trained);
+    the loss, an array of one number; the flat gradient. So what is not finite in one trainer is so for all of them, and
+    all raise NonFiniteError, none updates. The norm that is clipped is that of the averaged gradient. Batches are of
+    equal size (and sum of sample weights) in all trainers; models and settings are the same. History and metrics
+    are of the trainer's own rows. n corrects the running variance of a BatchNorm by the rows of all; default 1, by its
+    own. A trainer that raises another error calls no more: let the function time out; what it raises ends the step
+    without an update.
 
     ``loss``, ``optimizer``, ``metrics``, ``seed``, ``threads`` and ``precision`` may be set later, to what the
     constructor takes; the next step sees it. A trainer can be copied and pickled, with its model and its state.
@@ -76,8 +83,6 @@ class Trainer(metaclass=CheckedCall):
     >>> trainer.evaluate(x, y)["accuracy"] > 0.95
     True
     """
-
-    _optimizer: Optimizer
 
     def __init__(
         self,
@@ -97,7 +102,7 @@ class Trainer(metaclass=CheckedCall):
         average: Average | None = None,
         accumulate: int = 1,
         total_steps: int | None = None,
-        reduce: Callable[[Array], Any] | None = None,
+        reduce: Callable[[Array], Any] | tuple[Callable[[Array], Any], int] | None = None,
     ):
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
@@ -135,7 +140,6 @@ class Trainer(metaclass=CheckedCall):
         self._forget()
 
     def _forget(self) -> None:
-        """A repeated step has the settings in it."""
         self._repeated: _core.Quick | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -151,97 +155,6 @@ class Trainer(metaclass=CheckedCall):
     def __repr__(self) -> str:
         settings = f"{short(self.loss)}, {short(self._optimizer)}"
         return f"Trainer({type(self._model).__name__}, {settings}, {self.state.epoch} epochs)"
-
-    # ---- settings: checked whenever they are set, and seen by the next step ----
-    @property
-    def model(self) -> Module:
-        """The model; another one needs another Trainer."""
-        return self._model
-
-    @property
-    def loss(self) -> Any:
-        """The loss; for several outputs name -> loss."""
-        return self._losses[""] if "" in self._losses else dict(self._losses)
-
-    @loss.setter
-    def loss(self, loss: Any) -> None:
-        losses = get_losses(loss)
-        same = "_losses" in self.__dict__ and list(losses) == list(self._losses)
-        self._set_objective(losses, self._weights_given if same else None, self._metrics_given)
-
-    @property
-    def metrics(self) -> dict[str, Metric]:
-        """Name in the history -> metric."""
-        return {
-            f"{head.name}_{name}" if head.name else name: metric
-            for head in self._objective.heads
-            for name, metric in head.metrics
-        }
-
-    @metrics.setter
-    def metrics(self, metrics: Any) -> None:
-        self._set_objective(self._losses, self._weights_given, metrics)
-
-    def _set_objective(self, losses: dict[str, Loss], weights: Any, metrics: Any) -> None:
-        if isinstance(metrics, Iterator):
-            metrics = list(metrics)
-        self._objective: Objective = get_objective(losses, weights, metrics)
-        self._losses, self._weights_given, self._metrics_given = losses, weights, metrics
-        self._forget()
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimiser. One of another kind begins with empty slots. To change a number of it: ``set``."""
-        return self._optimizer
-
-    @optimizer.setter
-    def optimizer(self, optimizer: str | Optimizer) -> None:
-        found = get_optimizer(optimizer)
-        self._update = Update(found, **self._update_options)
-        self._optimizer = found
-        self._forget()
-
-    def set(self, **changes: Any) -> None:
-        """Goes on with other numbers of the optimiser: its constructor's arguments by name.
-
-        >>> import hawfinch as hf
-        >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.SGD(0.1))
-        >>> trainer.set(lr=0.01)
-        >>> trainer.optimizer.lr
-        0.01
-        """
-        self.optimizer = self._optimizer.replace(**changes)
-
-    @property
-    def seed(self) -> int:
-        """Row order and dropout follow from it, and the parameters of a model that isn't built yet."""
-        return self.state.seed
-
-    @seed.setter
-    def seed(self, seed: int) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
-            raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-        self.state.seed = int(seed)
-
-    @property
-    def threads(self) -> int | None:
-        """Threads of a call that does not say; None: chosen by cost."""
-        return self._threads
-
-    @threads.setter
-    def threads(self, threads: int | None) -> None:
-        self._threads = check_threads(threads)
-        self._forget()
-
-    @property
-    def precision(self) -> str:
-        """Of the products of a training step: "f32" or "bf16"."""
-        return self._precision
-
-    @precision.setter
-    def precision(self, precision: str) -> None:
-        self._precision = check_precision(precision)
-        self._forget()
 
     # ---- what has come of it ----
     @property
@@ -331,6 +244,7 @@ class Trainer(metaclass=CheckedCall):
             self._precision if training else "f32",
             self._update.signature if training else None,
             self._model.version,
+            self._update.trainers if training else 0,
         )
 
     def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
@@ -392,7 +306,7 @@ class Trainer(metaclass=CheckedCall):
             )
             if resume is not None:
                 self._take(resume, call)
-            return self._run(call, resume is not None)
+            return run_fit(self, call, resume is not None)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -445,18 +359,6 @@ class Trainer(metaclass=CheckedCall):
             pair = split_pair(validation_data, "validation_data")
             validation = self._check(*pair, name="validation_data", checked=checked)
         return FitCall(source, validation, epochs, batch, bool(shuffle), events, threads, tuple(callbacks))
-
-    def _run(self, call: FitCall, resumed: bool = False) -> History:
-        outer, self._call = self._call, call
-        if outer is None:
-            self._take_back()
-        try:
-            run_fit(self, call, self.state, resumed)
-        finally:
-            self._call = outer
-            if outer is None and "average" in self.state.slots:
-                show_average(self._count_updates(), self._model.store(), self.state.slots)
-        return self.state.history
 
     def step(self, x: Any, y: Any, *, sample_weight: Any = None, threads: int | None = None) -> float:
         """One training step on these rows; returns the loss before the update.
@@ -600,7 +502,7 @@ class Trainer(metaclass=CheckedCall):
             plan.set_data(data.arrays)
             plan.sums[...] = 0
             team = plan.plan.team(self._threads if threads is None else threads, batch, n_steps)
-            status, step = plan.run(n_steps, batch, rows, None, None, self.state.seed, 0, team)
+            status, step = plan.core.run(plan.buffers, n_steps, batch, rows, None, None, self.state.seed, 0, team)
             plan.core.drop_sources()
             if status == _core.BAD_INDEX:
                 last = min((step + 1) * batch, rows)

@@ -36,7 +36,7 @@ from .constraints import constraint_columns, constraint_steps
 from .groups import by_name, check_groups, check_patterns, group_optimizers
 from .penalties import penalty, penalty_columns
 from .products import Product, products_of_optimizer
-from .reduce import Reduce, check_reduce, reduce_steps
+from .reduce import check_reduce, reduce_steps
 from .state import UpdateState
 from .sweep import Run, merged, sweep_steps
 
@@ -71,7 +71,7 @@ class Update:
         constraints: Any = None,
         average: Any = None,
         accumulate: int = 1,
-        reduce: Reduce | None = None,
+        reduce: Any = None,
     ):
         self.optimizer = optimizer
         self.groups = check_groups(optimizer, groups)
@@ -81,7 +81,8 @@ class Update:
         whole = isinstance(accumulate, int | np.integer) and not isinstance(accumulate, bool)
         if not whole or not 1 <= accumulate < 1 << 63:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
-        self.accumulate, self.reduce = int(accumulate), check_reduce(reduce)
+        self.accumulate = int(accumulate)
+        self.reduce, self.trainers = check_reduce(reduce)
         rules = [optimizer.rule, *(o.rule for o in group_optimizers(optimizer, self.groups, None).values())]
         self.rule = max(rules, key=lambda rule: len(optimizer.slots_of(rule)))
         self._arranged: Any = None
@@ -124,14 +125,15 @@ class Update:
         self.clip = columns.add({"clip_norm": self.optimizer.clip_norm or 0.0})
         self.of_accumulation = columns.add(accumulation_columns(self.accumulate)) if self.accumulate > 1 else 0
         self.of_average = columns.add(average_columns(self.average, self.accumulate)) if self.average else 0
-        active = Rows(lambda clock: clock.active(self.accumulate)) if self.accumulate > 1 else 1.0
+        every = self.accumulate  # in functions, self would be a circle that keeps the model's memory
+        active = Rows(lambda clock: clock.active(every)) if every > 1 else 1.0
         sets: dict[Any, int] = {}
         self.column_of: dict[str, int] = {}
         for name in trainable:
             optimizer, regularizer, lag = own.get(name, self.optimizer), self.penalties.get(name), state.lags[name]
             chosen = (id(optimizer), id(regularizer), lag)
             if chosen not in sets:
-                since = Rows(lambda clock, lag=lag: clock.since(lag, self.accumulate))  # type: ignore[misc]
+                since = Rows(lambda clock, lag=lag: clock.since(lag, every))  # type: ignore[misc]
                 common = {"since": since, "active": active, **penalty_columns(regularizer)}
                 sets[chosen] = columns.add(optimizer.columns(self.rule, common))
             self.column_of[name] = sets[chosen]
@@ -144,7 +146,7 @@ class Update:
             tuple((k, c.signature, column) for k, (c, column) in self.limits.items()),
             type(self.average),
             self.accumulate > 1,
-            self.reduce is not None,
+            self.trainers,
         )
 
     def _runs(self, store: Store, trainable: Mapping[str, Any]) -> list[Run]:

@@ -67,11 +67,24 @@ def take_back(state: UpdateState, store: Store, slots: dict[str, Array]) -> None
         state.shown = ""
 
 
+def _arrays(store: Store, slots: dict[str, Array]) -> list[tuple[bool, Array, Array]]:
+    """Of each array of the model: whether it is frozen, its elements, and those of its average."""
+    found = []
+    groups = (("average", store.params, store.parameters), ("average_state", store.buffers, store.state))
+    for name, flat, arrays in groups:
+        for p in arrays.values():
+            part = slice(p.offset, p.offset + p.room)
+            found.append((p.frozen, flat[part], slots[name][part]))
+    return found
+
+
 def _exchange(store: Store, slots: dict[str, Array]) -> None:
-    for name, array in (("average", store.params), ("average_state", store.buffers)):
+    """What is frozen stays in the model, whichever of the two it was frozen as, and is its own average."""
+    for frozen, array, average in _arrays(store, slots):
         kept = array.copy()
-        array[...] = slots[name]
-        slots[name][...] = kept
+        if not frozen:
+            array[...] = average
+        average[...] = kept
 
 
 def _digest(store: Store) -> str:
