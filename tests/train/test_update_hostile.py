@@ -82,3 +82,15 @@ def test_max_norm_of_a_scalar_limits_its_size() -> None:
 def test_a_function_that_gives_no_chunks_is_told(given: object) -> None:
     with pytest.raises(ArgumentError, match="iterable"):
         hf.Trainer(linear(), "mse").fit(lambda: given, epochs=1)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("result", [lambda p: None, lambda p: hf.ops.sum(p), lambda p: hf.ops.concat([p] * 9)])
+def test_a_constraint_that_gives_another_shape_is_told_before_it_writes(result, accumulate) -> None:  # type: ignore[no-untyped-def]
+    class Wrong(hf.Constraint):
+        def apply(self, p: Any, *numbers: Any) -> Any:
+            return result(p)
+
+    trainer = hf.Trainer(linear(), "mse", constraints={"*.weight": Wrong()}, accumulate=accumulate)
+    with pytest.raises(ArgumentError, match="apply must give"):
+        trainer.step(X, Y)

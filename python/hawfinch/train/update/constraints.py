@@ -8,6 +8,7 @@ from typing import Any
 from ... import ops
 from ...compiler.memory import Dynamic
 from ...constraints import Constraint
+from ...errors import ArgumentError
 from ...ir import Step, Tensor
 from ...nn.store import Store
 from .buffers import PARAMS, Buffers
@@ -28,16 +29,21 @@ def constraint_steps(
         p = store.parameters[name]
         place = Dynamic(PARAMS, p.offset * store.params.itemsize)
         columns = list(range(column, column + len(constraint.numbers)))
-        apply = constraint.apply
         if active is not None:
             columns.append(active)
-            apply = _where_active(constraint)
+        apply = _checked(constraint, active is not None)
         steps += traced_steps(buffers, store, apply, [(p.shape, place)], columns, place, f"constraint: {name}")
     return steps
 
 
-def _where_active(constraint: Constraint) -> Callable[..., Tensor]:
+def _checked(constraint: Constraint, only_active: bool) -> Callable[..., Tensor]:
+    """``apply``, whose result must fit where the parameter lies; the last number says whether a step updates."""
+
     def apply(p: Tensor, *numbers: Tensor) -> Any:
-        return ops.where(ops.greater(numbers[-1], 0.0), constraint.apply(p, *numbers[:-1]), p)
+        new = constraint.apply(p, *(numbers[:-1] if only_active else numbers))
+        if not isinstance(new, Tensor) or new.shape != p.shape:
+            got = f"shape {new.shape}" if isinstance(new, Tensor) else type(new).__name__
+            raise ArgumentError(f"{constraint!r}: apply must give a traced tensor of shape {p.shape}, got {got}")
+        return ops.where(ops.greater(numbers[-1], 0.0), new, p) if only_active else new
 
     return apply
