@@ -18,34 +18,9 @@ from .constraints import *  # noqa: F403
 from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
 from .files.model import load as load, save_model as _save_model
 from .function import compile as compile, grad as grad, hvp as hvp, jvp as jvp, value_and_grad as value_and_grad
-from .losses import (
-    MAE as MAE,
-    MSE as MSE,
-    BCEWithLogits as BCEWithLogits,
-    Huber as Huber,
-    Loss as Loss,
-    SoftmaxCrossEntropy as SoftmaxCrossEntropy,
-)
-from .nn import (
-    ELU as ELU,
-    GELU as GELU,
-    BatchNorm as BatchNorm,
-    Dropout as Dropout,
-    Flatten as Flatten,
-    LayerNorm as LayerNorm,
-    LeakyReLU as LeakyReLU,
-    Linear as Linear,
-    LogSoftmax as LogSoftmax,
-    Module as Module,
-    ReLU as ReLU,
-    RMSNorm as RMSNorm,
-    Sequential as Sequential,
-    Sigmoid as Sigmoid,
-    SiLU as SiLU,
-    Softmax as Softmax,
-    Softplus as Softplus,
-    Tanh as Tanh,
-)
+from .losses import *  # noqa: F403
+from .nn import *  # noqa: F403
+from .nn import Module as Module
 from .nn.summary import summary as _summary
 from .optim import *  # noqa: F403
 from .predict.predictor import predict as _predict

@@ -21,6 +21,8 @@ from .ops.elementwise import SIGMOID
 from .ops.softmax import SOFTMAX
 from .values import Value, check_real
 
+__all__ = ["MAE", "MSE", "BCEWithLogits", "Huber", "Loss", "SoftmaxCrossEntropy"]
+
 ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 
 

@@ -196,7 +196,8 @@ class Plateau(Schedule):
     def after_epoch(self, state: Any, logs: dict[str, float]) -> Any:
         """(best score, epochs since then, times that the value fell)."""
         if self.monitor not in logs:
-            raise ArgumentError(f"Plateau: there is no {self.monitor!r} in the history, only {', '.join(logs)}")
+            hint = "; pass validation_data to fit" if self.monitor.startswith("val_") else ""
+            raise ArgumentError(f"Plateau: there is no {self.monitor!r} in the history, only {', '.join(logs)}{hint}")
         best, waited, times = (math.inf, 0, 0) if state is None else state
         score = logs[self.monitor]
         best, waited = (score, 0) if score < best else (best, waited + 1)
@@ -272,6 +273,10 @@ def check_number(what: str, name: str, value: Any) -> Any:
     range."""
     if callable(value) and not isinstance(value, type):
         return value
+    if isinstance(value, type):
+        raise ArgumentError(
+            f"{what}: {name} is the class {value.__name__}; pass an object of it, {value.__name__}(...)"
+        )
     if not isinstance(value, Schedule):
         limit = 1.0 if name in BELOW_ONE else np.inf
         if not 0 <= as_number(what, name, value) < limit:

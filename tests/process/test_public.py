@@ -13,7 +13,7 @@ import pytest
 from public import public_classes
 
 import hawfinch as hf
-from hawfinch import averaging, constraints, optim, regularizers
+from hawfinch import averaging, constraints, losses, nn, optim, regularizers
 from hawfinch.errors import ArgumentError, HawfinchError, MissingExtraError, import_extra
 
 
@@ -35,10 +35,19 @@ def test_dir_lists_the_public_names_and_nothing_else() -> None:
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
         if not (alias.asname or alias.name).startswith(("_", "*"))
-    } | {*optim.__all__, *regularizers.__all__, *constraints.__all__, *averaging.__all__}
+    } | {*optim.__all__, *regularizers.__all__, *constraints.__all__, *averaging.__all__, *losses.__all__, *nn.__all__}
     assert chosen <= set(names), "what __init__ imports is public"
     assert {n for n in names if isinstance(getattr(hf, n), ModuleType)} - {"data"} <= chosen
     assert set(dir(hf.data)) == {n for n in vars(hf.data)["_HOMES"]}
+
+
+def test_a_loss_and_a_layer_are_named_in_their_room_alone() -> None:
+    layers = {n: v for n, v in vars(nn).items() if isinstance(v, type) and issubclass(v, hf.Module)}
+    assert {"Linear", "RMSNorm", "ReLU", "Module"} <= set(layers) == set(nn.__all__)
+    own = {n for n, v in vars(losses).items() if isinstance(v, type) and v.__module__ == losses.__name__}
+    assert set(losses.__all__) == own - {"FunctionLoss"}
+    for room in (losses, nn):
+        assert all(getattr(hf, name) is getattr(room, name) for name in room.__all__)
 
 
 def test_dir_of_a_fresh_process_does_not_depend_on_what_was_used() -> None:

@@ -93,3 +93,15 @@ def test_steps_alone_have_no_length() -> None:
 def test_bad_arguments(make: Callable[[], Any]) -> None:
     with pytest.raises(ArgumentError):
         make()
+
+
+@pytest.mark.parametrize("make", [hf.Adam, hf.L2, hf.MaxNorm])
+def test_a_class_in_place_of_a_schedule_is_an_error_that_says_what_to_pass(make: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"is the class Cosine; pass an object of it, Cosine\(\.\.\.\)"):
+        make(Cosine)
+
+
+def test_plateau_without_validation_data_says_what_to_pass() -> None:
+    trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.Adam(Plateau(0.1)))
+    with pytest.raises(ArgumentError, match="no 'val_loss' in the history, only loss; pass validation_data to fit"):
+        trainer.fit(X, Y)

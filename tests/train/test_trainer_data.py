@@ -371,6 +371,7 @@ SAID: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"batch_size": 2.0}, ArgumentError, "batch_size"),
     ({"epochs": -1}, ArgumentError, "epochs"),
     ({"callbacks": [Idle]}, ArgumentError, r"Idle is a class; pass an object of it, Idle\(...\)"),
+    ({"callbacks": Idle}, ArgumentError, r"expected a list such as \[hf.Progress\(\)\], got the class Idle"),
     ({"callbacks": Idle()}, ArgumentError, "expected a list"),
     ({"callbacks": "Idle"}, ArgumentError, "expected a list"),
     ({"callbacks": [3]}, ArgumentError, "on_epoch_end"),

@@ -1,4 +1,6 @@
-"""Layers, one small file each."""
+"""Layers, one small file each. What is imported here is a name of ``hawfinch`` too."""
+
+from typing import TYPE_CHECKING
 
 from .activations import (
     ELU as ELU,
@@ -19,3 +21,6 @@ from .linear import Linear as Linear
 from .module import Module as Module
 from .rms_norm import RMSNorm as RMSNorm
 from .sequential import Flatten as Flatten, Sequential as Sequential
+
+if not TYPE_CHECKING:  # a type checker takes the names above
+    __all__ = [name for name, value in globals().items() if isinstance(value, type)]  # without the files

@@ -54,7 +54,8 @@ def collect(callbacks: Iterable[Any]) -> dict[str, list[Callable[..., Any]]]:
     if callbacks == ():
         return NONE
     if isinstance(callbacks, str) or not isinstance(callbacks, Iterable):
-        raise ArgumentError(f"callbacks: expected a list of them, got {type(callbacks).__name__}")
+        given = f"the class {callbacks.__name__}" if isinstance(callbacks, type) else type(callbacks).__name__
+        raise ArgumentError(f"callbacks: expected a list such as [hf.Progress()], got {given}")
     found: dict[str, list[Callable[..., Any]]] = {e: [] for e in EVENTS}
     for c in callbacks:
         if isinstance(c, type):

@@ -35,7 +35,7 @@ from .constraints import constraint_columns, constraint_steps
 from .groups import by_name, check_groups, check_patterns, group_optimizers, sparse_names
 from .penalties import penalty, penalty_columns
 from .products import Product, products_of_optimizer
-from .reduce import Reduce, check_reduce, reduce_steps
+from .reduce import check_reduce, reduce_steps
 from .rows import TouchedRows, rows_sweep, touched_rows
 from .state import UpdateState
 from .sweep import Run, merged, sweep_steps
@@ -73,7 +73,7 @@ class Update:
         constraints: Any = None,
         average: Any = None,
         accumulate: int = 1,
-        reduce: Reduce | None = None,
+        reduce: Any = None,
     ):
         self.optimizer = optimizer
         self.groups = check_groups(optimizer, groups)
@@ -82,7 +82,8 @@ class Update:
         self.average: Average | None = check_average(average)
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
-        self.accumulate, self.reduce = accumulate, check_reduce(reduce)
+        self.accumulate = accumulate
+        self.reduce, self.trainers = check_reduce(reduce)
         rules = [optimizer.rule, *(o.rule for o in group_optimizers(optimizer, self.groups, None).values())]
         self.rule = max(rules, key=lambda rule: len(optimizer.slots_of(rule)))
         self._arranged: Any = None
@@ -149,7 +150,7 @@ class Update:
             tuple((k, c.signature, column) for k, (c, column) in self.limits.items()),
             type(self.average),
             self.accumulate > 1,
-            self.reduce is not None,
+            self.trainers,
         )
 
     def _runs(self, store: Store, trainable: Mapping[str, Any]) -> list[Run]:
