@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ...averaging import Average
 from ...constraints import Constraint
 from ...errors import ArgumentError
@@ -80,9 +82,10 @@ class Update:
         self.regularizers = check_patterns("regularizers", regularizers, Regularizer, "{'0.weight': hf.L2(1e-4)}")
         self.constraints = check_patterns("constraints", constraints, Constraint, "{'*.weight': hf.MaxNorm(3.0)}")
         self.average: Average | None = check_average(average)
-        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+        whole = isinstance(accumulate, int | np.integer) and not isinstance(accumulate, bool)
+        if not whole or not 1 <= accumulate < 1 << 63:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
-        self.accumulate = accumulate
+        self.accumulate = int(accumulate)
         self.reduce, self.trainers = check_reduce(reduce)
         rules = [optimizer.rule, *(o.rule for o in group_optimizers(optimizer, self.groups, None).values())]
         self.rule = max(rules, key=lambda rule: len(optimizer.slots_of(rule)))
@@ -185,7 +188,9 @@ class Update:
         steps += sweep_steps(buffers, self.rule, n_slots, scale, item, tables, taken, source)
         for t in touched:
             steps.append(rows_sweep(buffers, self.rule, n_slots, scale, item, t, self.column_of[t.name]))
-        steps += constraint_steps(buffers, store, self.limits)
+        steps += constraint_steps(
+            buffers, store, self.limits, self.of_accumulation + 2 if self.accumulate > 1 else None
+        )
         steps += [_state_step(target, value) for target, value in new_state]
         if self.average is not None:
             steps += average_steps(buffers, store, SLOTS + slots.index("average"), self.of_average)

@@ -85,6 +85,8 @@ def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
     if not isinstance(sparse := options.pop("sparse", False), bool):
         raise ArgumentError(f"groups: sparse must be True or False, got {sparse!r:.80}")
     for name in options:
+        if not isinstance(name, str):
+            raise ArgumentError(f"groups: expected settings by name such as dict(lr=0.1), got {options!r:.80}")
         if name.startswith("clip"):
             raise ArgumentError(f"groups: {name} is of the whole gradient, not of a group; give it to the optimiser")
     base = optimizer.hyperparameters
