@@ -236,17 +236,37 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(k: int) -> None:
 
 
 class Together:
-    """Averages the gradients of trainers in as many threads."""
+    """Averages the arrays of trainers in as many threads."""
 
     def __init__(self, n: int):
         self.barrier, self.given = threading.Barrier(n, timeout=60), dict[int, np.ndarray]()
 
-    def __call__(self, gradient: np.ndarray) -> None:
-        self.given[threading.get_ident()] = gradient
+    def __call__(self, array: np.ndarray) -> None:
+        self.given[threading.get_ident()] = array
         self.barrier.wait()
         mean = np.mean(list(self.given.values()), axis=0)
         self.barrier.wait()
-        gradient[...] = mean
+        array[...] = mean
+        self.barrier.wait()  # who ends has let go of its array
+        self.given.pop(threading.get_ident())
+
+
+def run_together(trainers: list[hf.Trainer], data: list[tuple[Any, Any]], **fit: Any) -> list[BaseException | None]:
+    """A fit of each in a thread of its own; what each raised."""
+    raised: list[BaseException | None] = [None] * len(trainers)
+
+    def run(i: int) -> None:
+        try:
+            trainers[i].fit(*data[i], shuffle=False, **fit)
+        except BaseException as e:
+            raised[i] = e
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(trainers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -260,20 +280,79 @@ def test_trainers_that_average_their_gradients_equal_one_on_the_joined_batch(acc
     more: dict[str, Any] = dict(optimizer=hf.Adam(1e-3, clip_norm=0.5, eps=1e-4), accumulate=accumulate)
     trainers = [hf.Trainer(net(), "mse", reduce=together, **more) for _ in range(2)]
     parts = [np.arange(48) // 8 % 2 == i for i in range(2)]
-    threads = [
-        threading.Thread(target=t.fit, args=(x[p], y[p]), kwargs=dict(batch_size=8, epochs=3, shuffle=False))
-        for t, p in zip(trainers, parts, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert run_together(trainers, [(x[p], y[p]) for p in parts], batch_size=8, epochs=3) == [None, None]
     one = hf.Trainer(net(), "mse", **more)
     one.fit(x, y, batch_size=16, epochs=3, shuffle=False)
     assert flat(trainers[0]) == flat(trainers[1]), "the same average on both"
     for name, p in one.model.parameters().items():
         np.testing.assert_allclose(trainers[0].model.parameters()[name], p, atol=1e-6)
     assert trainers[0].steps == 9
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-6)])
+def test_batch_norms_of_trainers_together_normalise_over_the_joined_batch(dtype: str, tolerance: float) -> None:
+    x, y = RNG.normal(3.0, 2.0, size=(40, 4)).astype(dtype), RNG.normal(size=(40, 3)).astype(dtype)
+    x[:, 0] += 50.0  # a mean far from 0, and other statistics in each part
+    x[8::16] += 1.0
+    together, sizes = Together(2), list[int]()
+
+    def reduce(array: np.ndarray) -> None:
+        sizes.append(array.size)
+        together(array)
+
+    def net() -> hf.Sequential:
+        layers = [hf.BatchNorm(), hf.Linear(20), hf.BatchNorm(), hf.GELU(), hf.Linear(12), hf.BatchNorm(), hf.ReLU()]
+        return hf.Sequential(*layers, hf.Linear(3)).astype(dtype).build((4,), seed=1)
+
+    more: dict[str, Any] = dict(optimizer=hf.Adam(1e-3, clip_norm=0.5, eps=1e-3), accumulate=2)
+    trainers = [hf.Trainer(net(), "mse", reduce=(reduce, 2), **more) for _ in range(2)]
+    parts = [np.r_[0:8, 16:24, 32:36], np.r_[8:16, 24:32, 36:40]]  # batches of 8, 8 and 4
+    assert run_together(trainers, [(x[p], y[p]) for p in parts], batch_size=8, epochs=3) == [None, None]
+    assert len(sizes) == 2 * 9 * (3 * 4 - 2 + 2), "four per norm, but two for the data's; loss; gradient"
+    assert flat(trainers[0]) == flat(trainers[1])
+    one = hf.Trainer(net(), "mse", **more)
+    one.fit(x, y, batch_size=16, epochs=3, shuffle=False)
+    for name, p in {**one.model.parameters(), **one.model.buffers()}.items():
+        found = {**trainers[0].model.parameters(), **trainers[0].model.buffers()}[name]
+        np.testing.assert_allclose(found, p, rtol=tolerance, atol=tolerance, err_msg=name)
+    np.testing.assert_allclose(
+        np.mean([t.state.history["loss"] for t in trainers], axis=0), one.state.history["loss"], rtol=10 * tolerance
+    )
+
+
+def bad_loss(prediction: Any, target: Any) -> Any:
+    """Infinite where a target is 9, with a finite gradient."""
+    wrong = hf.ops.where(hf.ops.equal(target, 9.0), float("inf"), 0.0)
+    return hf.ops.mean((prediction - hf.ops.minimum(target, 2.0)) ** 2 + wrong, axis=1)
+
+
+@pytest.mark.parametrize("bad", ["loss", "input", "batch norm"])
+def test_what_is_not_finite_in_one_trainer_stops_all_before_the_update(bad: str) -> None:
+    x, y = RNG.normal(size=(2, 24, 4)), RNG.normal(size=(2, 24, 3))
+    together = Together(2)
+    nets = [deep().astype("float64") if bad == "batch norm" else linear() for _ in range(2)]
+    trainers = [hf.Trainer(m, bad_loss, hf.Adam(0.1), reduce=(together, 2)) for m in nets]
+    assert run_together(trainers, [(x[i, :8], y[i, :8]) for i in range(2)], batch_size=8, epochs=1) == [None, None]
+    before = [(flat(t), {k: v.copy() for k, v in t.model.buffers().items()}) for t in trainers]
+    if bad == "loss":
+        y[1, 3, 0] = 9.0
+    else:
+        trainers[1].model.parameters()["0.weight"][0, 0] = 1e200
+        x[1, 3] = 1e200
+        before[1] = flat(trainers[1]), before[1][1]
+    raised = run_together(trainers, list(zip(x, y, strict=True)), batch_size=8, epochs=2)
+    assert [type(e) for e in raised] == [hf.NonFiniteError] * 2, raised
+    assert "averaged over the trainers" in str(raised[0]) and "step 0" in str(raised[0])
+    for t, (parameters, buffers) in zip(trainers, before, strict=True):
+        assert flat(t) == parameters and t.steps == 1
+        for name, value in t.model.buffers().items():
+            np.testing.assert_array_equal(value, buffers[name])
+
+
+@pytest.mark.parametrize("reduce", [3, (print,), (print, 0), (print, True), ("f", 2)])
+def test_a_reduction_is_a_function_and_a_number(reduce: Any) -> None:
+    with pytest.raises(ArgumentError, match="reduce"):
+        hf.Trainer(linear(), "mse", reduce=reduce)
 
 
 def test_a_reduction_that_fails_leaves_the_trainer_usable() -> None:

@@ -27,6 +27,7 @@ class Graph:
     def __init__(self, *, training: bool = False):
         self.nodes: list[Node] = []
         self.training = training
+        self.trainers = 0  # whose batches are one, see ops/joint.py; 0: they are not joined
         self.scope = ""
         self.updates: list[tuple[Tensor, Tensor]] = []
         self.n_streams = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import ops
 from ..errors import ShapeError
 from ..ir import Tensor, numel
+from ..ops.joint import n_trainers
 from ..ops.shape import size
 from ..values import check_real
 from .module import Module
@@ -13,9 +14,10 @@ from .module import Module
 class BatchNorm(Module):
     """y = (x - mean) / sqrt(var + eps) * weight + bias for each feature of the last axis; x (rows, ..., C).
 
-    In training: mean and (biased) variance of the batch; the running averages move by ``momentum`` (the variance with
-    n/(n - 1), as in PyTorch), once for each call. In inference, or when they are frozen (``Module.freeze``): the
-    running averages. A batch of one row is not an error: its variance is 0. eps: default 1e-5. momentum: default 0.1.
+    In training: mean and (biased) variance of the batch, with ``Trainer(reduce=)`` that of all trainers; the running
+    averages move by ``momentum`` (the variance with n/(n - 1), as in PyTorch), once for each call. In inference, or
+    when they are frozen (``Module.freeze``): the running averages. A batch of one row is not an error: its variance
+    is 0. eps: default 1e-5. momentum: default 0.1.
     Ioffe, Szegedy, ICML 2015.
 
     >>> import numpy as np, hawfinch as hf
@@ -40,6 +42,8 @@ class BatchNorm(Module):
             return (x - mean) * scale + bias
         y, batch_mean, batch_var = ops.batch_norm(x, weight, bias, self.eps)
         n = size(numel(x.shape[:-1]))
+        if n_trainers() > 1:
+            n = n * n_trainers()
         unbiased = batch_var * (n / ops.maximum(n - 1.0, 1.0))
         self.update_state("running_mean", mean * (1 - self.momentum) + batch_mean * self.momentum)
         self.update_state("running_var", var * (1 - self.momentum) + unbiased * self.momentum)

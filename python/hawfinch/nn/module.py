@@ -4,9 +4,10 @@ Design
 (a) Sizes are inferred: a layer asks for its arrays in ``forward``, where it sees the shape of its input. They exist
     after ``build`` (which ``fit`` and ``predict`` call). Rejected: input sizes in every constructor, the commonest
     shape error of hand-written nets.
-(b) A module is definition and tracing. Memory is store.py's; what runs a model is found through ``uses``, a table
-    that ``hawfinch/__init__`` fills with functions of the rooms above (predict, files). Rejected: imports inside
-    methods, a circle hidden from every tool; and functions ``predict(model, x)`` alone: a method is at hand.
+(b) Module is what users see of a layer. Tree (structure.py) is what it is made of; Built (built.py) traces it and gives
+    its arrays memory (store.py). What runs a model is found through ``uses``, a table that ``hawfinch/__init__`` fills
+    with functions of the rooms above (predict, files). Rejected: imports inside methods, a circle hidden from every
+    tool; and functions ``predict(model, x)`` alone: a method is at hand.
 (c) Modules that belong together share a counter of changes (``_core.Changes``): setting an attribute of one raises it,
     and whatever was made of the model asks its ``Watch``. Rejected: a counter for the whole process, by which a layer
     made anywhere slows every model down.
@@ -17,54 +18,23 @@ Design
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from .. import _core
-from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError, TraceError, unknown_name
+from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError, TraceError, unknown_name
 from ..initializers import Initializer, get_initializer
-from ..ir import (
-    BATCH,
-    PARAM,
-    STATE,
-    Array,
-    Dim,
-    Graph,
-    Spec,
-    Tensor,
-    collector_paused,
-    current_graph,
-    input_tensor,
-    leaf,
-    row_shapes,
-    tracing,
-)
-from ..values import CheckedCall, short
-from .store import Parameter, Store, matching
-from .structure import (
-    Inside,
-    check_owned,
-    drop_unborn,
-    inputs_behind,
-    likeness,
-    modules_in,
-    named_arrays,
-    stamps,
-    wrong_inputs,
-)
+from ..ir import BATCH, PARAM, STATE, Array, Dim, Graph, Spec, Tensor, current_graph, leaf, row_shapes
+from ..values import short
+from .built import DTYPES, Built, building, traced
+from .store import Parameter, matching
+from .structure import Tree, drop_unborn
 
-DTYPES = ("float32", "float64")
 MOST_ELEMENTS = 1 << 46
 
-_building = threading.RLock()  # one thread at a time gives arrays memory: two may predict with a model that is new
-_traced: ContextVar[Module | None] = ContextVar("hawfinch_model", default=None)  # whose forward is being traced
 
-
-class Module(metaclass=CheckedCall):
+class Module(Built):
     """Base of layers and models. Subclasses define ``forward(self, *inputs)`` with operators and ``hf.ops``.
 
     Layers are attributes, or are in lists, tuples and dicts that are attributes, at any depth. Setting an attribute of
@@ -82,39 +52,22 @@ class Module(metaclass=CheckedCall):
     (3, 4)
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_hf")
-    dtype: str = "float32"  # in which the arrays are made
+    __slots__ = ()
     uses: ClassVar[dict[str, Callable[..., Any]]] = {}  # see Design (b)
-    _nameless: ClassVar[str] = ""  # the attribute whose items are children by their own names
-    _hf: Inside
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Module:
-        self = super().__new__(cls)
-        object.__setattr__(self, "_hf", Inside((args, kwargs)))
-        return self
 
     def __init__(self) -> None:
         """Takes no arguments. A subclass that takes some need not call this."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copy and pickle: all but memory and plans, which are made again."""
-        attributes = {k: v for k, v in vars(self).items() if not isinstance(v, Tensor)}  # these belong to a trace
-        return {"attributes": attributes, "inside": self._hf}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state["attributes"])
-        object.__setattr__(self, "_hf", state["inside"].copy())
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _OWN_NAMES:
             raise ArgumentError(f"{type(self).__name__}.{name}: this name is Module's own (see hf.Module.{name})")
         super().__setattr__(name, value)
         if name != "metadata" and current_graph() is None:
-            self.changed()
+            self._hf.changed()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        self.changed()
+        self._hf.changed()
 
     def changed(self) -> None:
         """Says that something that forward uses has changed in place, so that the model is traced again.
@@ -134,8 +87,7 @@ class Module(metaclass=CheckedCall):
         >>> model.predict([[1.0, 2.0]])
         array([[3., 6.]], dtype=float32)
         """
-        self._hf.stamp = next(stamps)
-        self._hf.changes.add()
+        self._hf.changed()
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -160,7 +112,7 @@ class Module(metaclass=CheckedCall):
         for x in inputs:
             if not isinstance(x, Tensor):
                 raise TypeError(f"{type(self).__name__}: expected traced values, got {type(x).__name__}")
-        if _traced.get() is None:
+        if traced.get() is None:
             return self._as_guest(graph, inputs)
         path = self._hf.path
         outer, graph.scope = graph.scope, path or graph.scope
@@ -177,12 +129,12 @@ class Module(metaclass=CheckedCall):
     def _as_guest(self, graph: Graph, inputs: tuple[Any, ...]) -> Any:
         """A call in the trace of a function, or of a loss: in inference mode, with the arrays as they are."""
         graph.watches.append(None if self._hf.inputs is None else self.watch())  # None: a part, or nothing to watch
-        token, training, graph.training = _traced.set(self), graph.training, False
+        token, training, graph.training = traced.set(self), graph.training, False
         try:
             return self(*inputs)
         finally:
             graph.training = training
-            _traced.reset(token)
+            traced.reset(token)
             unborn = drop_unborn(self)
             if unborn:
                 raise NotBuiltError(
@@ -290,15 +242,7 @@ class Module(metaclass=CheckedCall):
         >>> [name for name, _ in hf.Sequential(hf.Linear(2), hf.ReLU()).children()]
         ['0', '1']
         """
-        return iter(self._children([]))
-
-    def _children(self, containers: list[Any]) -> list[tuple[str, Module]]:
-        """``children``; appends the lists and dicts that hold them."""
-        found: list[tuple[str, Module]] = []
-        for name, value in vars(self).items():
-            if isinstance(value, Module | list | tuple | dict):
-                modules_in(Module, "" if name == self._nameless else name, value, found, containers)
-        return found
+        return iter(cast("list[tuple[str, Module]]", self._children([])))
 
     def modules(self) -> Iterator[tuple[str, Module]]:
         """This module (its path is "") and all below it, each once, with its path.
@@ -307,87 +251,7 @@ class Module(metaclass=CheckedCall):
         >>> [path for path, _ in hf.Sequential(hf.Linear(2), hf.Sequential(hf.ReLU())).modules()]
         ['', '0', '1', '1.0']
         """
-        return iter(self._walk([]))
-
-    def _walk(self, containers: list[Any]) -> list[tuple[str, Module]]:
-        """``modules``; appends the lists and dicts that hold them."""
-        found: list[tuple[str, Module]] = []
-        seen: set[int] = set()
-        waiting: list[tuple[str, Module]] = [("", self)]  # no recursive closure: it would wait for the cyclic collector
-        while waiting:
-            path, module = waiting.pop()
-            if id(module) not in seen:
-                seen.add(id(module))
-                found.append((path, module))
-                for name, child in reversed(module._children(containers)):
-                    waiting.append((f"{path}.{name}" if path else name, child))
-        return found
-
-    def _arrays(self, modules: Sequence[tuple[str, Module]] | None = None) -> dict[str, Parameter]:
-        """The arrays of all modules by name."""
-        return named_arrays(self._walk([]) if modules is None else modules)
-
-    def structure(self) -> tuple[Any, ...] | None:
-        """Models of equal structure have equal traces. None: built already, or with a layer of one's own."""
-        try:
-            return likeness(Module, self, {})
-        except LookupError:
-            return None
-
-    # ---- traces ----
-    def trace(self, graph: Graph, inputs: Sequence[Spec]) -> tuple[list[Tensor], list[Tensor]]:
-        """Calls forward with symbols like these: (input tensors, output tensors).
-
-        Raises ArgumentError where it meets an array that has no memory in this model, ShapeError for an output without
-        the rows of the inputs.
-        """
-        try:
-            return self._trace(graph, inputs, built=True)
-        except BaseException:
-            drop_unborn(self)
-            raise
-
-    def _trace(self, graph: Graph, inputs: Sequence[Spec], *, built: bool) -> tuple[list[Tensor], list[Tensor]]:
-        modules = self._walk([])
-        for path, m in modules:
-            m._hf.path = path
-        token = _traced.set(self)
-        try:
-            with tracing(graph):
-                xs = [input_tensor(graph, f"x{i}", *spec) for i, spec in enumerate(inputs)]
-                result = self(*xs)
-        except TypeError as error:
-            wrong = None if isinstance(error, HawfinchError) else wrong_inputs(self, len(inputs))
-            if wrong is None:
-                raise
-            raise wrong from error
-        except RecursionError:
-            raise ArgumentError(
-                "forward calls itself without end (a layer calls one that calls it), or layers are nested too deeply"
-            ) from None
-        finally:
-            _traced.reset(token)
-        check_owned(self, graph, built)
-        self._hf.output_names = tuple(result) if isinstance(result, dict) else ()
-        if isinstance(result, dict):
-            result = tuple(result.values())
-        ys = list(result) if isinstance(result, tuple | list) else [result]
-        for y in ys:
-            if not isinstance(y, Tensor):
-                raise TypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")
-            if y.shape[:1] != (BATCH,):
-                raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
-        return xs, ys
-
-    def training_trace(self) -> tuple[Graph, list[Tensor], list[Tensor]]:
-        """A graph of the forward pass in training mode, its inputs and outputs: the first time that of ``build``."""
-        inside = self._hf
-        found, inside.trace = inside.trace, None
-        if found is not None and inside.watch is not None and inside.watch.unchanged():
-            return found
-        assert inside.inputs is not None
-        graph = Graph(training=True)
-        return graph, *self.trace(graph, inside.inputs)
+        return iter(cast("list[tuple[str, Module]]", self._walk([])))
 
     # ---- build ----
     @property
@@ -410,11 +274,6 @@ class Module(metaclass=CheckedCall):
         """The keys of the dict that forward gives; empty where it gives no dict."""
         return self._hf.output_names
 
-    @property
-    def version(self) -> int:
-        """Another number whenever layers or options have changed, so that plans for earlier traces do not serve."""
-        return self._hf.version
-
     def build(
         self,
         *input_shapes: Sequence[int] | Spec,
@@ -436,7 +295,7 @@ class Module(metaclass=CheckedCall):
         specs = tuple(map(_spec, input_shapes))
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
             raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-        with _building:
+        with building:
             inputs = self._hf.inputs
             if inputs is None:
                 self._make(specs, int(seed), accept)
@@ -447,106 +306,6 @@ class Module(metaclass=CheckedCall):
                     accept(self._arrays())
                 self.home()
         return self
-
-    def _make(
-        self, specs: tuple[Spec, ...], seed: int, accept: Callable[[dict[str, Parameter]], None] | None = None
-    ) -> None:
-        """Traces, makes the arrays that are missing, and memory for them where they have none."""
-        if self.dtype not in DTYPES:
-            raise DTypeError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
-        try:
-            with collector_paused():
-                graph, xs, ys = self._trace_undecided(specs)
-            specs = tuple([Spec(x.shape, x.dtype) for x in xs])
-            if accept is not None:
-                accept(self._arrays())
-            self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
-        except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
-            drop_unborn(self)
-            raise
-        self._hf.trace = graph, xs, ys
-
-    def _trace_undecided(self, specs: tuple[Spec, ...]) -> tuple[Graph, list[Tensor], list[Tensor]]:
-        """The training trace; inputs that forward uses as indices become integers."""
-        while True:
-            graph = Graph(training=True)
-            try:
-                return graph, *self._trace(graph, specs, built=False)
-            except DTypeError as error:
-                indices = getattr(error, "indices", None)
-                behind = set() if indices is None else inputs_behind(indices)
-                if not any(f"x{i}" in behind and spec.dtype == "real" for i, spec in enumerate(specs)):
-                    raise
-                specs = tuple([Spec(s.shape, "int" if f"x{i}" in behind else s.dtype) for i, s in enumerate(specs)])
-
-    def build_like(self, twin: Module, seed: int = 0) -> None:
-        """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""
-        for (path, m), (_, other) in zip(self.modules(), twin.modules(), strict=True):
-            m._hf.path = path
-            m._hf.own = {k: p.like() for k, p in other._hf.own.items()}
-        assert twin.inputs is not None
-        self._settle(twin.inputs, twin.outputs, seed)
-
-    def _settle(self, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...], seed: int, alone: bool = False) -> Store:
-        """Gives all arrays memory: where they lie already if they lie together, else new. alone: with no others."""
-        containers: list[Any] = []
-        modules = self._walk(containers)
-        arrays = self._arrays(modules)
-        inside = self._hf
-        first = next(iter(arrays.values()), None)
-        store = inside.store if first is None else first.store
-        if store is None or store.dtype != self.dtype or not store.holds(arrays):
-            store = None
-        if store is None or (alone and not store.holds_just(arrays)):
-            store = Store(arrays, self.dtype, seed)
-            inside.changes.add()
-        known = tuple([(path, m._hf.stamp) for path, m in modules])
-        if known != inside.known:
-            inside.version += 1
-            inside.trace = None
-        for _, m in modules:
-            inside.changes.join(m._hf.changes)
-            vars(m)["dtype"] = store.dtype
-        inside.inputs, inside.outputs, inside.seed, inside.known, inside.store = inputs, outputs, seed, known, store
-        inside.alone = store.holds_just(arrays)
-        inside.watch = _core.Watch(inside.changes, containers)
-        inside.quick = None
-        return store
-
-    def home(self) -> Store:
-        """The memory in which the arrays lie, which may be that of a larger model. NotBuiltError before ``build``."""
-        inside = self._hf
-        if inside.store is not None and inside.watch is not None and inside.watch.unchanged():
-            return inside.store
-        return self._look(alone=False)
-
-    def store(self) -> Store:
-        """Memory of this model's arrays alone: they move there if they lie in that of a larger model."""
-        inside = self._hf
-        if inside.alone and inside.store is not None and inside.watch is not None and inside.watch.unchanged():
-            return inside.store
-        return self._look(alone=True)
-
-    def watch(self) -> _core.Watch:
-        """Tells whether memory, layers and options are still as they are now."""
-        self.home()
-        assert self._hf.watch is not None
-        return self._hf.watch
-
-    def _look(self, alone: bool) -> Store:
-        """The store, after something has changed."""
-        inside = self._hf
-        if inside.inputs is None:
-            raise NotBuiltError("the model has no parameters yet; call build(input_shape), fit or predict first")
-        with _building:
-            if inside.watch is not None and not inside.watch.same_items():
-                inside.known = ()
-            if inside.known != tuple([(path, m._hf.stamp) for path, m in self._walk([])]):
-                self._make(inside.inputs, inside.seed)
-                assert inside.store is not None
-                if inside.alone or not alone:
-                    return inside.store
-            return self._settle(inside.inputs, inside.outputs, inside.seed, alone)
 
     # ---- arrays ----
     def _ready(self) -> dict[str, Parameter]:
@@ -611,7 +370,7 @@ class Module(metaclass=CheckedCall):
             for p in mine:
                 p.frozen = frozen
             if mine:
-                m.changed()
+                m._hf.changed()
         return self
 
     def trainable(self) -> dict[str, Array]:
@@ -696,7 +455,8 @@ class Module(metaclass=CheckedCall):
         return f"{type(self).__name__}({', '.join(inner)})"
 
 
-_OWN_NAMES = {n for n in vars(Module) if n[0] != "_"} - {"dtype", "metadata", "forward"} | {"_hf"}  # no attributes
+_OWN_NAMES = {name for part in (Tree, Built, Module) for name in vars(part) if name[0] != "_"} | {"_hf"}
+_OWN_NAMES -= {"dtype", "metadata", "forward"}  # all others can't be names of attributes
 
 
 def _spec(shape: Sequence[int] | Spec) -> Spec:

@@ -1,18 +1,16 @@
-"""What a module keeps, what a model is made of, and whether two models are alike."""
+"""What a module keeps, what a model is made of (Tree, the ground of Module), and whether two models are alike."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Self
 
 from .. import _core
 from ..errors import ArgumentError
-from ..ir import PARAM, STATE, Graph, Spec, Tensor
+from ..ir import Graph, Spec, Tensor
+from ..values import CheckedCall
 from .store import Parameter, Store
-
-if TYPE_CHECKING:
-    from .module import Module
 
 SHORT = 32  # items
 stamps = itertools.count()  # each state of a module has one of its own
@@ -65,6 +63,11 @@ class Inside:
         self.quick: _core.Quick | None = None  # predict's short way
         self.predictor: Any = None  # what predict keeps of this model
 
+    def changed(self) -> None:
+        """Whatever was made of the module no longer serves."""
+        self.stamp = next(stamps)
+        self.changes.add()
+
     def __getstate__(self) -> dict[str, Any]:
         kept = ("arguments", "metadata", "own", "inputs", "outputs", "output_names", "seed", "version")
         return {k: getattr(self, k) for k in kept}
@@ -81,28 +84,82 @@ class Inside:
         return other
 
 
-def modules_in(
-    kind: type[Module], name: str, value: Any, found: list[tuple[str, Module]], containers: list[Any], *outer: int
-) -> None:
-    """Appends the modules (instances of kind) in a value, with their names, to found.
+class Tree(metaclass=CheckedCall):
+    """A module as what it is made of: its own arrays and the modules below it."""
+
+    __slots__ = ("__dict__", "__weakref__", "_hf")
+    dtype: str = "float32"  # in which the arrays are made
+    _nameless: ClassVar[str] = ""  # the attribute whose items are children by their own names
+    _hf: Inside
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        object.__setattr__(self, "_hf", Inside((args, kwargs)))
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: all but memory and plans, which are made again."""
+        attributes = {k: v for k, v in vars(self).items() if not isinstance(v, Tensor)}  # these belong to a trace
+        return {"attributes": attributes, "inside": self._hf}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state["attributes"])
+        object.__setattr__(self, "_hf", state["inside"].copy())
+
+    def _children(self, containers: list[Any]) -> list[tuple[str, Tree]]:
+        """``children``; appends the lists and dicts that hold them."""
+        found: list[tuple[str, Tree]] = []
+        for name, value in vars(self).items():
+            if isinstance(value, Tree | list | tuple | dict):
+                modules_in("" if name == self._nameless else name, value, found, containers)
+        return found
+
+    def _walk(self, containers: list[Any]) -> list[tuple[str, Tree]]:
+        """``modules``; appends the lists and dicts that hold them."""
+        found: list[tuple[str, Tree]] = []
+        seen: set[int] = set()
+        waiting: list[tuple[str, Tree]] = [("", self)]  # no recursive closure: it would wait for the cyclic collector
+        while waiting:
+            path, module = waiting.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                found.append((path, module))
+                for name, child in reversed(module._children(containers)):
+                    waiting.append((f"{path}.{name}" if path else name, child))
+        return found
+
+    def _arrays(self, modules: Sequence[tuple[str, Tree]] | None = None) -> dict[str, Parameter]:
+        """The arrays of all modules by name."""
+        return named_arrays(self._walk([]) if modules is None else modules)
+
+    def structure(self) -> tuple[Any, ...] | None:
+        """Models of equal structure have equal traces. None: built already, or with a layer of one's own."""
+        try:
+            return likeness(self, {})
+        except LookupError:
+            return None
+
+
+def modules_in(name: str, value: Any, found: list[tuple[str, Tree]], containers: list[Any], *outer: int) -> None:
+    """Appends the modules in a value, with their names, to found.
 
     Appends the lists and dicts that hold some, or are short enough to be looked at in each call, to containers. outer:
     ids of those around the value, one of which may hold itself.
     """
-    if isinstance(value, kind):
+    if isinstance(value, Tree):
         found.append((name, value))
     elif isinstance(value, list | tuple | dict) and id(value) not in outer:
         before = len(found)
         for k, v in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(v, kind):
+            if isinstance(v, Tree):
                 found.append((f"{name}.{k}" if name else str(k), v))
             elif isinstance(v, list | tuple | dict):
-                modules_in(kind, f"{name}.{k}" if name else str(k), v, found, containers, *outer, id(value))
+                modules_in(f"{name}.{k}" if name else str(k), v, found, containers, *outer, id(value))
         if not isinstance(value, tuple) and (len(found) > before or len(value) <= SHORT):
             containers.append(value)
 
 
-def named_arrays(modules: Sequence[tuple[str, Module]]) -> dict[str, Parameter]:
+def named_arrays(modules: Sequence[tuple[str, Tree]]) -> dict[str, Parameter]:
     """The arrays of modules, by their paths and names. Raises ArgumentError where two have one name."""
     named: dict[str, Parameter] = {}
     for path, m in modules:
@@ -116,60 +173,28 @@ def named_arrays(modules: Sequence[tuple[str, Module]]) -> dict[str, Parameter]:
     return named
 
 
-def check_owned(model: Module, graph: Graph, built: bool) -> None:
-    """Raises ArgumentError where the trace met an array that has no memory in the model."""
-    used = {id(n.attrs["ref"].value): n for n in graph.nodes if n.op is PARAM or n.op is STATE}
-    mine = {id(p) for _, m in model.modules() for p in m._hf.own.values()}  # layers made in forward are found now
-    for key, node in used.items():
-        p: Parameter = node.attrs["ref"].value
-        where = f"forward of layer {node.scope!r}" if node.scope else "forward"
-        if key not in mine:
-            raise ArgumentError(
-                f"{where} uses {p.layer} ({p.name!r} of shape {p.shape}), which is not a layer of this model: make "
-                "layers in __init__ and keep them as attributes, or in lists, tuples and dicts that are attributes"
-            )
-        if built and p.data is None:
-            raise ArgumentError(
-                f"{where} uses {p.layer} ({p.name!r} of shape {p.shape}), which it did not use in training when "
-                "the model was built, so that it has no memory; call it in training too"
-            )
-
-
-def drop_unborn(model: Module) -> list[Parameter]:
+def drop_unborn(model: Tree) -> list[Parameter]:
     """Takes out the arrays that a trace asked for and that have got no values: their sizes must bind no later one."""
     dropped: list[Parameter] = []
-    for _, m in model.modules():
+    for _, m in model._walk([]):
         dropped += [p for p in m._hf.own.values() if p.data is None]
         m._hf.own = {k: p for k, p in m._hf.own.items() if p.data is not None}
     return dropped
 
 
-def inputs_behind(t: Tensor) -> set[str]:
-    """Names of the inputs that t is computed from."""
-    found, seen, rest = set(), set(), [t.node]
-    while rest:
-        node = rest.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            rest += [x.node for x in node.inputs]
-            if not node.inputs and "name" in node.attrs:
-                found.add(str(node.attrs["name"]))
-    return found
-
-
-def likeness(kind: type[Module], value: Any, seen: dict[int, int]) -> tuple[Any, ...]:
+def likeness(value: Any, seen: dict[int, int]) -> tuple[Any, ...]:
     """What a layer's trace follows from: classes and options. Raises LookupError where that is not known."""
-    if isinstance(value, kind):
+    if isinstance(value, Tree):
         if id(value) in seen:
             return (seen[id(value)],)
         seen[id(value)] = len(seen)
         if value._hf.own or not type(value).__module__.startswith("hawfinch.nn."):
             raise LookupError
-        return (type(value), *((k, likeness(kind, v, seen)) for k, v in vars(value).items()))
+        return (type(value), *((k, likeness(v, seen)) for k, v in vars(value).items()))
     if isinstance(value, list | tuple):
-        return (type(value), *(likeness(kind, v, seen) for v in value))
+        return (type(value), *(likeness(v, seen) for v in value))
     if isinstance(value, dict):
-        return (dict, *((k, likeness(kind, v, seen)) for k, v in value.items()))
+        return (dict, *((k, likeness(v, seen)) for k, v in value.items()))
     if value is None or isinstance(value, int | float | str):
         return (type(value), repr(value))  # 1 == True, 0.0 == -0.0
     if callable(value):
@@ -177,11 +202,11 @@ def likeness(kind: type[Module], value: Any, seen: dict[int, int]) -> tuple[Any,
     raise LookupError
 
 
-def kept(model: Module) -> Callable[[], None]:
+def kept(model: Tree) -> Callable[[], None]:
     """A function that puts the arrays, memory and dtypes of a model back to where they are now."""
     slots = [name for name in Inside.__slots__ if name not in ("changes", "own", "stamp")]
     modules = [
-        (m, vars(m).get("dtype"), dict(m._hf.own), [getattr(m._hf, k) for k in slots]) for _, m in model.modules()
+        (m, vars(m).get("dtype"), dict(m._hf.own), [getattr(m._hf, k) for k in slots]) for _, m in model._walk([])
     ]
     arrays = [(p, p.data, p.offset, p.store) for _, _, own, _ in modules for p in own.values()]
 
@@ -193,21 +218,8 @@ def kept(model: Module) -> Callable[[], None]:
             vars(m).pop("dtype", None)
             if dtype is not None:
                 vars(m)["dtype"] = dtype
-            m.changed()
+            m._hf.changed()
         for p, data, offset, store in arrays:
             p.data, p.offset, p.store = data, offset, store
 
     return put_back
-
-
-def wrong_inputs(model: Module, n: int) -> ArgumentError | None:
-    """What is wrong with a call of forward with n inputs; None if it takes as many."""
-    import inspect
-
-    signature = inspect.signature(model.forward)
-    try:
-        signature.bind(*[None] * n)
-    except TypeError as error:
-        name = type(model).__name__
-        return ArgumentError(f"{name} got {n} input(s): {error}; it defines {name}.forward{signature}")
-    return None

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import ShapeError
 from ..ir import SCALAR, Op, Shape, Size, Step, Tensor, apply, numel, operand
 from .elementwise import RELU, RELU_MASK, reciprocal, setting, sqrt, square
+from .joint import joint_mean, n_trainers
 from .reduction import mean as mean_, sum as sum_
 from .shape import reshape, size
 
@@ -269,6 +270,16 @@ def _rows(x: Any) -> Any:
     return x if len(x.shape) == 2 else reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
 
 
+def _joint_normalize(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """normalize by column over the batches of all trainers. Each variance is first taken about its own mean, then
+    moved to the joint one: no difference of large squares."""
+    check_affine(x, gamma, beta)
+    own_mean, own_var = apply(MOMENTS, x, per_row=False)
+    mean = joint_mean(own_mean)
+    var = joint_mean(own_var + square(own_mean - mean))
+    return (x - mean) * (gamma * reciprocal_deviation(var, eps)) + beta, mean, var
+
+
 def batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:
     """Normalises each column of x (..., C) by its own mean and biased variance: (y, mean (C,), var (C,)).
 
@@ -280,7 +291,11 @@ def batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> tuple[Tensor
     (array([-1.,  1.]), array([2.]), array([1.]))
     """
     x = x if isinstance(x, Tensor) else operand(x)
-    y, mean, var = apply(NORMALIZE, _rows(x), gamma, beta, eps=setting("eps", eps), per_row=False)
+    eps = setting("eps", eps)
+    if n_trainers():
+        y, mean, var = _joint_normalize(_rows(x), operand(gamma), operand(beta), eps)
+    else:
+        y, mean, var = apply(NORMALIZE, _rows(x), gamma, beta, eps=eps, per_row=False)
     return reshape(y, tuple(x.shape)), mean, var
 
 

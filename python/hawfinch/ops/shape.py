@@ -124,6 +124,11 @@ def reshape(x: Any, *shape: Any) -> Tensor:
 
 
 # ---- transpose ----
+def contiguous_copy(y: Tensor, x: Tensor, n: Size) -> Step:
+    """y = x, n elements."""
+    return _copy_step(y, x, (n,), (1,), (1,))
+
+
 def _transpose_lower(node: Any) -> list[Step]:
     x, y = node.inputs[0], node.outputs[0]
     strides = contiguous_strides(x.shape)

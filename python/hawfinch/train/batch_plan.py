@@ -27,7 +27,18 @@ from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places
 from .batch_trace import BatchTrace
-from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, products_of_optimizer
+from .update import (
+    GRADIENT,
+    PARAMS,
+    SLOTS,
+    STATE,
+    Buffers,
+    Product,
+    TouchedRows,
+    Update,
+    products_of_optimizer,
+    touched_rows,
+)
 
 LINE = 16  # elements that fill a cache line of float32
 MOST_THREADS = 16  # that a plan can be asked to use
@@ -66,12 +77,14 @@ class BatchPlan:
         updates = graph.updates if training else []
         kept_weights = list({id(w): w for w in weights if w is not None}.values())
         kept = [trace.loss, *totals, *kept_weights]
-        wanted = fresh(graph, [*kept, *grads, *(value for _, value in updates)])
+        joined = [trace.checked] if graph.trainers else []
+        wanted = fresh(graph, [*kept, *grads, *(value for _, value in updates), *joined])
         new, to = rewrite(graph, [*wanted, *(target for target, _ in updates)])
         rest = iter([to[id(t)] for t in wanted])
         values = [next(rest) for _ in kept]
         gradient_of = {name: next(rest) for name in trainable}
         new_state = [(to[id(target)], next(rest)) for target, _ in updates]
+        checked = next(rest, values[0])
 
         places = model_places(new, store.params, store.buffers, (PARAMS, STATE))
         itemsize = store.params.itemsize
@@ -90,17 +103,24 @@ class BatchPlan:
         steps = load_steps([to.get(id(t)) for t in trace.sources])
         steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
+        touched: list[TouchedRows] = []
+        if update is not None:
+            steps, touched = touched_rows(steps, memory, store, gradient_of, capacity, update.sparse)
+            self._gradient_names.update({id(t.gradient): t.name for t in touched})
         if update is not None and update.takes_products:
             steps, self.products = products_of_optimizer(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
         if update is not None:
-            steps += update.steps(memory, store, values[0], self.products, new_state)
+            steps += update.steps(memory, store, checked, self.products, touched, new_state)
         self._graphs = memory.graphs
         weight_of = {id(w): t for w, t in zip(kept_weights, values[1 + len(totals) :], strict=True)}
         sums = memory.of(self.sums)
         for i, (t, w) in enumerate(zip(values[1 : 1 + len(totals)], weights, strict=True)):
             offset = 2 * sum(sizes[1 : 1 + i]) * 8 // itemsize
             steps.append(_sum_step(sums, offset, t, sizes[1 + i], None if w is None else weight_of[id(w)]))
+        self._yields = [step for step in steps if step.yields]
+        for i, step in enumerate(self._yields):
+            step.fields["tag"] = i
         kinds = {"parameters": buffers[:GRADIENT], "gradients": buffers[GRADIENT:SLOTS], "optimizer": buffers[SLOTS:]}
         self.plan = Plan(
             steps,
@@ -119,12 +139,14 @@ class BatchPlan:
         return self.plan.arena.nbytes
 
     def reduce(self) -> tuple[int, int]:
-        """After a run that has yielded: ``reduce`` gets the gradient, and the run goes on, to its end."""
+        """After a run that has yielded: ``reduce`` gets what each yield holds, and the run goes on, to its end."""
         assert self.update is not None and self.update.reduce is not None
         status, step = _core.YIELDED, 0
         while status == _core.YIELDED:
+            array = self.plan.view(self._yields[self.core.yielded].writes[0], self.capacity, self.buffers)
+            assert array is not None
             try:
-                self.update.reduce(self.buffers[self.update.gradient_number])
+                self.update.reduce(array)
             except BaseException:
                 self.core.abandon()
                 raise

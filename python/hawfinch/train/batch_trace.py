@@ -14,6 +14,7 @@ from ..ir import BATCH, Array, ById, Graph, Spec, Tensor, input_tensor, tracing
 from ..losses import per_row
 from ..metrics import MeanMetric, Metric
 from ..nn.module import Module
+from ..ops.joint import joint_mean
 from ..ops.shape import size
 from .inputs import places
 from .objective import Head, Objective
@@ -30,6 +31,7 @@ class StepKey(NamedTuple):
     precision: str
     update: Hashable  # what the update is made of; None for evaluation
     version: int  # of the model: its layers, their options, what is frozen
+    trainers: int = 0  # whose batches are one; 0: they are not joined
 
 
 class Column(NamedTuple):
@@ -56,17 +58,19 @@ class Column(NamedTuple):
 class BatchTrace:
     """Inputs (x.., y.., weights..), forward pass, losses and metrics.
 
-    ``loss``: the number that is minimised. ``columns``: what is summed over an epoch. ``sources``: the inputs.
+    ``loss``: the number that is minimised. ``checked``: the one that must be finite, that of all trainers.
+    ``columns``: what is summed over an epoch. ``sources``: the inputs.
     """
 
     def __init__(self, model: Module, key: StepKey):
         self.store = model.store()
         self.param_names = {id(p): k for k, p in {**self.store.parameters, **self.store.state}.items()}
         assert model.inputs is not None
-        if key.training and key.inputs == model.inputs:
+        if key.training and key.inputs == model.inputs and not key.trainers:
             self.graph, xs, outputs = model.training_trace()
         else:
             self.graph = Graph(training=key.training)
+            self.graph.trainers = key.trainers
             xs, outputs = model.trace(self.graph, key.inputs)
         with tracing(self.graph):
             ys = [input_tensor(self.graph, f"y{i}", *spec) for i, spec in enumerate(key.targets)]
@@ -89,6 +93,7 @@ class BatchTrace:
             self.loss = losses[0]
             for term in losses[1:]:
                 self.loss = self.loss + term
+            self.checked = joint_mean(self.loss) if key.trainers else self.loss
         self.sources = [*xs, *ys, *[w for w in ws if w is not None]]
 
     def _head(self, head: Head, prediction: Any, y: Any, w: Tensor | None) -> Tensor:

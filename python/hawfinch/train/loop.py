@@ -92,6 +92,8 @@ def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: 
     value = float(plan.value[0])
     culprit = plan.first_nonfinite(run, step)
     what = f"the loss is {value}" if not np.isfinite(value) else "the gradient overflowed or came near to it"
+    if culprit is None and plan.update is not None and plan.update.trainers:
+        what = "the loss or the gradient, averaged over the trainers, is not finite"
     raise NonFiniteError(
         f"epoch {state.epoch}, step {step}: {what}; first non-finite: {culprit or 'the norm of the gradient'}. "
         "The parameters are those before this step. A smaller learning rate or clip_norm often helps.",

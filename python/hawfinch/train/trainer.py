@@ -54,12 +54,25 @@ class Trainer(Settings):
 
     What follows the gradient, by patterns of parameter names such as "*.bias" (``fnmatch``; later rows win, a pattern
     that matches nothing is an error). groups: other settings of the optimiser, ``{"*.bias": dict(weight_decay=0.0)}``;
-    ``hf.schedules.Scaled(0.1)`` is a part of the trainer's own. regularizers: penalties, ``{"0.weight": hf.L2(1e-4)}``;
-    the History has their sum as "penalty". constraints: ``{"*.weight": hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``:
-    what validation sees, and the model after ``fit``. accumulate: batches whose gradients, weighted by rows, make one
-    update; what is left at the end of an epoch or a chunk makes one too, and ``step`` always does. reduce: a function
-    that gets the flat gradient of each batch and may change it in place, to average it with other trainers'.
+    ``hf.schedules.Scaled(0.1)`` is a part of the trainer's own; ``sparse=True``: of a table that one ``hf.ops.gather``
+    reads, the update (moments, decay, penalties, clipping) sees the rows that the batch has touched and costs no more,
+    as PyTorch's SparseAdam; no effect with average, accumulate, reduce or a constraint on it. regularizers: penalties,
+    ``{"0.weight": hf.L2(1e-4)}``; the History has their sum as "penalty". constraints: ``{"*.weight":
+    hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``: what validation sees, and the model after ``fit``. accumulate:
+    batches whose gradients, weighted by rows, make one update; what is left at the end of an epoch or a chunk makes one
+    too, and ``step`` always does.
     total_steps: for ``step`` with a schedule that spans a run.
+
+    reduce: (function, n), or a function alone, to train one model on the batches of n trainers (in processes, on
+    machines) as on their joined batch. The function gets one array after another and replaces it in place by its
+    average over the trainers. In each batch, in the same order everywhere: for each BatchNorm its mean and then its
+    variance, which become those of the joined batch, later their two gradients (none where nothing below is trained);
+    the loss, an array of one number; the flat gradient. So what is not finite in one trainer is so for all of them, and
+    all raise NonFiniteError, none updates. The norm that is clipped is that of the averaged gradient. Batches are of
+    equal size (and sum of sample weights) in all trainers; models and settings are the same. History and metrics
+    are of the trainer's own rows. n corrects the running variance of a BatchNorm by the rows of all; default 1, by its
+    own. A trainer that raises another error calls no more: let the function time out; what it raises ends the step
+    without an update.
 
     ``loss``, ``optimizer``, ``metrics``, ``seed``, ``threads`` and ``precision`` may be set later, to what the
     constructor takes; the next step sees it. A trainer can be copied and pickled, with its model and its state.
@@ -92,7 +105,7 @@ class Trainer(Settings):
         average: Average | None = None,
         accumulate: int = 1,
         total_steps: int | None = None,
-        reduce: Callable[[Array], Any] | None = None,
+        reduce: Callable[[Array], Any] | tuple[Callable[[Array], Any], int] | None = None,
     ):
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
@@ -234,6 +247,7 @@ class Trainer(Settings):
             self._precision if training else "f32",
             self._update.signature if training else None,
             self._model.version,
+            self._update.trainers if training else 0,
         )
 
     def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from ... import ops
 from ...compiler.memory import Dynamic
 from ...constraints import Constraint
-from ...ir import Step
+from ...ir import Step, Tensor
 from ...nn.store import Store
 from .buffers import PARAMS, Buffers
 from .traced import traced_steps
@@ -17,13 +18,26 @@ def constraint_columns(constraint: Constraint) -> dict[str, Any]:
     return constraint.numbers
 
 
-def constraint_steps(buffers: Buffers, store: Store, of: Mapping[str, tuple[Constraint, int]]) -> list[Step]:
-    """of: name -> constraint and its first column."""
+def constraint_steps(
+    buffers: Buffers, store: Store, of: Mapping[str, tuple[Constraint, int]], active: int | None
+) -> list[Step]:
+    """of: name -> constraint and its first column. active: the column that is 0 in steps that update nothing, if there
+    are any: these leave the parameters as they are."""
     steps: list[Step] = []
     for name, (constraint, column) in of.items():
         p = store.parameters[name]
         place = Dynamic(PARAMS, p.offset * store.params.itemsize)
-        columns = range(column, column + len(constraint.numbers))
-        scope = f"constraint: {name}"
-        steps += traced_steps(buffers, store, constraint.apply, [(p.shape, place)], columns, place, scope)
+        columns = list(range(column, column + len(constraint.numbers)))
+        apply = constraint.apply
+        if active is not None:
+            columns.append(active)
+            apply = _where_active(constraint)
+        steps += traced_steps(buffers, store, apply, [(p.shape, place)], columns, place, f"constraint: {name}")
     return steps
+
+
+def _where_active(constraint: Constraint) -> Callable[..., Tensor]:
+    def apply(p: Tensor, *numbers: Tensor) -> Any:
+        return ops.where(ops.greater(numbers[-1], 0.0), constraint.apply(p, *numbers[:-1]), p)
+
+    return apply
