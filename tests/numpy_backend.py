@@ -362,6 +362,22 @@ def scatter_add(f, run):
 
 
 @kernel
+def order_rows(f, run):
+    order = f.order[...] = np.argsort(f.index, kind="stable")
+    t = f.index[order]
+    f.row[...] = np.where((np.diff(t, prepend=-1) != 0) & (t >= 0) & (t < f.table_rows), t, -1)
+
+
+@kernel
+def sum_rows(f, run):
+    g, dy, at = f.g.reshape(-1, f.cols), f.dy.reshape(f.rows, f.cols), 0
+    g[...] = 0
+    for k, i in enumerate(f.order):
+        at = k if f.row[k] >= 0 else at
+        g[at] += dy[i]
+
+
+@kernel
 def load_batch(f, run):
     a = f.source
     rows = np.arange(run.first, run.first + f.rows)
@@ -461,6 +477,21 @@ def sweep(f, run):
         g = np.clip(g, -clip, clip) + columns["decay"] * p + columns["l1"] * np.sign(p)
         p = p * (1 - columns["lr"] * columns["decoupled"])
         f.p[part] = ruled(name, p, g, [slot[part] for slot in f.slot], run.step + columns["since"], columns)
+
+
+@kernel
+def sweep_rows(f, run):
+    name, used = RULE_NAMES[f.rule], f.row >= 0
+    columns = dict(zip((*_core.COMMON_COLUMNS, *_core.RULES[name][1]), run.scalars[f.column :], strict=False))
+    p, rows = f.p.reshape(-1, f.cols), f.row[used]
+    old, clip = p[rows], columns["clip_value"] or np.inf
+    g = np.clip(f.g.reshape(-1, f.cols)[: f.rows][used] * f.scale[0], -clip, clip)
+    g = g + columns["decay"] * old + columns["l1"] * np.sign(old)
+    state = [slot.reshape(p.shape)[rows] for slot in f.slot]
+    old = old * (1 - columns["lr"] * columns["decoupled"])
+    p[rows] = ruled(name, old, g, state, run.step + columns["since"], columns)
+    for slot, new in zip(f.slot, state, strict=True):
+        slot.reshape(p.shape)[rows] = new
 
 
 # ---- runs ----

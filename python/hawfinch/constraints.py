@@ -70,5 +70,5 @@ class MaxNorm(Constraint):
         return {"limit": self.limit}
 
     def apply(self, p: Tensor, *numbers: Tensor) -> Tensor:
-        norm = ops.sqrt(ops.sum(p * p, 0, keepdims=True))
+        norm = ops.sqrt(ops.sum(p * p, 0, keepdims=True) if p.shape else p * p)
         return p * ops.where(ops.greater(norm, numbers[0]), numbers[0] / norm, 1.0)

@@ -74,7 +74,10 @@ class ElasticNet(Regularizer):
     """
 
     def __init__(self, strength: float, *, l1_ratio: float = 0.5):
-        if isinstance(strength, Schedule) or not 0 <= check_number("ElasticNet", "l1_ratio", l1_ratio) <= 1:
+        if (
+            any(isinstance(v, Schedule) or callable(v) for v in (strength, l1_ratio))
+            or not 0 <= check_number("ElasticNet", "l1_ratio", l1_ratio) <= 1
+        ):
             raise ArgumentError(f"ElasticNet: expected numbers, l1_ratio in [0, 1]; got {strength!r}, {l1_ratio!r}")
         strength = check_number("ElasticNet", "strength", strength)
         self.l1, self.l2 = strength * l1_ratio, strength * (1 - l1_ratio) / 2

@@ -144,6 +144,8 @@ class Scaled(Schedule):
     """
 
     def __init__(self, factor: float, base: Schedule | None = None):
+        if base is not None and not isinstance(base, Schedule):
+            raise ArgumentError(f"Scaled: base must be a schedule, got {base!r}")
         self.factor, self.base = _number("Scaled", "factor", factor), base
         self.needs_total = base is not None and base.needs_total  # type: ignore[misc]
 
@@ -184,6 +186,8 @@ class Plateau(Schedule):
         self.least = _number("Plateau", "least", least)
         if isinstance(patience, bool) or not isinstance(patience, int | np.integer) or patience < 1:
             raise ArgumentError(f"Plateau: patience must be a whole number of epochs >= 1, got {patience!r}")
+        if not isinstance(monitor, str):
+            raise ArgumentError(f"Plateau: monitor must be a name in the History, got {monitor!r}")
         self.patience, self.monitor = int(patience), monitor
         self._times = 0
 
@@ -213,7 +217,7 @@ class Plateau(Schedule):
 
 def _number(what: str, name: str, value: Any) -> float:
     number = not isinstance(value, bool) and isinstance(value, int | float | np.integer | np.floating)
-    if not number or not math.isfinite(value):
+    if not number or not -MOST <= value <= MOST:
         raise ArgumentError(f"{what}: {name} must be a finite number, got {value!r}")
     return float(value)
 
@@ -245,6 +249,7 @@ def _power(base: float, exponents: Array) -> Array:
 
 
 Number = float | Schedule | Callable[[int], float]
+MOST = float(np.finfo(np.float64).max)  # a larger int has no float
 BELOW_ONE = ("momentum", "alpha", "beta1", "beta2", "rho")
 
 
@@ -287,4 +292,6 @@ def check_number(what: str, name: str, value: Any) -> Any:
 def as_number(what: str, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ArgumentError(f"{what}: {name} must be a number, got {value!r}")
+    if isinstance(value, int) and abs(value) > MOST:
+        raise ArgumentError(f"{what}: {name} is a number beyond the range of float64")
     return float(value)

@@ -1,5 +1,5 @@
 /* Kernels that move data, every ISA against the reference, bit for bit, whole and in pieces: load_batch from every element
- * type, layout and row order; copy, gather, scatter_add, store_batch, int_to_real, correct, accumulate, checks.
+ * type, layout and row order; copy, gather, scatter_add, order_rows, sum_rows, store_batch, int_to_real, correct, accumulate, checks.
  * `test_data [seed [cases]]`. */
 #include <math.h>
 #include <stdio.h>
@@ -30,6 +30,8 @@ typedef struct test_case {
     hf_copy_args copy;
     hf_gather_args gather;
     hf_scatter_add_args scatter;
+    hf_order_rows_args order;
+    hf_sum_rows_args sum;
     hf_int_to_real_args real;
     hf_correct_args correct;
     hf_accumulate_args sums;
@@ -157,6 +159,31 @@ static void make_scatter_add(test_case *c) {
   c->out = &p->dtable;
 }
 
+static int64_t order_of[ROWS], row_of[ROWS];
+
+static void make_order_rows(test_case *c) {
+  hf_order_rows_args *p = &c->args.order;
+  p->rows = 1 + below(ROWS);
+  p->table_rows = 1 + below(chance(2) ? 5 : 100);
+  for (int64_t i = 0; i < p->rows; i++) index_of[i] = below(p->table_rows + 2) - 1;
+  p->index = index_of;
+  p->order = order_of;
+  p->row = row_of;
+  c->units = 1;
+  c->out = chance(2) ? &p->order : &p->row;
+}
+
+static void make_sum_rows(test_case *c) {
+  make_order_rows(c);
+  hf_order_rows_args order = c->args.order;
+  order.order = order_of, order.row = row_of;
+  hf_kernel_for(0, HF_FLOAT64, HF_OP_order_rows)(&order, &c->ctx, 0, 1);
+  hf_sum_rows_args *p = &c->args.sum;
+  *p = (hf_sum_rows_args){.dy = table, .order = order_of, .row = row_of, .rows = order.rows, .cols = below(20)};
+  c->units = p->rows + below(3);
+  c->out = &p->g;
+}
+
 static void make_store(test_case *c) {
   hf_store_batch_args *p = &c->args.store;
   p->src = source;
@@ -243,6 +270,8 @@ static const struct {
     {"copy", HF_OP_copy, make_copy},
     {"gather", HF_OP_gather, make_gather},
     {"scatter_add", HF_OP_scatter_add, make_scatter_add},
+    {"order_rows", HF_OP_order_rows, make_order_rows},
+    {"sum_rows", HF_OP_sum_rows, make_sum_rows},
     {"store_batch", HF_OP_store_batch, make_store},
     {"int_to_real", HF_OP_int_to_real, make_int_to_real},
     {"correct", HF_OP_correct, make_correct},

@@ -29,3 +29,47 @@ static void cpu_scatter_add(const void *args, const hf_ctx *ctx, int64_t lo, int
     for (int64_t j = 0; j < cols; j++) to[j] += dy[j];
   }
 }
+
+/* Contract: ref_order_rows. Merges of runs that double; to and fro between order and row. */
+static void cpu_order_rows(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  (void)ctx;
+  const hf_order_rows_args *p = args;
+  const int64_t *index = p->index, n = p->rows;
+  int64_t *from = p->order, *to = p->row, *const row = p->row;
+  if (lo >= hi) return;
+  for (int64_t i = 0; i < n; i++) from[i] = i;
+  for (int64_t run = 1; run < n; run *= 2) {
+    for (int64_t at = 0; at < n; at += 2 * run) {
+      const int64_t half = at + run < n ? at + run : n, end = half + run < n ? half + run : n;
+      int64_t a = at, b = half;
+      for (int64_t k = at; k < end; k++)
+        to[k] = b == end || (a < half && index[from[a]] <= index[from[b]]) ? from[a++] : from[b++];
+    }
+    int64_t *const other = from;
+    from = to;
+    to = other;
+  }
+  if (from == row) memcpy(p->order, row, (size_t)n * sizeof *row);
+  int64_t last = -1;
+  for (int64_t k = 0; k < n; k++) {
+    const int64_t t = index[((const int64_t *)p->order)[k]];
+    row[k] = t > last && t < p->table_rows ? t : -1;
+    last = row[k] < 0 ? last : t;
+  }
+}
+
+/* Contract: ref_sum_rows. */
+static void cpu_sum_rows(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  (void)ctx;
+  const hf_sum_rows_args *p = args;
+  const int64_t *order = p->order, *row = p->row, cols = p->cols;
+  for (int64_t k = lo; k < hi; k++) {
+    real *g = (real *)p->g + k * cols;
+    for (int64_t c = 0; c < cols; c++) g[c] = 0;
+    if (k >= p->rows || row[k] < 0) continue;
+    for (int64_t j = k; j < p->rows && (j == k || row[j] < 0); j++) {
+      const real *dy = (const real *)p->dy + order[j] * cols;
+      for (int64_t c = 0; c < cols; c++) g[c] += dy[c];
+    }
+  }
+}

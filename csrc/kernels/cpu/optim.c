@@ -114,3 +114,25 @@ static void cpu_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
     }
   }
 }
+
+/* Contract: ref_sweep_rows. */
+static void cpu_sweep_rows(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_sweep_rows_args *a = args;
+  const struct optim_rule *rule = optim_rules + a->rule;
+  const int64_t *row = a->row, cols = a->cols;
+  const double *column = ctx->scalars + a->column;
+  if (lo >= hi || column[HF_COLUMN_active] == 0) return;
+  const optim_common k = optim_prepare(a->scale, column);
+  real c[OPTIM_CONSTANTS];
+  rule->once(column + HF_N_COMMON, (double)ctx->step + column[HF_COLUMN_since], c);
+  for (int64_t i = lo; i < hi; i++) {
+    if (row[i] < 0) continue;
+    const real *g = (const real *)a->g + i * cols;
+    real *p = (real *)a->p + row[i] * cols, *slot[HF_MAX_SLOTS];
+    for (int s = 0; s < HF_MAX_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + row[i] * cols : 0;
+    if (k.l1 == 0)
+      rule->each(k, c, cols, p, g, slot);
+    else
+      optim_blocks(rule, k, c, cols, cols, p, g, slot, 0);
+  }
+}

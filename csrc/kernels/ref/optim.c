@@ -57,3 +57,24 @@ static void ref_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
     }
   }
 }
+
+/* The same for the rows row[k] >= 0 of p and the slots, by g(rows, cols)[k, :]; those named are distinct. Units: rows of
+ * g. */
+static void ref_sweep_rows(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_sweep_rows_args *a = args;
+  const double *column = ctx->scalars + a->column;
+  if (column[HF_COLUMN_active] == 0) return;
+  const optim_common k = optim_prepare(a->scale, column);
+  optim_common clipped = k; /* by optim_clip, before L1 is added */
+  clipped.scale = 1, clipped.clip = (real)INFINITY;
+  real c[OPTIM_CONSTANTS];
+  optim_rules[a->rule].once(column + HF_N_COMMON, (double)ctx->step + column[HF_COLUMN_since], c);
+  for (int64_t i = lo * a->cols; i < hi * a->cols; i++) {
+    const int64_t row = ((const int64_t *)a->row)[i / a->cols], at = row * a->cols + i % a->cols;
+    if (row < 0) continue;
+    real *p = (real *)a->p + at, *slot[HF_MAX_SLOTS];
+    for (int s = 0; s < HF_MAX_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + at : 0;
+    const real taken = optim_clip(k, ((const real *)a->g)[i]) + k.l1 * SIGN(*p);
+    optim_rules[a->rule].each(clipped, c, 1, p, &taken, slot);
+  }
+}

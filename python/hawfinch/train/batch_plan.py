@@ -27,7 +27,18 @@ from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places
 from .batch_trace import BatchTrace
-from .update import GRADIENT, PARAMS, SLOTS, STATE, Buffers, Product, Update, products_of_optimizer
+from .update import (
+    GRADIENT,
+    PARAMS,
+    SLOTS,
+    STATE,
+    Buffers,
+    Product,
+    TouchedRows,
+    Update,
+    products_of_optimizer,
+    touched_rows,
+)
 
 LINE = 16  # elements that fill a cache line of float32
 MOST_THREADS = 16  # that a plan can be asked to use
@@ -92,11 +103,15 @@ class BatchPlan:
         steps = load_steps([to.get(id(t)) for t in trace.sources])
         steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
+        touched: list[TouchedRows] = []
+        if update is not None:
+            steps, touched = touched_rows(steps, memory, store, gradient_of, capacity, update.sparse)
+            self._gradient_names.update({id(t.gradient): t.name for t in touched})
         if update is not None and update.takes_products:
             steps, self.products = products_of_optimizer(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
         if update is not None:
-            steps += update.steps(memory, store, checked, self.products, new_state)
+            steps += update.steps(memory, store, checked, self.products, touched, new_state)
         self._graphs = memory.graphs
         weight_of = {id(w): t for w, t in zip(kept_weights, values[1 + len(totals) :], strict=True)}
         sums = memory.of(self.sums)

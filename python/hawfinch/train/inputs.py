@@ -66,7 +66,10 @@ class Chunks:
         self.given, self.check = given, check
 
     def chunks(self) -> Iterator[Data]:
-        for i, chunk in enumerate(self.given() if callable(self.given) else self.given):
+        given = self.given() if callable(self.given) else self.given
+        if not isinstance(given, Iterable):
+            raise ArgumentError(f"x: the function must return an iterable of (x, y), got {type(given).__name__}")
+        for i, chunk in enumerate(given):
             yield self.check(*split_pair(chunk, f"chunk {i}"), name=f"chunk {i}")
 
 

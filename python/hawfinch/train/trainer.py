@@ -54,10 +54,13 @@ class Trainer(Settings):
 
     What follows the gradient, by patterns of parameter names such as "*.bias" (``fnmatch``; later rows win, a pattern
     that matches nothing is an error). groups: other settings of the optimiser, ``{"*.bias": dict(weight_decay=0.0)}``;
-    ``hf.schedules.Scaled(0.1)`` is a part of the trainer's own. regularizers: penalties, ``{"0.weight": hf.L2(1e-4)}``;
-    the History has their sum as "penalty". constraints: ``{"*.weight": hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``:
-    what validation sees, and the model after ``fit``. accumulate: batches whose gradients, weighted by rows, make one
-    update; what is left at the end of an epoch or a chunk makes one too, and ``step`` always does.
+    ``hf.schedules.Scaled(0.1)`` is a part of the trainer's own; ``sparse=True``: of a table that one ``hf.ops.gather``
+    reads, the update (moments, decay, penalties, clipping) sees the rows that the batch has touched and costs no more,
+    as PyTorch's SparseAdam; no effect with average, accumulate, reduce or a constraint on it. regularizers: penalties,
+    ``{"0.weight": hf.L2(1e-4)}``; the History has their sum as "penalty". constraints: ``{"*.weight":
+    hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``: what validation sees, and the model after ``fit``. accumulate:
+    batches whose gradients, weighted by rows, make one update; what is left at the end of an epoch or a chunk makes one
+    too, and ``step`` always does.
     total_steps: for ``step`` with a schedule that spans a run.
 
     reduce: (function, n), or a function alone, to train one model on the batches of n trainers (in processes, on

@@ -3,7 +3,8 @@
     accumulate    the gradient of several batches becomes one
     reduce        over several trainers, by the caller
     check         is it finite; clip its norm
-    sweep         the update rule, over runs of the parameter buffer, with penalties (penalties.py)
+    sweep         the update rule, over runs of the parameter buffer, with penalties (penalties.py), or over the rows of
+                  a table that the batch has touched (rows.py)
     constraints   parameters go back to where they may be
     averages      follow the parameters
 
@@ -18,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ...averaging import Average
 from ...constraints import Constraint
 from ...errors import ArgumentError
@@ -31,10 +34,11 @@ from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers
 from .check import check_steps, product_checks
 from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
-from .groups import by_name, check_groups, check_patterns, group_optimizers
+from .groups import by_name, check_groups, check_patterns, group_optimizers, sparse_names
 from .penalties import penalty, penalty_columns
 from .products import Product, products_of_optimizer
 from .reduce import check_reduce, reduce_steps
+from .rows import TouchedRows, rows_sweep, touched_rows
 from .state import UpdateState
 from .sweep import Run, merged, sweep_steps
 
@@ -46,9 +50,11 @@ __all__ = [
     "Buffers",
     "Clock",
     "Product",
+    "TouchedRows",
     "Update",
     "UpdateState",
     "products_of_optimizer",
+    "touched_rows",
 ]
 
 
@@ -76,9 +82,10 @@ class Update:
         self.regularizers = check_patterns("regularizers", regularizers, Regularizer, "{'0.weight': hf.L2(1e-4)}")
         self.constraints = check_patterns("constraints", constraints, Constraint, "{'*.weight': hf.MaxNorm(3.0)}")
         self.average: Average | None = check_average(average)
-        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+        whole = isinstance(accumulate, int | np.integer) and not isinstance(accumulate, bool)
+        if not whole or not 1 <= accumulate < 1 << 63:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
-        self.accumulate = accumulate
+        self.accumulate = int(accumulate)
         self.reduce, self.trainers = check_reduce(reduce)
         rules = [optimizer.rule, *(o.rule for o in group_optimizers(optimizer, self.groups, None).values())]
         self.rule = max(rules, key=lambda rule: len(optimizer.slots_of(rule)))
@@ -135,11 +142,14 @@ class Update:
                 sets[chosen] = columns.add(optimizer.columns(self.rule, common))
             self.column_of[name] = sets[chosen]
         self.limits = {k: (limits[k], columns.add(constraint_columns(limits[k]))) for k in trainable if k in limits}
+        alone = self.accumulate == 1 and self.reduce is None and self.average is None  # who else needs every row
+        self.sparse = [k for k in sparse_names(self.groups, names) if alone and k in trainable and k not in limits]
         self.runs = self._runs(store, trainable)
         self.signature = (
             self.rule,
             self.optimizer.clip_norm is not None,
             tuple(self.runs),
+            tuple((k, self.column_of[k]) for k in self.sparse),
             tuple((k, c.signature, column) for k, (c, column) in self.limits.items()),
             type(self.average),
             self.accumulate > 1,
@@ -158,22 +168,29 @@ class Update:
         store: Store,
         loss: Tensor,
         products: Sequence[Product],
+        touched: Sequence[TouchedRows],
         new_state: Sequence[tuple[Tensor, Tensor]],
     ) -> list[Step]:
         """The first steps are the checks of the products, in their order. new_state: state buffers and their values."""
         slots = list(self.slots)
-        tables = _between(self.runs, products)
+        tables = _between(self.runs, [*products, *touched])
         source, steps = self.gradient_number, product_checks(products)
         if self.accumulate > 1:
             steps += accumulation_steps(buffers, store, source, self.of_accumulation)
         if self.reduce is not None:
             steps += reduce_steps(buffers, store, source)
-        checks, scale = check_steps(buffers, tables, loss, store.dtype, self.clip, source)
+        elsewhere = [t.gradient for t in touched]
+        checks, scale = check_steps(buffers, tables, loss, store.dtype, self.clip, source, elsewhere)
         taken = [(p, self.column_of[p.name]) for p in products]
         n_slots = len(self.optimizer.slots_of(self.rule))
         steps += checks
-        steps += sweep_steps(buffers, self.rule, n_slots, scale, store.params.itemsize, tables, taken, source)
-        steps += constraint_steps(buffers, store, self.limits)
+        item = store.params.itemsize
+        steps += sweep_steps(buffers, self.rule, n_slots, scale, item, tables, taken, source)
+        for t in touched:
+            steps.append(rows_sweep(buffers, self.rule, n_slots, scale, item, t, self.column_of[t.name]))
+        steps += constraint_steps(
+            buffers, store, self.limits, self.of_accumulation + 2 if self.accumulate > 1 else None
+        )
         steps += [_state_step(target, value) for target, value in new_state]
         if self.average is not None:
             steps += average_steps(buffers, store, SLOTS + slots.index("average"), self.of_average)
@@ -184,8 +201,8 @@ class Update:
         return penalty(self.penalties, store, clock)
 
 
-def _between(runs: Sequence[Run], products: Sequence[Product]) -> list[list[Run]]:
-    """The runs cut at the products and at what is not trained, as tables without a hole."""
+def _between(runs: Sequence[Run], products: Sequence[Product | TouchedRows]) -> list[list[Run]]:
+    """The runs cut at the products, at tables of rows and at what is not trained, as tables without a hole."""
     tables: list[list[Run]] = []
     cuts = sorted((p.offset, p.offset + p.size) for p in products)
     for run in runs:

@@ -17,8 +17,12 @@ from .traced import traced_steps
 
 
 def accumulation_columns(every: int) -> dict[str, Any]:
-    """continues: 0 in the first batch of a sum. share: of the batch in the rows of its sum."""
-    return {"continues": Rows(lambda clock: clock.continues(every)), "share": Rows(lambda clock: clock.share(every))}
+    """continues: 0 in the first batch of a sum. share: of the batch in the rows of its sum. active: 1 in its last."""
+    return {
+        "continues": Rows(lambda clock: clock.continues(every)),
+        "share": Rows(lambda clock: clock.share(every)),
+        "active": Rows(lambda clock: clock.active(every)),
+    }
 
 
 def accumulation_steps(buffers: Buffers, store: Store, number: int, column: int) -> list[Step]:

@@ -23,10 +23,10 @@ class Buffers:
         """n elements, from this byte on, of one of the arrays that are given at each run."""
         return self._placed(n, Dynamic(number, offset))
 
-    def fresh(self, n: Size) -> Tensor:
+    def fresh(self, n: Size, dtype: str = "real") -> Tensor:
         """n elements of the plan's own memory."""
         self.n += 1
-        return input_tensor(self.graph, f"buffer{self.n}", (n,))
+        return input_tensor(self.graph, f"buffer{self.n}", (n,), dtype)
 
     def adopt(self, graph: Graph, places: dict[int, Place]) -> None:
         """Tensors of another graph become part of the plan, which holds it: ids stay theirs."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..._core import CONSTANTS
-from ...ir import Step, Tensor, single
+from ...ir import Step, Tensor, single, size_at
 from .buffers import Buffers
 from .products import Product
 from .sweep import Run
@@ -32,17 +32,25 @@ def product_checks(products: Sequence[Product]) -> list[Step]:
 
 
 def check_steps(
-    buffers: Buffers, tables: Sequence[Sequence[Run]], loss: Tensor, dtype: str, column: int, source: int
+    buffers: Buffers,
+    tables: Sequence[Sequence[Run]],
+    loss: Tensor,
+    dtype: str,
+    column: int,
+    source: int,
+    touched: Sequence[Tensor],
 ) -> tuple[list[Step], Tensor]:
     """The steps, and the factor that clips. tables: the runs whose gradient is stored, none with a hole. column: of the
-    largest norm. source: number of the buffer with the gradient."""
+    largest norm. source: number of the buffer with the gradient. touched: gradients
+    that are elsewhere."""
     spans = [(table[0].offset, sum(run.n for run in table)) for table in tables]
     item = np.dtype(dtype).itemsize
-    chunks = [-(-n // NORM_CHUNK) for _, n in spans]
+    parts = [(buffers.bound(source, n, at * item), n) for at, n in spans]
+    parts += [(t, size_at(t.shape[0], 1)) for t in touched]
+    chunks = [-(-n // NORM_CHUNK) for _, n in parts]
     partial, scale = buffers.of(np.zeros(max(sum(chunks), 1))), buffers.of(np.ones(16, dtype))
     steps = []
-    for i, (at, n) in enumerate(spans):
-        g = buffers.bound(source, n, at * item)
+    for i, (g, n) in enumerate(parts):
         part: dict[str, Any] = {"partial": (partial, sum(chunks[:i]) * 8 // item), "g": g, "n": n}
         steps.append(Step("grad_norm", part, (partial,), (g,), units=chunks[i], scope="gradient", flops=2 * n))
     check = {"scale": scale, "partial": partial, "loss": loss, "chunks": sum(chunks), "column": column}

@@ -155,7 +155,7 @@ def _asked(what: str, function: Callable[[int], Any], step: int) -> float:
 
 def after_epoch(columns: Columns, kept: dict[str, Any], logs: dict[str, float]) -> None:
     """Lets the schedules see an epoch's results."""
-    for schedule in columns.schedules:
+    for schedule in {repr(s): s for s in columns.schedules}.values():  # one that fills several columns sees it once
         state = schedule.after_epoch(kept.get(repr(schedule)), logs)
         if state is not None:
             kept[repr(schedule)] = state

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from ... import ops
 from ...compiler.memory import Dynamic
 from ...constraints import Constraint
-from ...ir import Step
+from ...errors import ArgumentError
+from ...ir import Step, Tensor
 from ...nn.store import Store
 from .buffers import PARAMS, Buffers
 from .traced import traced_steps
@@ -17,13 +19,31 @@ def constraint_columns(constraint: Constraint) -> dict[str, Any]:
     return constraint.numbers
 
 
-def constraint_steps(buffers: Buffers, store: Store, of: Mapping[str, tuple[Constraint, int]]) -> list[Step]:
-    """of: name -> constraint and its first column."""
+def constraint_steps(
+    buffers: Buffers, store: Store, of: Mapping[str, tuple[Constraint, int]], active: int | None
+) -> list[Step]:
+    """of: name -> constraint and its first column. active: the column that is 0 in steps that update nothing, if there
+    are any: these leave the parameters as they are."""
     steps: list[Step] = []
     for name, (constraint, column) in of.items():
         p = store.parameters[name]
         place = Dynamic(PARAMS, p.offset * store.params.itemsize)
-        columns = range(column, column + len(constraint.numbers))
-        scope = f"constraint: {name}"
-        steps += traced_steps(buffers, store, constraint.apply, [(p.shape, place)], columns, place, scope)
+        columns = list(range(column, column + len(constraint.numbers)))
+        if active is not None:
+            columns.append(active)
+        apply = _checked(constraint, active is not None)
+        steps += traced_steps(buffers, store, apply, [(p.shape, place)], columns, place, f"constraint: {name}")
     return steps
+
+
+def _checked(constraint: Constraint, only_active: bool) -> Callable[..., Tensor]:
+    """``apply``, whose result must fit where the parameter lies; the last number says whether a step updates."""
+
+    def apply(p: Tensor, *numbers: Tensor) -> Any:
+        new = constraint.apply(p, *(numbers[:-1] if only_active else numbers))
+        if not isinstance(new, Tensor) or new.shape != p.shape:
+            got = f"shape {new.shape}" if isinstance(new, Tensor) else type(new).__name__
+            raise ArgumentError(f"{constraint!r}: apply must give a traced tensor of shape {p.shape}, got {got}")
+        return ops.where(ops.greater(numbers[-1], 0.0), new, p) if only_active else new
+
+    return apply

@@ -74,8 +74,19 @@ def check_groups(optimizer: Optimizer, groups: Any) -> dict[str, Any]:
     return found
 
 
+def sparse_names(groups: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
+    """Those whose last group that says ``sparse`` says True."""
+    said = {k: options["sparse"] for k, options in groups.items() if "sparse" in options}
+    return [name for name, sparse in by_name("groups", said, names).items() if sparse]
+
+
 def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
+    options = dict(options)
+    if not isinstance(sparse := options.pop("sparse", False), bool):
+        raise ArgumentError(f"groups: sparse must be True or False, got {sparse!r:.80}")
     for name in options:
+        if not isinstance(name, str):
+            raise ArgumentError(f"groups: expected settings by name such as dict(lr=0.1), got {options!r:.80}")
         if name.startswith("clip"):
             raise ArgumentError(f"groups: {name} is of the whole gradient, not of a group; give it to the optimiser")
     base = optimizer.hyperparameters
