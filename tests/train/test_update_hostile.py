@@ -94,3 +94,31 @@ def test_a_constraint_that_gives_another_shape_is_told_before_it_writes(result, 
     trainer = hf.Trainer(linear(), "mse", constraints={"*.weight": Wrong()}, accumulate=accumulate)
     with pytest.raises(ArgumentError, match="apply must give"):
         trainer.step(X, Y)
+
+
+@pytest.mark.parametrize(
+    "apply",
+    [
+        lambda p: hf.ops.transpose(p, (1, 0)),
+        lambda p: p[::-1],
+        lambda p: p @ p,
+        lambda p: (p @ p) * 0.5 + p,
+        lambda p: hf.ops.concat([p[1:], p[:1]]),
+        lambda p: hf.ops.softmax(p) + hf.ops.transpose(p),
+        lambda p: p / (1.0 + hf.ops.sum(p * p, 0, True)),
+        lambda p: hf.ops.cumsum(p) if hasattr(hf.ops, "cumsum") else p[:, ::-1] * p,
+        lambda p: p,
+    ],
+)
+def test_a_constraint_sees_the_parameter_as_it_was(apply: Any) -> None:
+    class Own(hf.Constraint):
+        def apply(self, p: Any, *numbers: Any) -> Any:
+            return apply(p)
+
+    model = hf.Sequential(hf.Linear(70, bias=False)).astype("float64").build((70,), seed=1)
+    before = model.parameters()["0.weight"].copy()
+    for threads in (1, 2):
+        model.parameters()["0.weight"][...] = before
+        trainer = hf.Trainer(model, "mse", hf.SGD(0.0), constraints={"0.weight": Own()}, threads=threads)
+        trainer.step(np.ones((2, 70)), np.zeros((2, 70)))
+        np.testing.assert_allclose(model.parameters()["0.weight"], hf.compile(apply)(before), rtol=1e-12, atol=1e-14)

@@ -24,13 +24,13 @@ import numpy as np
 from ...averaging import Average
 from ...constraints import Constraint
 from ...errors import ArgumentError
-from ...ir import Step, Tensor, numel, single
+from ...ir import Step, Tensor
 from ...nn.store import Store
 from ...optim import Optimizer
 from ...regularizers import Regularizer
 from .accumulate import accumulation_columns, accumulation_steps
 from .averages import average_columns, average_steps, check_average
-from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers
+from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers, state_step
 from .check import check_steps, product_checks
 from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
@@ -191,7 +191,7 @@ class Update:
         steps += constraint_steps(
             buffers, store, self.limits, self.of_accumulation + 2 if self.accumulate > 1 else None
         )
-        steps += [_state_step(target, value) for target, value in new_state]
+        steps += [state_step(target, value) for target, value in new_state]
         if self.average is not None:
             steps += average_steps(buffers, store, SLOTS + slots.index("average"), self.of_average)
         return steps
@@ -217,17 +217,3 @@ def _between(runs: Sequence[Run], products: Sequence[Product | TouchedRows]) -> 
                     tables.append([part])
             at = last
     return tables
-
-
-def _state_step(target: Tensor, value: Tensor) -> Step:
-    """A state buffer takes a new value."""
-    n = numel(value.shape)
-    fields = {
-        "y": target,
-        "x": value,
-        "dim": [n, 1, 1, 1, 1, 1],
-        "y_stride": [1, 0, 0, 0, 0, 0],
-        "x_stride": [1, 0, 0, 0, 0, 0],
-        "itemsize": "itemsize",
-    }
-    return single("copy", fields, (target,), (value,), units=n, update=True, scope="state")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...compiler.memory import Dynamic, Place
-from ...ir import Array, Graph, Size, Tensor, input_tensor
+from ...ir import Array, Graph, Size, Step, Tensor, input_tensor, numel, single
 
 PARAMS, STATE, GRADIENT, SLOTS = range(4)  # numbers of what a batch's plan is bound to; slots from the last on
 
@@ -37,3 +37,17 @@ class Buffers:
         t = self.fresh(size)
         self.places[id(t)] = place
         return t
+
+
+def state_step(target: Tensor, value: Tensor) -> Step:
+    """A state buffer takes a new value."""
+    n = numel(value.shape)
+    fields = {
+        "y": target,
+        "x": value,
+        "dim": [n, 1, 1, 1, 1, 1],
+        "y_stride": [1, 0, 0, 0, 0, 0],
+        "x_stride": [1, 0, 0, 0, 0, 0],
+        "itemsize": "itemsize",
+    }
+    return single("copy", fields, (target,), (value,), units=n, update=True, scope="state")

@@ -11,7 +11,7 @@ from ...compiler.rewrite import fresh, rewrite
 from ...ir import Graph, Shape, Step, Tensor, input_tensor, single, tracing
 from ...nn.store import Store
 from ...runtime.rows import model_places
-from .buffers import Buffers
+from .buffers import Buffers, state_step
 
 
 def traced_steps(
@@ -26,7 +26,7 @@ def traced_steps(
     """result = function(*arrays, *numbers), as steps of an update.
 
     arrays: shapes and where they are; columns: those that hold the numbers of this step. The result may lie where one
-    of the arrays lies: nothing is read after it is written.
+    of the arrays lies; where that is read while it is written, or later, the result takes a place of its own first.
     """
     graph = Graph()
     with tracing(graph):
@@ -39,14 +39,34 @@ def traced_steps(
         if id(t) in to:
             places[id(to[id(t)])] = place
     out = to[id(wanted[0])]
-    places[id(base_of(out))] = result
     steps = []
     for t, column in zip(numbers, columns, strict=True):
         if id(t) in to:
             fields: dict[str, Any] = {"y": to[id(t)], "column": column, "n": 1}
             steps.append(single("scalars", fields, (to[id(t)],), ()))
-    steps += fuse(new, [out])
+    computed = fuse(new, [out])
+    steps += computed
+    taken = {base_of(to[id(t)]) for t, (_, place) in zip(given, arrays, strict=True) if id(t) in to and place == result}
+    if _reads_what_it_writes(computed, base_of(out), taken):
+        with tracing(new):
+            target = input_tensor(new, "result", out.shape)
+        places[id(target)] = result
+        steps.append(state_step(target, out))
+    else:
+        places[id(base_of(out))] = result
     for step in steps:
         step.update, step.scope = True, scope
     buffers.adopt(new, places)
     return steps
+
+
+def _reads_what_it_writes(steps: Sequence[Step], out: Tensor, taken: set[Tensor]) -> bool:
+    """Whether a step from the first one on that writes ``out`` reads what lies in the same place, but element by
+    element."""
+    written = False
+    for step in steps:
+        written = written or any(base_of(t) is out for t in step.writes)
+        by_element = {base_of(source) for target, source in step.in_place if base_of(target) is out}
+        if written and any(base_of(t) in taken - by_element for t in step.reads):
+            return True
+    return False
