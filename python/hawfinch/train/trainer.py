@@ -376,7 +376,11 @@ class Trainer(Settings):
         """
         state = self.state
         if self._repeated is not None and sample_weight is None and threads is None:
-            scalars = self._update.columns.fill(self._clock(1, total=self._total_steps))
+            fixed = self._update.columns.fixed
+            if fixed is not None and fixed[0] == state.update.skipped:
+                scalars = fixed[1]
+            else:
+                scalars = self._update.columns.fill(self._clock(1, total=self._total_steps))
             loss: float | None = self._repeated.step(x, y, scalars, state.seed, state.step)
             if loss is not None:
                 state.step += 1

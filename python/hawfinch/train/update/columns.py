@@ -78,7 +78,7 @@ class Columns:
         self.names: list[str] = []
         self.sources: list[Any] = []
         self.schedules: list[Schedule] = []
-        self._fixed: tuple[int, Array] | None = None  # for clocks whose steps are as many ahead of the updates
+        self.fixed: tuple[int, Array] | None = None  # for clocks whose steps are as many ahead of the updates
 
     def add(self, sources: Mapping[str, Any]) -> int:
         """Appends columns, gives the number of the first."""
@@ -94,16 +94,16 @@ class Columns:
         """float64 (clock.n, k), or (1, k) where every step has the same numbers. Raises ArgumentError for one that is
         out of range."""
         ahead = clock.first - clock.updates
-        if self._fixed is not None and self._fixed[0] == ahead:
-            return self._fixed[1]
+        if self.fixed is not None and self.fixed[0] == ahead:
+            return self.fixed[1]
         self.check_length(clock.total)
         values = [
             source if type(source) is float else values_of(name, source, clock)
             for name, source in zip(self.names, self.sources, strict=True)
         ]
         if all([isinstance(v, float) for v in values]):
-            self._fixed = ahead, np.array([values])
-            return self._fixed[1]
+            self.fixed = ahead, np.array([values])
+            return self.fixed[1]
         out = np.empty((clock.n, len(values)))
         for i, v in enumerate(values):
             out[:, i] = v
