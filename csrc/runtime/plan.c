@@ -227,8 +227,8 @@ int hf_plan_run_debug(hf_plan *plan, hf_run *run, int n_threads, uint64_t seed) 
 static double progress(const hf_plan *plan, const hf_run *run) {
   if (run->cursor_step >= run->n_steps || plan->n_records == 0) return (double)run->n_steps;
   const hf_record *r = plan->records + run->cursor_record;
-  const double before = run->cursor_record ? r[-1].done : 0;
-  return (double)run->cursor_step + before + (r->done - before) * (double)run->cursor_piece / r->pieces;
+  const double before = run->cursor_record ? r[-1].time_share : 0;
+  return (double)run->cursor_step + before + (r->time_share - before) * (double)run->cursor_piece / r->pieces;
 }
 
 /* A team is worth its barriers only while it has its cores: next to other busy processes a barrier can cost a time slice

@@ -35,7 +35,7 @@ typedef struct hf_record {
   hf_kernel kernel;
   const void *args;
   int64_t units;             /* work is units [0, units), shared between threads */
-  double done;               /* the part of a step up to and with this record, by estimated time */
+  double time_share;         /* the part of a step up to and with this record, by estimated time */
   int32_t grain;             /* a thread's share starts at a multiple of grain */
   int32_t pieces;            /* a long record is done in this many pieces, with a look at the clock between them */
   uint8_t single;            /* 1: thread 0 does it all */

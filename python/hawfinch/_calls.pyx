@@ -18,7 +18,7 @@ cdef int run_once(
     run.seed, run.step0, run.budget_seconds = seed, step0, 0.05
     run.only_record, run.cursor_step, run.cursor_record, run.cursor_piece = -1, 0, 0, 0
     plan.busy = 1
-    if plan.brief and threads == 1:  # over before the clock or the interpreter's lock are worth their time
+    if plan.keeps_lock and threads == 1:  # over before the clock or the interpreter's lock are worth their time
         run.budget_seconds = 0
         status = run_team(&plan.plan, &run, 1)
     try:

@@ -40,7 +40,7 @@ class Plan:
     def __init__(
         self,
         steps: list[Any],
-        done: list[float],
+        time_shares: list[float],
         pieces: list[int],
         barriers: list[bool],
         value: Callable[[Any, Any], Any],
@@ -49,7 +49,7 @@ class Plan:
         scratch_bytes: int,
         max_threads: int,
         slow: bool,
-        brief: bool,
+        keeps_lock: bool,
         keep: object,
     ) -> None: ...
     def set_source(self, number: int, a: Array) -> None: ...

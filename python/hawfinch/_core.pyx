@@ -64,7 +64,7 @@ cdef extern from "plan.h" nogil:
         const void *args
         int64_t units
         int grain, pieces
-        double done
+        double time_share
         uint8_t single, barrier, yields, update
     ctypedef struct hf_patch:
         int64_t *target
@@ -302,7 +302,7 @@ cdef class Plan:
     cdef hf_run state  # of the run that goes on, or waits at a yield
     cdef int threads, debug_threads  # debug_threads: of a run_debug, else 0
     cdef uint64_t debug_seed
-    cdef bint brief
+    cdef bint keeps_lock
     cdef public bint busy
     cdef public object stop_event  # None, or what ends runs from another thread: an Event
     cdef readonly int64_t last_step  # where the last run stopped
@@ -313,15 +313,15 @@ cdef class Plan:
     def __cinit__(self):
         memset(&self.plan, 0, sizeof(hf_plan))
 
-    def __init__(self, list steps, list done, list pieces, list barriers, value, str isa, bint wide,
-                 size_t scratch_bytes, int max_threads, bint slow, bint brief, keep):
+    def __init__(self, list steps, list time_shares, list pieces, list barriers, value, str isa, bint wide,
+                 size_t scratch_bytes, int max_threads, bint slow, bint keeps_lock, keep):
         """value(field, step): the number, Dim, Source or Dynamic that stands for a field which is neither number nor Dim;
         a dict that can be called is asked for value[field] first."""
         cdef size_t total = 0
         cdef int i, op, isa_number = ISAS.index(isa)
         cdef hf_record *r
         cdef list patches = [], dynamics = []
-        self.keep, self.max_threads, self.brief = keep, max_threads, brief
+        self.keep, self.max_threads, self.keeps_lock = keep, max_threads, keeps_lock
         self.kept_sources = {}
         for step in steps:
             total += (hf_args_size[OPS[step.op]] + 63) & ~63
@@ -338,7 +338,7 @@ cdef class Plan:
             r.args = p
             r.grain, r.single, r.update, r.yields = step.grain, step.single, step.update, step.yields
             self.n_yields += step.yields
-            r.done, r.pieces, r.barrier = done[i], pieces[i], barriers[i]
+            r.time_share, r.pieces, r.barrier = time_shares[i], pieces[i], barriers[i]
             self._fill(p, step.op, step.fields, step, value, patches, dynamics)
             self._store(<char *>&r.units, HF_KIND_INT, step.units, step, value, patches, dynamics)
             p += (hf_args_size[op] + 63) & ~63
@@ -376,16 +376,16 @@ cdef class Plan:
     cdef _fill(self, char *args, str op, dict fields, step, value, list patches, list dynamics):
         """Every field of op's argument struct from fields; what is absent on purpose is None there."""
         cdef int64_t kind, offset, count, k
-        cdef dict known = FIELDS[op]
-        if fields.keys() != known.keys():
-            missing, unknown = known.keys() - fields.keys(), fields.keys() - known.keys()
+        cdef dict described = FIELDS[op]
+        if fields.keys() != described.keys():
+            missing, unknown = described.keys() - fields.keys(), fields.keys() - described.keys()
             raise TypeError(
-                f"a record of {step.op}: {op} has the fields {', '.join(known)}; "
+                f"a record of {step.op}: {op} has the fields {', '.join(described)}; "
                 + (f"no value for {', '.join(sorted(missing))} (absent on purpose: None)" if missing else "")
                 + ("; " if missing and unknown else "")
                 + (f"there is no {', '.join(sorted(unknown))}" if unknown else ""))
         for key, given in fields.items():
-            kind, offset, count = <tuple>known[key]
+            kind, offset, count = <tuple>described[key]
             if given is None:
                 if kind != HF_KIND_PTR and kind != HF_KIND_ARGS:
                     raise TypeError(f"a record of {step.op}: field {key} of {op} is a number and can't be None")

@@ -72,7 +72,7 @@ static void make_plan(int yields) {
   records[3].single = records[3].yields = 1;
   records[4] = record(HF_OP_accumulate, &total, 1, 0);
   records[4].single = records[4].update = 1;
-  for (int i = 0; i < 5; i++) records[i].done = (i + 1) / 5.0;
+  for (int i = 0; i < 5; i++) records[i].time_share = (i + 1) / 5.0;
   if (!yields) records[3] = records[4];
   /* the last batch is short */
   patches[0] = (hf_patch){&square.rows, 1, 0};

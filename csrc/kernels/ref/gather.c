@@ -5,10 +5,10 @@ static void ref_gather(const void *args, const hf_ctx *ctx, int64_t lo, int64_t 
   const hf_gather_args *p = args;
   const int64_t *index = p->index, bytes = p->cols * p->itemsize;
   for (int64_t i = lo; i < hi; i++) {
-    const int known = index[i] >= 0 && index[i] < p->table_rows;
-    if (!known) *ctx->status = HF_BAD_INDEX;
+    const int in_range = index[i] >= 0 && index[i] < p->table_rows;
+    if (!in_range) *ctx->status = HF_BAD_INDEX;
     for (int64_t b = 0; b < bytes; b++)
-      ((char *)p->y)[i * bytes + b] = known ? ((const char *)p->table)[index[i] * bytes + b] : 0;
+      ((char *)p->y)[i * bytes + b] = in_range ? ((const char *)p->table)[index[i] * bytes + b] : 0;
   }
 }
 

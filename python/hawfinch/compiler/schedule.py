@@ -35,9 +35,10 @@ Access = tuple[int, int, object]  # first byte, end, the split by which threads 
 class Schedule:
     """When each step of a plan runs, and on how many threads.
 
-    ``seconds``: the estimate for each step at capacity; ``done``: the part of all up to and with it; ``pieces``: in how
-    many it is cut; ``barriers``: whether threads meet before it. ``slow``: look at the clock at every barrier;
-    ``brief``: over before other Python threads mind. ``scratch_bytes``: workspace of a thread.
+    ``seconds``: the estimate for each step at capacity; ``time_shares``: the part of all up to and with it;
+    ``pieces``: in how many it is cut; ``barriers``: whether threads meet before it.
+    ``slow``: look at the clock at every barrier;
+    ``keeps_lock``: over before other Python threads mind. ``scratch_bytes``: workspace of a thread.
     """
 
     def __init__(self, steps: Sequence[Step], layout: Layout):
@@ -48,9 +49,9 @@ class Schedule:
         ]
         self.barriers = find_barriers(steps, self.pieces, layout)
         total = sum(self.seconds)
-        self.done = [t / (total or 1.0) for t in itertools.accumulate(self.seconds)]
+        self.time_shares = [t / (total or 1.0) for t in itertools.accumulate(self.seconds)]
         self.slow = total > PIECE / 4
-        self.brief = total < BRIEF and total + self._slowest() < BRIEF
+        self.keeps_lock = total < BRIEF and total + self._slowest() < BRIEF
         self.scratch_bytes = max([ALIGN, *[s.scratch for s in steps]])
 
     def moved(self, step: Step, batch: int) -> int:

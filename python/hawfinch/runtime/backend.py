@@ -51,7 +51,7 @@ class CPU:
         given = [p[0] for p in plan.layout.places.values() if not isinstance(p, Dynamic)]
         return _core.Plan(
             plan.steps,
-            schedule.done,
+            schedule.time_shares,
             schedule.pieces,
             schedule.barriers,
             Addresses(plan.steps, plan.layout, _core.address(arena), _core.address),
@@ -60,7 +60,7 @@ class CPU:
             schedule.scratch_bytes,
             max_threads,
             schedule.slow,
-            schedule.brief,
+            schedule.keeps_lock,
             (arena, given),
         )
 
