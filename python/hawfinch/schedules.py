@@ -2,7 +2,7 @@
 
 Design: a schedule is a value, and ``at(steps, total)`` a function of the steps alone, asked once per epoch for all of
 its steps; C reads the results from an array. What a schedule has to remember (Plateau) is kept by the trainer and
-handed in, so that a run can be resumed and two trainers can share one. Only additions and multiplications are used,
+handed in, so that a run can be resumed and two trainers can share one. Only additions, products and quotients are used,
 which give the same bits on every machine; NumPy's exp, cos and power do not. Rejected: schedule objects with a
 ``step()`` that count by themselves.
 
@@ -21,7 +21,7 @@ from .errors import ArgumentError
 from .ir import Array
 from .values import Value
 
-__all__ = ["Constant", "Cosine", "Exponential", "Plateau", "Scaled", "Schedule", "Step"]
+__all__ = ["Constant", "Cosine", "Exponential", "InverseTime", "Plateau", "Scaled", "Schedule", "Step"]
 
 
 class Schedule(Value):
@@ -133,6 +133,21 @@ class Exponential(Schedule):
 
     def at(self, steps: Array, total: int | None) -> Array:
         return self.value * _power(self.factor, steps)
+
+
+class InverseTime(Schedule):
+    """value / (1 + rate step), the 1/t decay of stochastic approximation. Robbins, Monro, 1951.
+
+    >>> import hawfinch as hf
+    >>> hf.schedules.InverseTime(1.0, rate=1.0).at(np.arange(4), None)
+    array([1.        , 0.5       , 0.33333333, 0.25      ])
+    """
+
+    def __init__(self, value: float, *, rate: float):
+        self.value, self.rate = _number("InverseTime", "value", value), _number("InverseTime", "rate", rate)
+
+    def at(self, steps: Array, total: int | None) -> Array:
+        return self.value / (1.0 + self.rate * steps)
 
 
 class Scaled(Schedule):

@@ -12,7 +12,7 @@ import pytest
 import hawfinch as hf
 from hawfinch import schedules
 from hawfinch.errors import ArgumentError
-from hawfinch.schedules import Constant, Cosine, Exponential, Plateau, Scaled, Schedule, Step
+from hawfinch.schedules import Constant, Cosine, Exponential, InverseTime, Plateau, Scaled, Schedule, Step
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = X.sum(1, keepdims=True)
@@ -32,6 +32,7 @@ CASES: dict[str, tuple[Schedule, Callable[[int], float]]] = {
     "cosine with a part of warmup": (Cosine(0.3, warmup=0.2), lambda s: cosine(s, 10, 0.0)),
     "step": (Step(0.3, every=7, factor=0.5), lambda s: 0.3 * 0.5 ** (s // 7)),
     "exponential": (Exponential(0.3, factor=0.97), lambda s: 0.3 * 0.97**s),
+    "inverse time": (InverseTime(0.3, rate=0.1), lambda s: 0.3 / (1 + 0.1 * s)),
     "scaled": (Scaled(0.5).scaled(Step(0.3, every=7)), lambda s: 0.15 * 0.1 ** (s // 7)),
     "plateau": (Plateau(0.3), lambda s: 0.3),
 }
