@@ -43,13 +43,15 @@ _PUBLIC_MODULES = frozenset(
 )
 
 
-def __getattr__(name: str) -> _Any:
-    """``hawfinch.data`` is imported at its first use: its readers need parts of Python that are slow to import."""
-    if name == "data":
-        from importlib import import_module
+if not _TYPE_CHECKING:  # a checker would take it for a promise of every name
 
-        return import_module("hawfinch.data")
-    raise AttributeError(f"module 'hawfinch' has no attribute {name!r}")
+    def __getattr__(name: str) -> _Any:
+        """``hawfinch.data`` is imported at its first use: its readers need parts of Python that are slow to import."""
+        if name == "data":
+            from importlib import import_module
+
+            return import_module("hawfinch.data")
+        raise AttributeError(f"module 'hawfinch' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
