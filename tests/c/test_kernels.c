@@ -300,9 +300,10 @@ static void make_grad_norm(test_case *c) {
 
 /* The gradient of p(m, n) as x' w, in quarters so that its sums are exact. */
 static void add_product(test_case *c, hf_matmul_args *m, size_t at) {
-  m->m = 1 + size_up_to(chance(4) ? 300 : 40) * (chance(4) ? 4 : 1);
-  m->n = chance(20) ? 20000 : size_up_to(300); /* the widest rows: blocks of a few */
-  m->k = size_up_to(20);
+  const int wide = chance(20); /* the widest rows: blocks of a few */
+  m->m = 1 + size_up_to(!wide && chance(8) ? 300 : 40);
+  m->n = wide ? 20000 : size_up_to(chance(4) ? 300 : 70);
+  m->k = size_up_to(wide ? 3 : 20);
   m->x_row = m->w_col = 1;
   m->x_col = m->m;
   m->w_row = m->n;
