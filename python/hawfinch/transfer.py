@@ -122,7 +122,8 @@ def freeze_by_rows(model: Module, rows: int, *, parameters_per_row: float = 50.0
     From the top down, a stage is trained as long as all trained stages together have at most ``parameters_per_row``
     (default 50) parameters for each row; the head always is. So few rows train the head alone, more the last layers,
     many all. What was frozen before does not matter. It is a rule for a body that was trained on far more rows than
-    there are now; where the two tasks differ much, training all of it can be better at any number of rows. Raises ArgumentError for rows < 1.
+    there are now; where the two tasks differ much, training all of it can be better at any number of rows.
+    Raises ArgumentError for rows < 1.
 
     >>> import hawfinch as hf
     >>> model = hf.Sequential(hf.Linear(50), "relu", hf.Linear(20), "relu", hf.Linear(3)).build((100,))
