@@ -23,6 +23,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from .. import _core
 from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError, TraceError, unknown_name
 from ..initializers import Initializer, get_initializer
 from ..ir import BATCH, PARAM, STATE, Array, Dim, Graph, Spec, Tensor, as_tensor, current_graph, leaf, row_shapes
@@ -64,8 +65,8 @@ class Module(Built):
         under_way = current_graph() is not None
         if under_way and isinstance(value, Tree) and not _any_values(value) and _any_values(vars(self).get(name)):
             raise ArgumentError(
-                f"forward sets {name!r} to a new {type(value).__name__} in each call, which would lose the one that has "
-                "been trained; make layers in __init__"
+                f"forward sets {name!r} to a new {type(value).__name__} in each call, so that the one that was "
+                "trained would be lost; make layers in __init__"
             )
         super().__setattr__(name, value)
         if name != "metadata" and not under_way:
@@ -134,15 +135,19 @@ class Module(Built):
             if isinstance(error, HawfinchError) or type(self).__module__[:12] != "hawfinch.nn." or self._children([]):
                 raise
             options = ", ".join([f"{k}={short(v)}" for k, v in vars(self).items()])
-            raise ArgumentError(
-                f"layer {path!r} ({type(self).__name__}) can't work with its options as they were set: {options} ({error})"
-            ) from error
+            what = f"layer {path!r} ({type(self).__name__}) can't work with its options as they were set"
+            raise ArgumentError(f"{what}: {options} ({error})") from error
         finally:
             graph.scope = outer
 
     def _as_guest(self, graph: Graph, inputs: tuple[Any, ...]) -> Any:
         """A call in the trace of a function, or of a loss: in inference mode, with the arrays as they are."""
-        graph.watches.append(None if self._hf.inputs is None else self.watch())  # None: a part, or nothing to watch
+        if self._hf.inputs is None:  # a part of a model, whose other parts may change too
+            containers: list[Any] = []
+            self._walk(containers)
+            graph.watches.append(_core.Watch(self._hf.changes, containers))
+        else:
+            graph.watches.append(self.watch())
         token, training, graph.training = traced.set(self), graph.training, False
         try:
             return self(*inputs)
