@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training import X
+from training import X, threads_left
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, DecodeError
@@ -25,7 +25,7 @@ def test_the_rows_are_those_of_the_items_in_their_order(workers: int | None) -> 
     np.testing.assert_array_equal(np.asarray(x), X)
     np.testing.assert_array_equal(x.take([5, 0, 5]), X[[5, 0, 5]])
     np.testing.assert_array_equal(np.asarray(x, np.float64), X.astype(np.float64))
-    assert x.take([]).shape == (0, 12) and threading.active_count() == 1
+    assert x.take([]).shape == (0, 12) and not threads_left()
     assert repr(x).startswith("Decoded(203 items, ")
 
 
@@ -59,7 +59,7 @@ def test_an_error_names_the_first_item_that_failed(workers: int) -> None:
         with pytest.raises(DecodeError, match=r"item 61, 61: KeyError: 'no 61'") as caught:
             np.asarray(hf.data.Decoded(range(200), fails_at(190, 62, 61, 64), workers=workers))
         assert caught.value.item == 61 and isinstance(caught.value.__cause__, KeyError)
-        assert threading.active_count() == 1
+        assert not threads_left()
 
 
 def test_nothing_is_decoded_after_an_error() -> None:
@@ -115,7 +115,7 @@ def test_ctrl_c_in_the_callers_thread_ends_all_threads() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         np.asarray(hf.data.Decoded(range(10**6), decode, workers=2))
-    assert threading.active_count() == 1
+    assert not threads_left()
 
 
 def test_a_fit_holds_as_many_rows_as_memory_allows() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training import LABELS, RNG, X, Y, assert_same_state, full_net, make, state
+from training import LABELS, RNG, X, Y, assert_same_state, full_net, make, state, threads_left
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, BusyError, DecodeError, LabelError, NonFiniteError, ShapeError
@@ -31,10 +31,6 @@ def decoded(x: np.ndarray = X, memory: int = 4096, **more: Any) -> Any:
 def chunks() -> Iterator[Any]:
     for i in range(0, len(X), 50):
         yield X[i : i + 50], LABELS[i : i + 50]
-
-
-def threads_left() -> list[str]:
-    return [t.name for t in threading.enumerate() if t.name.startswith("hawfinch")]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
