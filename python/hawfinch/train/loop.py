@@ -18,6 +18,7 @@ from ..ir import Array
 from .batch_plan import BatchPlan
 from .history import History
 from .inputs import Arrays, Data, Source
+from .monitor import check_monitor, history_names
 from .state import FitProgress, TrainState
 from .update.averages import show_average
 from .update.columns import after_epoch
@@ -103,10 +104,10 @@ def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: 
     )
 
 
-def _total_steps(call: FitCall) -> int | None:
-    """Of a whole fit; None for chunks, whose rows are not known before."""
+def _total_steps(trainer: Trainer, call: FitCall) -> int | None:
+    """Of a whole fit; for chunks, whose rows are not known before, what the trainer was told, or None."""
     if type(call.source) is not Arrays:
-        return None
+        return trainer._total_steps
     rows = call.source.data.rows
     return call.epochs * -(-rows // min(call.batch or rows, rows))
 
@@ -128,7 +129,13 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
             data = call.source.data
             plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
             if trainer._update.columns.schedules:
-                trainer._update.columns.check_length(_total_steps(call))
+                trainer._update.columns.check_length(_total_steps(trainer, call))
+                names = history_names(
+                    trainer._objective, bool(trainer._update.regularizers), call.validation is not None
+                )
+                for schedule in trainer._update.columns.schedules:
+                    for name in schedule.monitors:
+                        check_monitor(type(schedule).__name__, name, names)
         for notify in call.events["on_fit_begin"]:
             notify(trainer)
         begun = True
@@ -179,7 +186,7 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
             continue
         order = _core.permutation(rows, state.seed, state.epoch + (chunk << 32)) if call.shuffle else None
         assert state.fit is not None
-        clock = trainer._clock(n_steps, first, rows, batch, _total_steps(call))
+        clock = trainer._clock(n_steps, first, rows, batch, _total_steps(trainer, call))
         steps = Steps(data, batch, order, trainer._update.columns.fill(clock), trainer._update.accumulate)
         team = used.plan.team(call.threads, batch, n_steps)
         while first < n_steps:
