@@ -27,7 +27,6 @@ from hawfinch.schedules import (
     OneCycle,
     Plateau,
     Polynomial,
-    Product,
     Scaled,
     Schedule,
     Step,
@@ -153,8 +152,9 @@ def test_where_the_parts_of_a_chain_begin() -> None:
         (Chain([low, low, 0.5], [None, None, 0.5]), [0, 500, 1000]),
     ):
         assert isinstance(chain, Chain)
-        rates = np.concatenate([[-1.0], chain.at(np.arange(2000), 2000)])
-        assert chain._begins(2000) == begins and rates[begins[1]] != rates[begins[1] + 1] or chain.parts[0] == low
+        assert chain._begins(2000) == begins
+        for begin, part in zip(begins, chain.parts, strict=True):
+            assert chain.at(np.array([begin]), 2000)[0] == part.at(np.zeros(1, int), 1000)[0]
     assert Cosine(1.0, steps=5).then(low).at(np.arange(7), None).tolist()[5:] == [1e-5, 1e-5], "needs no length"
     assert Cosine(1.0).then(low, at=5).needs_total is False and Cosine(1.0).then(low).needs_total
     assert Cosine(1.0, steps=4).then(Cosine(1.0, steps=4)).length == 8
@@ -185,7 +185,6 @@ def test_a_schedule_that_is_longer_than_the_run_is_an_error_that_names_both(sche
     assert trainer.model.store().params.tobytes() == before.tobytes() and trainer.steps == 0
     if "warm-up" not in words:
         return
-    hf.Trainer(trainer.model, "mse", hf.SGD(0.1), groups={"*.bias": {"lr": schedule}}).model.predict(X)
     with pytest.raises(ArgumentError, match=words):
         grouped = hf.Trainer(trainer.model, "mse", hf.SGD(0.1), groups={"*.bias": {"lr": schedule}})
         grouped.fit(X, Y, epochs=2, batch_size=8)
@@ -313,7 +312,7 @@ def test_plateau_without_validation_data_says_what_to_pass() -> None:
     with pytest.raises(ArgumentError, match="no 'val_loss' in the history, only loss; pass validation_data to fit"):
         trainer.fit(X, Y)
     assert trainer.steps == 0, "seen before anything is trained"
-    with pytest.raises(ArgumentError, match="no 'val_los' in the history.*Did you mean 'val_loss'"):
+    with pytest.raises(ArgumentError, match=r"no 'val_los' in the history.*Did you mean 'val_loss'"):
         hf.Trainer(trainer.model, "mse", hf.Adam(Plateau(0.1, monitor="val_los"))).fit(X, Y, validation_data=(X, Y))
     with pytest.raises(ArgumentError, match="no 'val_loss' in the history, only loss; pass validation_data to fit"):
         hf.Trainer(trainer.model, "mse", hf.Adam(Plateau(0.1))).fit(lambda: iter([(X, Y)]))

@@ -11,12 +11,7 @@ steps may be given as a part of what the schedule spans where that is said: 0.1 
 """
 
 from .base import Chain, Constant, Product, Scaled, Schedule
-from .checks import (
-    Number as Number,
-    as_number as as_number,
-    check_number as check_number,
-    check_values as check_values,
-)
+from .checks import Number as Number, as_number as as_number, check_number as check_number, check_values as check_values
 from .curves import Exponential, InverseTime, MultiStep, Polynomial, Step
 from .plateau import Plateau
 from .waves import Cosine, CosineRestarts, CosLog4, FlatCosine, OneCycle

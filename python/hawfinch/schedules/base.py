@@ -152,9 +152,7 @@ class Chain(_Made):
         self.parts = tuple([as_schedule("Chain", part) for part in parts])
         given = [None] * len(self.parts) if starts is None else list(starts)
         if not self.parts or len(given) != len(self.parts) or given[0] not in (None, 0):
-            raise ArgumentError(
-                f"Chain: one start for each of its {len(self.parts)} parts, the first 0; got {starts!r}"
-            )
+            raise ArgumentError(f"Chain: expected {len(self.parts)} starts, the first 0; got {starts!r}")
         self.starts = (0, *[None if s is None else check_steps("Chain", "starts", s) for s in given[1:]])
 
     def _of(self, parts: tuple[Schedule, ...]) -> Schedule:
@@ -198,8 +196,8 @@ class Chain(_Made):
         begins = self._begins(total)
         if any(a is None or b is None or b <= a for a, b in pairwise([*begins, total])):
             raise ArgumentError(
-                f"{self!r}: its parts begin at steps {', '.join(map(str, begins))} of a run of {total} steps; each must "
-                "begin after the one before it, and before the end"
+                f"{self!r}: its parts begin at steps {', '.join(map(str, begins))} of a run of {total} steps; each "
+                "must begin after the one before it, and before the end"
             )
         for part, (_, n) in zip(self.parts, self._spans(total), strict=True):
             assert n is not None

@@ -46,9 +46,7 @@ class MultiStep(Curve):
     def __init__(self, value: float, *, milestones: Iterable[float], factor: float = 0.1, warmup: float = 0):
         self.value, self.factor = number("MultiStep", "value", value), number("MultiStep", "factor", factor)
         if isinstance(milestones, str) or not isinstance(milestones, Iterable):
-            raise ArgumentError(
-                f"MultiStep: milestones must be a list of steps, such as [300, 600]; got {milestones!r}"
-            )
+            raise ArgumentError(f"MultiStep: milestones must be a list such as [300, 600], got {milestones!r}")
         self.milestones = tuple([check_steps("MultiStep", "milestones", m) for m in milestones])
         super().__init__(warmup)
 
@@ -88,10 +86,10 @@ class Exponential(Curve):
         super().__init__(warmup, steps)
 
     def curve(self, s: Array, n: int | None) -> Array:
-        if self.steps is not None:
+        if self.steps is not None and n is not None:
             s = np.minimum(s, n)
         whole = self.value * whole_power(self.factor, s // self.every)
-        return whole if self.every == 1 else whole * power(np.float64(self.factor), s % self.every / self.every)
+        return whole if self.every == 1 else whole * power(self.factor, s % self.every / self.every)
 
 
 class InverseTime(Curve):

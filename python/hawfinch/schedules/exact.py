@@ -65,7 +65,7 @@ def whole_power(base: float, exponents: Array) -> Array:
     return result
 
 
-def power(base: Array, exponent: Array | float) -> Array:
+def power(base: Array | float, exponent: Array | float) -> Array:
     """base**exponent for base >= 0 and exponent >= 0; 0**0 is 1."""
     base, exponent = np.broadcast_arrays(np.asarray(base, np.float64), np.asarray(exponent, np.float64))
     some = base > 0

@@ -37,7 +37,7 @@ class Cosine(Curve):
 
 
 class CosineRestarts(Curve):
-    """Half a cosine from ``peak`` to ``end``, again and again: every ``every`` steps, each ``times`` as long as the last.
+    """Half a cosine from ``peak`` to ``end``, again and again: each ``times`` as long as the one before.
 
     every: steps of the first, below 1 a part of the run. times: a whole number, default 1. end: default 0. warmup:
     default 0; see Cosine. Loshchilov, Hutter, ICLR 2017 (SGDR); PyTorch's CosineAnnealingWarmRestarts (T_0, T_mult,
@@ -170,7 +170,7 @@ class CosLog4(Curve):
 
     >>> import hawfinch as hf
     >>> hf.schedules.CosLog4(1.0).at(np.array([0, 1, 3, 7, 10, 15]), 15).round(3)
-    array([0.   , 0.   , 0.   , 0.   , 0.989, 0.   ])
+    array([0.   , 0.   , 0.   , 0.   , 0.984, 0.   ])
     """
 
     to_the_end = True

@@ -112,6 +112,10 @@ def _total_steps(trainer: Trainer, call: FitCall) -> int | None:
     return call.epochs * -(-rows // min(call.batch or rows, rows))
 
 
+def _history_names(trainer: Trainer, call: FitCall) -> list[str]:
+    return history_names(trainer._objective, bool(trainer._update.regularizers), call.validation is not None)
+
+
 def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
     """The epochs of a call of ``fit`` that are still to be done; a callback may call it for a fit within the fit."""
     state, outer = trainer.state, trainer._call
