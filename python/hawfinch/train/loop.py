@@ -18,6 +18,7 @@ from ..ir import Array
 from .batch_plan import BatchPlan
 from .history import History
 from .inputs import Data
+from .monitor import check_monitor, history_names
 from .sources import EpochRows, Source
 from .state import FitProgress, TrainState
 from .update.averages import show_average
@@ -104,12 +105,16 @@ def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: 
     )
 
 
-def _total_steps(call: FitCall) -> int | None:
-    """Of a whole fit; None for chunks, whose rows are not known before."""
+def _total_steps(trainer: Trainer, call: FitCall) -> int | None:
+    """Of a whole fit; for chunks, whose rows are not known before, what the trainer was told, or None."""
     if call.source.data is None:
-        return None
+        return trainer._total_steps
     rows = call.source.data.rows
     return call.epochs * -(-rows // min(call.batch or rows, rows))
+
+
+def _history_names(trainer: Trainer, call: FitCall) -> list[str]:
+    return history_names(trainer._objective, bool(trainer._update.regularizers), call.validation is not None)
 
 
 def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
@@ -129,7 +134,13 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
         if state.epoch < last and data is not None:  # what can't be compiled is told before any callback
             plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
             if trainer._update.columns.schedules:
-                trainer._update.columns.check_length(_total_steps(call))
+                trainer._update.columns.check_length(_total_steps(trainer, call))
+                names = history_names(
+                    trainer._objective, bool(trainer._update.regularizers), call.validation is not None
+                )
+                for schedule in trainer._update.columns.schedules:
+                    for name in schedule.monitors:
+                        check_monitor(type(schedule).__name__, name, names)
         for notify in call.events["on_fit_begin"]:
             notify(trainer)
         begun = True
@@ -167,10 +178,10 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
 def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan | None) -> dict[str, float]:
     """The rest of the epoch under way; returns its loss and metrics. plan: the one to use, if it is known."""
     begin = state.position  # steps that are done already, when a fit is gone on with
-    update, on_step_end = trainer._update, call.events["on_step_end"]
+    on_step_end = call.events["on_step_end"]
     used: BatchPlan | None = None
     with call.source.open(
-        EpochRows(state.seed, state.epoch, call.shuffle, call.batch, update.accumulate, begin)
+        EpochRows(state.seed, state.epoch, call.shuffle, call.batch, trainer._update.accumulate, begin)
     ) as chunks:
         for data, order, before in chunks:
             rows = data.rows
@@ -181,8 +192,8 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
             used.sums[...] = 0 if state.sums is None else state.sums
             if first == n_steps:
                 continue
-            clock = trainer._clock(n_steps, first, rows, batch, _total_steps(call))
-            steps = Steps(data, batch, order, update.columns.fill(clock), update.accumulate)
+            clock = trainer._clock(n_steps, first, rows, batch, _total_steps(trainer, call))
+            steps = Steps(data, batch, order, trainer._update.columns.fill(clock), trainer._update.accumulate)
             team = used.plan.team(call.threads, batch, n_steps)
             while first < n_steps:
                 stop = first + 1 if on_step_end else n_steps
