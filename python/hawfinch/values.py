@@ -23,7 +23,26 @@ from .errors import ArgumentError, near_names
 __all__ = ["Value"]  # the rest is for the rooms of hawfinch
 
 # Names that other libraries use for an argument of ours.
-ALIASES = {"learning_rate": "lr", "l_rate": "lr", "units": "out", "out_features": "out", "rate": "p", "epsilon": "eps"}
+ALIASES = {
+    "learning_rate": "lr",
+    "l_rate": "lr",
+    "units": "out",
+    "out_features": "out",
+    "rate": "p",
+    "epsilon": "eps",
+    "gamma": "factor",
+    "step_size": "every",
+    "decay_steps": "every",
+    "decay_rate": "factor",
+    "T_0": "every",
+    "T_mult": "times",
+    "T_max": "steps",
+    "total_iters": "steps",
+    "total_steps": "steps",
+    "eta_min": "end",
+    "min_lr": "least",
+    "max_lr": "peak",
+}
 
 
 class CheckedCall(type):

@@ -23,7 +23,7 @@ def test_a_plateau_that_fills_several_columns_counts_each_epoch_once() -> None:
         trainer = hf.Trainer(linear(), "mse", hf.SGD(Plateau(0.0, patience=4, monitor="loss")), groups=groups)
         trainer.fit(X, Y, epochs=4, shuffle=False)
         kept.append(trainer.state.update.schedules)
-    assert [state[1:] for state in kept[0].values()] == [(3, 0)]
+    assert [state[1:] for state in kept[0].values()] == [(3, 0, 0)]
     assert kept[0] == kept[1]
 
 
