@@ -9,7 +9,7 @@ and memory. A kernel is a function of (fields, run).
 import math
 
 import numpy as np
-from optim_cases import CASES
+from optim_cases import CASES, PARTS, TRUST
 
 from hawfinch import _core
 from hawfinch.compiler.memory import Dynamic, Source, base_of
@@ -447,7 +447,7 @@ def scalars(f, run):
     f.y[...] = run.scalars[f.column : f.column + f.n]
 
 
-RULES = {case.optimizer().rule: case.update for case in CASES.values()}  # rule of optim.def -> its formula
+RULES = {case.optimizer().rule: case.update for case in CASES.values()} | PARTS  # of optim.def, and formulas
 PAIRS = {**Optimizer.pairs, **Rprop.pairs}
 RULE_NAMES = {number: name for name, (number, _, _) in _core.RULES.items()}
 
@@ -471,15 +471,37 @@ def sweep(f, run):
     """What is around a rule: csrc/kernels/ref/optim.c."""
     name = RULE_NAMES[f.rule]
     every = product(f.product).ravel() if f.has("product") else f.g
-    for offset, n, column, _ in f.runs.view(np.int64).reshape(f.n_runs, 4):
+    for r, (offset, n, column, unit) in enumerate(f.runs.view(np.int64).reshape(f.n_runs, 4)):
         part = slice(offset, offset + n)
         columns = dict(zip((*_core.COMMON_COLUMNS, *_core.RULES[name][1]), run.scalars[column:], strict=False))
         if not columns["active"]:
             continue
-        p, g, clip = f.p[part], every[part] * f.scale[0], columns["clip_value"] or np.inf
+        columns["lr"] *= f.trust[r] if f.has("trust") else 1.0
+        old, p, g, clip = f.p[part].copy(), f.p[part], every[part] * f.scale[0], columns["clip_value"] or np.inf
         g = np.clip(g, -clip, clip) + columns["decay"] * p + columns["l1"] * np.sign(p)
         p = p * (1 - columns["lr"] * columns["decoupled"])
-        f.p[part] = ruled(name, p, g, [slot[part] for slot in f.slot], run.step + columns["since"], columns)
+        new = ruled(name, p, g, [slot[part] for slot in f.slot], run.step + columns["since"], columns)
+        if not f.measure:
+            f.p[part] = new
+        if f.has("sums"):  # all of them in the run's first unit
+            sums = f.sums.reshape(-1, 3)
+            sums[unit:] = 0
+            sums[unit] = [(v**2).sum() for v in (every[part], f.p[part], new if f.measure else new - old)]
+
+
+@kernel
+def run_sums(f, run):
+    runs = f.runs.view(np.int64).reshape(f.n_runs, 4)
+    for r, (_, _, column, unit) in enumerate(runs):
+        columns = dict(
+            zip((*_core.COMMON_COLUMNS, *_core.RULES[RULE_NAMES[f.rule]][1]), run.scalars[column:], strict=False)
+        )
+        if not columns["active"]:
+            continue
+        total = f.sums.reshape(-1, 3)[unit : runs[r + 1][3] if r + 1 < len(runs) else f.units].sum(0)
+        if f.has("trust"):
+            both = np.sqrt(total[1:])
+            f.trust[r] = TRUST[RULE_NAMES[f.rule]](*both, **columns) if both.all() else 1.0
 
 
 @kernel

@@ -17,6 +17,7 @@ class Case(NamedTuple):
     make: type[hf.Optimizer]
     update: Callable[..., Array]
     options: dict[str, Any]
+    takes_decay: bool = False  # it is part of the formula
 
     def optimizer(self, **more: Any) -> hf.Optimizer:
         return self.make(**{**self.options, **more})
@@ -118,8 +119,10 @@ def rprop(
     step_sizes: tuple[float, float] = (1e-6, 50.0),
 ) -> Array:
     agree = np.sign(g * s.get("previous", 0))
-    size = s["step_size"] if t > 1 else np.full(g.shape, lr)
-    s["step_size"] = np.clip(size * np.select([agree > 0, agree < 0], etas[::-1], 1.0), *step_sizes)
+    size = s.get("step_size", 0)
+    s["step_size"] = np.clip(
+        np.where(np.greater(size, 0), size, lr) * np.select([agree > 0, agree < 0], etas[::-1], 1.0), *step_sizes
+    )
     s["previous"] = np.where(agree < 0, 0, g)
     return p - s["step_size"] * np.sign(s["previous"]) * (lr != 0)
 
@@ -138,6 +141,69 @@ def lion(p: Array, g: Array, s: Slots, t: int, lr: float, betas: tuple[float, fl
     s["m"] = b2 * m + (1 - b2) * g
     return p - lr * np.sign(b1 * m + (1 - b1) * g)
 
+
+def by_trust(p: Array, v: Array, factor: Callable[[float, float], float]) -> float:
+    p_norm, v_norm = (float(np.sqrt((a * a).sum())) for a in (p, v))
+    return factor(p_norm, v_norm) if p_norm > 0 and v_norm > 0 else 1.0
+
+
+def lars_trust(
+    p_norm: float, v_norm: float, weight_decay: float, trust_coefficient: float, eps: float, trust_ratio: bool, **_: Any
+) -> float:
+    return trust_coefficient * p_norm / (v_norm + weight_decay * p_norm + eps) if trust_ratio else 1.0
+
+
+def lars_step(p: Array, g: Array, s: Slots, t: int, lr: float, momentum: float, weight_decay: float, **_: Any) -> Array:
+    s["velocity"] = momentum * s.get("velocity", 0) + lr * (g + weight_decay * p)
+    return p - s["velocity"]
+
+
+def lars(p: Array, g: Array, s: Slots, t: int, lr: float, trust_ratio: bool = True, **options: Any) -> Array:
+    trust = by_trust(p, g, lambda a, b: lars_trust(a, b, trust_ratio=trust_ratio, **options))
+    return lars_step(p, g, s, t, lr * trust, **options)
+
+
+def lamb_trust(p_norm: float, v_norm: float, trust_ratio: bool, **_: Any) -> float:
+    return p_norm / v_norm if trust_ratio else 1.0
+
+
+def lamb_direction(p: Array, s: Slots, t: int, betas: Betas, eps: float, weight_decay: float) -> Array:
+    return s["m"] / (1 - betas[0] ** t) / (np.sqrt(s["v"] / (1 - betas[1] ** t)) + eps) + weight_decay * p
+
+
+def lamb(
+    p: Array,
+    g: Array,
+    s: Slots,
+    t: int,
+    lr: float,
+    betas: Betas,
+    eps: float,
+    weight_decay: float = 0.01,
+    trust_ratio: bool = True,
+) -> Array:
+    moments(g, s, betas)
+    u = lamb_direction(p, s, t, betas, eps, weight_decay)
+    return p - lr * by_trust(p, u, lambda a, b: lamb_trust(a, b, trust_ratio)) * u
+
+
+def lamb_step(p: Array, g: Array, s: Slots, t: int, lr: float, betas: Betas, trust_ratio: bool, **more: Any) -> Array:
+    moments(g, s, betas)
+    return lamb_direction(p, s, t, betas, **more)
+
+
+def lamb_move(p: Array, g: Array, s: Slots, t: int, lr: float, betas: Betas, trust_ratio: bool, **more: Any) -> Array:
+    return p - lr * lamb_direction(p, s, t, betas, **more)
+
+
+# of rules that are two: the formula of each record, and the trust
+PARTS: dict[str, Callable[..., Array]] = {
+    "lars_gradient": lambda p, g, s, t, **_: g,
+    "lars": lars_step,
+    "lamb_step": lamb_step,
+    "lamb": lamb_move,
+}
+TRUST: dict[str, Callable[..., float]] = {"lars": lars_trust, "lamb": lamb_trust}
 
 CASES = {
     "sgd": Case(hf.SGD, sgd, {"lr": 0.1}),
@@ -161,5 +227,11 @@ CASES = {
     "radam": Case(hf.RAdam, radam, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3}),
     "adamax": Case(hf.Adamax, adamax, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3}),
     "lion": Case(hf.Lion, lion, {"lr": 0.02, "betas": (0.8, 0.95)}),
+    "lars": Case(
+        hf.LARS, lars, {"lr": 2.0, "momentum": 0.8, "weight_decay": 0.01, "trust_coefficient": 0.02, "eps": 1e-3}, True
+    ),
+    "lamb": Case(
+        hf.LAMB, lamb, {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.02, "trust_ratio": True}, True
+    ),
     "rprop": Case(hf.Rprop, rprop, {"lr": 0.02, "etas": (0.4, 1.3), "step_sizes": (1e-3, 0.05)}),
 }

@@ -1,6 +1,7 @@
 /* The rules of defs/optim.def as functions, for ref/optim.c and cpu/optim.c, which say what FMA, SQRT and NORMAL (0 below
  * the normal range: averages of gradients that have become exactly 0 decay to subnormals and would stay there, at 100
- * cycles an operation) are. A rule is two functions: `once` works out its constants, `each` goes over elements. */
+ * cycles an operation) are. A rule is three functions: `trust`; `once`, which works out its constants; `each`, which goes
+ * over elements. */
 #ifndef HF_OPTIM_RULES_H
 #define HF_OPTIM_RULES_H
 
@@ -61,12 +62,24 @@ static inline double optim_rectified(double beta2, double t) {
 #define ABS(x) optim_max(x, -(x))
 #define SIGN(x) ((x) > 0 ? (real)1 : (x) < 0 ? (real)-1 : (real)0)
 #define OLD(name) name##_at[i]
+#define P p_at[i]
+
+/* what lr is multiplied by */
+#define HF_RULE(rule)                                                                \
+  static double rule_##rule##_trust(const double *h, double p_norm, double v_norm) { \
+    (void)h, (void)p_norm, (void)v_norm;
+#define HF_HYPER(name) const double name = *h++; (void)name;
+#define HF_TRUST(e) return e;
+#define HF_END(rule) \
+    return 1;        \
+  }
+#include "optim.def"
 
 /* c = the rule's constants */
 #define HF_RULE(rule)                                                            \
   static void rule_##rule##_once(const double *h, double t, real *c) {           \
-    (void)t;
-#define HF_HYPER(name) const double name = *h++;
+    (void)t, (void)c;
+#define HF_HYPER(name) const double name = *h++; (void)name;
 #define HF_ONCE(name, e) *c++ = (real)(e);
 #define HF_END(rule) }
 #include "optim.def"
@@ -75,12 +88,13 @@ static inline double optim_rectified(double beta2, double t) {
 #define HF_RULE(rule)                                                                                       \
   static void rule_##rule##_each(const optim_common k, const real *c, int64_t n, real *restrict p_at,       \
                                  const real *restrict g_at, real *const *slot) {                            \
-    (void)slot;
+    (void)slot, (void)c;
 #define HF_SLOT(name) real *restrict name##_at = *slot++;
 #define HF_ONCE(name, e) const real name = *c++;
-#define HF_EACH                                       \
-  _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { \
-    const real g = FMA(k.decay, p_at[i], optim_clip(k, g_at[i]));
+#define HF_EACH                                                   \
+  _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {           \
+    const real g = FMA(k.decay, p_at[i], optim_clip(k, g_at[i])); \
+    (void)g;
 #define HF_LET(name, e) const real name = e;
 #define HF_SET(name, e)        \
   const real name = NORMAL(e); \
@@ -88,6 +102,7 @@ static inline double optim_rectified(double beta2, double t) {
 /* p is read again here: kept from the beginning it would take a register that AVX2 lacks */
 #define HF_MOVE(e)                    \
   const real p = k.shrink * p_at[i]; \
+  (void)p;                           \
   p_at[i] = e;
 #define HF_END(rule) \
   }                  \
@@ -95,11 +110,25 @@ static inline double optim_rectified(double beta2, double t) {
 #include "optim.def"
 
 static const struct optim_rule {
+  double (*trust)(const double *h, double p_norm, double v_norm);
   void (*once)(const double *h, double t, real *c);
   void (*each)(const optim_common k, const real *c, int64_t n, real *p, const real *g, real *const *slot);
+  int n_hyper;
 } optim_rules[HF_N_RULES] = {
-#define HF_RULE(rule) {rule_##rule##_once, rule_##rule##_each},
+#define HF_RULE(rule) {rule_##rule##_trust, rule_##rule##_once, rule_##rule##_each, 0
+#define HF_HYPER(name) + 1
+#define HF_END(rule) },
 #include "optim.def"
 };
+
+#undef P
+
+/* The constants of a rule for a run's set of scalars in this step, with lr times trust. */
+static void optim_once(const struct optim_rule *rule, const double *column, const hf_ctx *ctx, double trust, real *c) {
+  double h[OPTIM_CONSTANTS];
+  memcpy(h, column + HF_N_COMMON, (size_t)rule->n_hyper * sizeof *h);
+  h[0] *= trust;
+  rule->once(h, (double)ctx->step + column[HF_COLUMN_since], c);
+}
 
 #endif

@@ -45,13 +45,13 @@ static int64_t size_up_to(int64_t most) {
 
 /* ---- cases ---- */
 
-typedef enum role { IN, OUT, INOUT, IN_INT, OUT_INT, OUT_DOUBLE, ALIAS } role;
+typedef enum role { IN, OUT, INOUT, IN_INT, OUT_INT, IN_DOUBLE, OUT_DOUBLE, ALIAS } role;
 
 typedef struct buffer {
   role role;
   size_t offset;   /* of the pointer in the argument struct */
   int64_t count;   /* elements; ALIAS: number of the buffer that it points to */
-  double *start;   /* IN, INOUT, IN_INT: values */
+  double *start;   /* IN, INOUT, IN_INT, IN_DOUBLE: values */
 } buffer;
 
 typedef struct test_case {
@@ -78,7 +78,7 @@ typedef struct test_case {
 static int add(test_case *c, size_t offset, role role, int64_t count, double lo, double hi) {
   buffer *b = &c->buffers[c->n_buffers];
   *b = (buffer){role, offset, count, NULL};
-  if (role == IN || role == INOUT || role == IN_INT) {
+  if (role == IN || role == INOUT || role == IN_INT || role == IN_DOUBLE) {
     b->start = malloc((size_t)(count ? count : 1) * sizeof(double));
     for (int64_t i = 0; i < count; i++) b->start[i] = role == IN_INT ? lo + below((int64_t)(hi - lo)) : uniform(lo, hi);
     if (role == IN && count && c->n_buffers < 3 && chance(12)) b->start[below(count)] = NAN;
@@ -345,9 +345,15 @@ static void make_sweep(test_case *c, int rule, int n_slots) {
   memcpy(c->scalars + 16, step[1], sizeof step[1]);
   ADD(hf_sweep_args, p, INOUT, n, -2, 2);
   ADD(hf_sweep_args, scale, IN, 1, 0.25, 1);
-  for (int s = 0; s < n_slots; s++)
-    add(c, offsetof(hf_sweep_args, slot) + (size_t)s * sizeof(void *), INOUT, n, 0.01, 1);
+  for (int s = 0; s < n_slots; s++) /* an average of squares is larger than the square of an average */
+    add(c, offsetof(hf_sweep_args, slot) + (size_t)s * sizeof(void *), INOUT, n, s ? 0.01 : 0.5, s ? 0.5 : 1);
   if (chance(2)) ADD(hf_sweep_args, sums, OUT_DOUBLE, 3 * c->units, 0, 0);
+  if (chance(3)) { /* in quarters: steps that are not rounded, all in one direction, in float32 */
+    ADD(hf_sweep_args, trust, IN_DOUBLE, p->n_runs, 0.5, 1);
+    double *trust = c->buffers[c->n_buffers - 1].start;
+    for (int r = 0; r < p->n_runs; r++) trust[r] = floor(4 * trust[r]) / 4;
+  }
+  p->measure = chance(4);
 }
 
 #define HF_RULE(rule)                      \
@@ -393,7 +399,7 @@ typedef struct result {
 
 static size_t element_size(role role, hf_dtype dtype) {
   if (role == IN_INT || role == OUT_INT) return sizeof(int64_t);
-  return role == OUT_DOUBLE || dtype == HF_FLOAT64 ? sizeof(double) : sizeof(float);
+  return role == OUT_DOUBLE || role == IN_DOUBLE || dtype == HF_FLOAT64 ? sizeof(double) : sizeof(float);
 }
 
 static double get(const buffer *b, hf_dtype dtype, const char *data, int64_t i) {
@@ -404,7 +410,7 @@ static double get(const buffer *b, hf_dtype dtype, const char *data, int64_t i) 
 static void put(const buffer *b, hf_dtype dtype, char *data, int64_t i, double v) {
   if (b->role == IN_INT)
     ((int64_t *)data)[i] = (int64_t)v;
-  else if (dtype == HF_FLOAT64)
+  else if (element_size(b->role, dtype) == sizeof(double))
     ((double *)data)[i] = v;
   else
     ((float *)data)[i] = (float)v;
@@ -436,7 +442,7 @@ static result run_case(const test_case *c, hf_kernel kernel, hf_dtype dtype, int
       memset(base[i] + GUARD, 0xFF, bytes); /* NaN */
       for (int64_t e = 0; b->start && e < b->count; e++) put(b, dtype, base[i] + GUARD, e, b->start[e]);
       if (b->role == OUT_DOUBLE && c->scalars[0] == 0) r.eps = 0x1p-52; /* the sums of a sweep are of reals */
-      r.count += b->role == IN || b->role == IN_INT ? 0 : b->count;
+      r.count += b->role == IN || b->role == IN_INT || b->role == IN_DOUBLE ? 0 : b->count;
     }
     void *data = base[from] + GUARD;
     memcpy((char *)&copy.args + b->offset, &data, sizeof data);
@@ -470,7 +476,7 @@ static result run_case(const test_case *c, hf_kernel kernel, hf_dtype dtype, int
       failure = "wrote outside a buffer";
     for (int64_t e = 0; e < b->count; e++) {
       const double v = get(b, dtype, data, e);
-      if (b->role != IN && b->role != IN_INT)
+      if (b->role != IN && b->role != IN_INT && b->role != IN_DOUBLE)
         r.value[n++] = v;
       else if (!same(v, b->start[e]))
         failure = "changed an input";

@@ -47,10 +47,10 @@ HF_INLINE real optim_normal(real x, real least) { return hf_abs(x) < least ? 0 :
 #include "kernels/optim_rules.h"
 
 /* Elements [from, end) of a run's slices p, g and slot, with what the rule itself does not do. sums: three for each unit
- * of `size` elements, or NULL; a unit is never cut. */
+ * of `size` elements, or NULL; a unit is never cut. measure: as that of ref_sweep. */
 static void optim_blocks(const struct optim_rule *rule, optim_common k, const real *c, int64_t n, int64_t size, real *p,
-                         const real *g, real *const *slot, double *sums) {
-  real taken[HF_SWEEP_CHUNK], before[HF_SWEEP_CHUNK], *part[HF_MAX_SLOTS];
+                         const real *g, real *const *slot, double *sums, int measure) {
+  real taken[HF_SWEEP_CHUNK], before[HF_SWEEP_CHUNK], moved[HF_SWEEP_CHUNK], *part[HF_MAX_SLOTS];
   const optim_common given = k;
   if (k.l1 != 0) k.scale = 1, k.clip = (real)INFINITY;
   for (int64_t unit = 0; unit < n; unit += size) {
@@ -58,9 +58,10 @@ static void optim_blocks(const struct optim_rule *rule, optim_common k, const re
     double sum[3] = {0};
     for (int64_t at = unit; at < end; at += HF_SWEEP_CHUNK) {
       const int64_t count = end - at < HF_SWEEP_CHUNK ? end - at : HF_SWEEP_CHUNK;
-      real *restrict q = p + at;
+      real *restrict q = measure ? moved : p + at;
       const real *from = g + at;
-      memcpy(before, q, (size_t)count * sizeof(real));
+      memcpy(before, p + at, (size_t)count * sizeof(real));
+      if (measure) memcpy(moved, before, (size_t)count * sizeof(real));
       for (int s = 0; s < HF_MAX_SLOTS; s++) part[s] = slot[s] ? slot[s] + at : 0;
       if (given.l1 != 0) {
 #pragma omp simd
@@ -69,10 +70,12 @@ static void optim_blocks(const struct optim_rule *rule, optim_common k, const re
       rule->each(k, c, count, q, given.l1 != 0 ? taken : from, part);
       if (!sums) continue;
       sum[0] += optim_squares(from, count);
-      sum[1] += optim_squares(q, count);
+      sum[1] += optim_squares(measure ? before : q, count);
+      if (!measure) {
 #pragma omp simd
-      for (int64_t i = 0; i < count; i++) before[i] = q[i] - before[i];
-      sum[2] += optim_squares(before, count);
+        for (int64_t i = 0; i < count; i++) before[i] = q[i] - before[i];
+      }
+      sum[2] += optim_squares(measure ? moved : before, count);
     }
     if (sums) memcpy(sums + unit / size * 3, sum, sizeof sum);
   }
@@ -91,7 +94,7 @@ static void cpu_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
     if (first >= last || column[HF_COLUMN_active] == 0) continue;
     const optim_common k = optim_prepare(a->scale, column);
     real c[OPTIM_CONSTANTS];
-    rule->once(column + HF_N_COMMON, (double)ctx->step + column[HF_COLUMN_since], c);
+    optim_once(rule, column, ctx, a->trust ? ((const double *)a->trust)[r] : 1, c);
     /* the rows of a product that fit in the scratch; else all at once */
     const int64_t most = a->product.m ? HF_PRODUCT_BYTES / (int64_t)sizeof(real) / size * size : last - first;
     for (int64_t at = first; at < last; at += most) {
@@ -107,10 +110,11 @@ static void cpu_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
       }
       real *p = (real *)a->p + run->offset + at, *slot[HF_MAX_SLOTS];
       for (int s = 0; s < HF_MAX_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + run->offset + at : 0;
-      if (k.l1 == 0 && !a->sums)
+      double *sums = a->sums ? (double *)a->sums + (run->unit + at / size) * 3 : 0;
+      if (k.l1 == 0 && !sums && !a->measure)
         rule->each(k, c, n, p, g, slot);
       else
-        optim_blocks(rule, k, c, n, size, p, g, slot, a->sums ? (double *)a->sums + (run->unit + at / size) * 3 : 0);
+        optim_blocks(rule, k, c, n, size, p, g, slot, sums, a->measure != 0);
     }
   }
 }
@@ -124,15 +128,19 @@ static void cpu_sweep_rows(const void *args, const hf_ctx *ctx, int64_t lo, int6
   if (lo >= hi || column[HF_COLUMN_active] == 0) return;
   const optim_common k = optim_prepare(a->scale, column);
   real c[OPTIM_CONSTANTS];
-  rule->once(column + HF_N_COMMON, (double)ctx->step + column[HF_COLUMN_since], c);
+  optim_once(rule, column, ctx, 1, c);
   for (int64_t i = lo; i < hi; i++) {
-    if (row[i] < 0) continue;
+    double *sums = a->sums ? (double *)a->sums + 3 * i : 0;
+    if (row[i] < 0) {
+      if (sums) memset(sums, 0, 3 * sizeof *sums);
+      continue;
+    }
     const real *g = (const real *)a->g + i * cols;
     real *p = (real *)a->p + row[i] * cols, *slot[HF_MAX_SLOTS];
     for (int s = 0; s < HF_MAX_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + row[i] * cols : 0;
-    if (k.l1 == 0)
+    if (k.l1 == 0 && !sums)
       rule->each(k, c, cols, p, g, slot);
     else
-      optim_blocks(rule, k, c, cols, cols, p, g, slot, 0);
+      optim_blocks(rule, k, c, cols, cols, p, g, slot, sums, 0);
   }
 }

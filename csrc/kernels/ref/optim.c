@@ -24,7 +24,8 @@ static void ref_grad_norm(const void *args, const hf_ctx *ctx, int64_t lo, int64
 #include "kernels/optim_rules.h"
 
 /* The parameters' update; optim.def. Units: HF_SWEEP_CHUNK elements of a run, or rows of the product. Writes sums with
- * =, which may be uninitialised. */
+ * =, which may be uninitialised: of the gradient as it is given (before scale and clip_value), of the new p, and of its
+ * change; with measure, of the p that stays, and of v. */
 static void ref_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_sweep_args *a = args;
   const hf_matmul_args *product = &a->product;
@@ -36,7 +37,8 @@ static void ref_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
     optim_common clipped = k; /* by optim_clip, before L1 is added */
     clipped.scale = 1, clipped.clip = (real)INFINITY;
     real c[OPTIM_CONSTANTS];
-    optim_rules[a->rule].once(column + HF_N_COMMON, (double)ctx->step + column[HF_COLUMN_since], c);
+    const double trust = a->trust ? ((const double *)a->trust)[run - (const hf_param_run *)a->runs] : 1;
+    optim_once(optim_rules + a->rule, column, ctx, trust, c);
     for (int64_t i = 0; i < run->n;) {
       const int64_t unit = run->unit + i / size, end = i + size < run->n ? i + size : run->n;
       long double sums[3] = {0};
@@ -48,9 +50,11 @@ static void ref_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
         const real before = *p, g = product->m ? ref_product(product, i / size, i % size) : ((const real *)a->g)[at];
         const real taken = optim_clip(k, g) + k.l1 * SIGN(before);
         optim_rules[a->rule].each(clipped, c, 1, p, &taken, slot);
+        const real change = a->measure ? *p : *p - before;
+        if (a->measure) *p = before;
         sums[0] += (long double)g * g;
         sums[1] += (long double)*p * *p;
-        sums[2] += (long double)(*p - before) * (*p - before);
+        sums[2] += (long double)change * change;
       }
       if (a->sums && unit >= lo && unit < hi)
         for (int s = 0; s < 3; s++) ((double *)a->sums)[3 * unit + s] = (double)sums[s];
@@ -58,8 +62,8 @@ static void ref_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
   }
 }
 
-/* The same for the rows row[k] >= 0 of p and the slots, by g(rows, cols)[k, :]; those named are distinct. Units: rows of
- * g. */
+/* The same for the rows row[k] >= 0 of p and the slots, by g(rows, cols)[k, :]; those named are distinct; the sums of the
+ * others are 0. Units: rows of g. */
 static void ref_sweep_rows(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_sweep_rows_args *a = args;
   const double *column = ctx->scalars + a->column;
@@ -68,13 +72,48 @@ static void ref_sweep_rows(const void *args, const hf_ctx *ctx, int64_t lo, int6
   optim_common clipped = k; /* by optim_clip, before L1 is added */
   clipped.scale = 1, clipped.clip = (real)INFINITY;
   real c[OPTIM_CONSTANTS];
-  optim_rules[a->rule].once(column + HF_N_COMMON, (double)ctx->step + column[HF_COLUMN_since], c);
-  for (int64_t i = lo * a->cols; i < hi * a->cols; i++) {
-    const int64_t row = ((const int64_t *)a->row)[i / a->cols], at = row * a->cols + i % a->cols;
-    if (row < 0) continue;
-    real *p = (real *)a->p + at, *slot[HF_MAX_SLOTS];
-    for (int s = 0; s < HF_MAX_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + at : 0;
-    const real taken = optim_clip(k, ((const real *)a->g)[i]) + k.l1 * SIGN(*p);
-    optim_rules[a->rule].each(clipped, c, 1, p, &taken, slot);
+  optim_once(optim_rules + a->rule, column, ctx, 1, c);
+  for (int64_t r = lo; r < hi; r++) {
+    const int64_t row = ((const int64_t *)a->row)[r];
+    long double sums[3] = {0};
+    for (int64_t i = r * a->cols; row >= 0 && i < (r + 1) * a->cols; i++) {
+      const int64_t at = row * a->cols + i % a->cols;
+      real *p = (real *)a->p + at, *slot[HF_MAX_SLOTS];
+      for (int s = 0; s < HF_MAX_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + at : 0;
+      const real before = *p, g = ((const real *)a->g)[i], taken = optim_clip(k, g) + k.l1 * SIGN(before);
+      optim_rules[a->rule].each(clipped, c, 1, p, &taken, slot);
+      sums[0] += (long double)g * g;
+      sums[1] += (long double)*p * *p;
+      sums[2] += (long double)(*p - before) * (*p - before);
+    }
+    for (int s = 0; a->sums && s < 3; s++) ((double *)a->sums)[3 * r + s] = (double)sums[s];
+  }
+}
+
+/* total(r, s) = sum of sums(u, s) over the units u of run r, ascending, for s in [first, last); epoch(r, s) += (total, 1);
+ * trust(r) = HF_TRUST of the norms sqrt(total(r, 1)), sqrt(total(r, 2)), or 1 where one of these is 0. Runs that are not
+ * active, and other s, are left alone. Units: runs. */
+static void ref_run_sums(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_run_sums_args *a = args;
+  const hf_param_run *runs = a->runs;
+  for (int64_t r = lo; r < hi; r++) {
+    const double *column = ctx->scalars + runs[r].column, *sums = a->sums;
+    const int64_t end = r + 1 < a->n_runs ? runs[r + 1].unit : a->units;
+    if (column[HF_COLUMN_active] == 0) continue;
+    double total[3] = {0};
+    for (int64_t u = runs[r].unit; u < end; u++)
+      for (int s = 0; s < 3; s++) total[s] += sums[3 * u + s];
+    for (int64_t s = a->first; s < a->last; s++) {
+      if (a->total) ((double *)a->total)[3 * r + s] = total[s];
+      if (!a->epoch) continue;
+      double *of_epoch = (double *)a->epoch + 2 * (3 * r + s);
+      of_epoch[0] += total[s];
+      of_epoch[1] += 1;
+    }
+    if (a->trust) {
+      const bool norms = total[1] > 0 && total[2] > 0;
+      const double *hyper = column + HF_N_COMMON;
+      ((double *)a->trust)[r] = norms ? optim_rules[a->rule].trust(hyper, sqrt(total[1]), sqrt(total[2])) : 1;
+    }
   }
 }

@@ -23,8 +23,11 @@ from .adaptive import Adadelta, Adagrad, RMSprop
 from .base import Optimizer
 from .sgd import SGD
 from .sign import Lion, Rprop
+from .trust import LAMB, LARS
 
 __all__ = [
+    "LAMB",
+    "LARS",
     "SGD",
     "Adadelta",
     "Adagrad",

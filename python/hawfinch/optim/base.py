@@ -25,6 +25,8 @@ class Optimizer(Value):
 
     rule: ClassVar[str] = ""
     decoupled: ClassVar[bool] = False
+    measured: ClassVar[str] = ""  # the rule that is run first, to measure norms; see HF_TRUST in optim.def
+    gradient_twice: ClassVar[bool] = False  # whether the second reads the gradient too
     pairs: ClassVar[Mapping[str, tuple[str, str]]] = {"betas": ("beta1", "beta2")}
     lr: Number
     clip_norm: float | None
@@ -99,7 +101,7 @@ class Optimizer(Value):
         decay = given.get("weight_decay", 0.0)
         if self.decoupled:
             given["decoupled"] = decay
-        else:
+        elif not self.measured:  # there it is part of the rule
             given["decay"] = (decay, given["decay"]) if given["decay"] else decay
         return {
             name: given[name] if name in given else float(getattr(self, name))

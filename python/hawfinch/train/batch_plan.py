@@ -36,6 +36,7 @@ from .update import (
     Product,
     TouchedRows,
     Update,
+    Watched,
     products_of_optimizer,
     touched_rows,
 )
@@ -91,7 +92,10 @@ class BatchPlan:
         sizes = [1, *[n for column in trace.columns for n in column.sizes], *[1 for _ in kept_weights]]
         lines = [-(-n // LINE) for n in sizes]
         self.value = np.zeros(sum(lines) * LINE, store.dtype)  # the loss first; a cache line each
-        self.sums = np.zeros((sum(sizes[1 : 1 + len(totals)]), 2))
+        n_sums = sum(sizes[1 : 1 + len(totals)])
+        watched = 3 * len(trainable) if update is not None and update.watched else 0
+        self.sums = np.zeros((n_sums + watched, 2))  # the last rows: squares of norms, for those that watch
+        self.norms = np.full((watched // 3, 3), np.nan)  # the same of the last update
         for i, t in enumerate(values):
             places[id(base_of(t))] = (self.value, LINE * sum(lines[:i]) * itemsize)
         self._gradient_names: dict[int, str] = {}
@@ -110,11 +114,12 @@ class BatchPlan:
         if update is not None and update.takes_products:
             steps, self.products = products_of_optimizer(steps, memory, store, gradient_of, capacity)
         self.n_compute = len(steps)
+        sums = memory.of(self.sums)
         if update is not None:
-            steps += update.steps(memory, store, checked, self.products, touched, new_state)
+            watch = Watched(memory.of(self.norms), (sums, n_sums), update.places) if watched else None
+            steps += update.steps(memory, store, checked, self.products, touched, new_state, watch)
         self._graphs = memory.graphs
         weight_of = {id(w): t for w, t in zip(kept_weights, values[1 + len(totals) :], strict=True)}
-        sums = memory.of(self.sums)
         for i, (t, w) in enumerate(zip(values[1 : 1 + len(totals)], weights, strict=True)):
             offset = 2 * sum(sizes[1 : 1 + i]) * 8 // itemsize
             steps.append(_sum_step(sums, offset, t, sizes[1 + i], None if w is None else weight_of[id(w)]))
@@ -167,6 +172,9 @@ class BatchPlan:
             at += n
             if column.share is not None:
                 loss += value if column.share == 1.0 else column.share * value
+        if len(self.norms) and self.update is not None:
+            squares, counts = self.sums[at:].T.reshape(2, -1, 3)
+            found |= self.update.norms(squares / np.maximum(counts, 1.0))
         return {"loss": loss, **found}
 
     def first_nonfinite(self, run: dict[str, Any], step: int) -> str | None:

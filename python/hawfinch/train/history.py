@@ -92,7 +92,7 @@ class History(metaclass=CheckedCall):
 
         if ax is None:
             ax = plt.subplots(figsize=(7, 4), layout="constrained")[1]
-        metrics = [k for k in self._values if k.removeprefix("val_") != "loss"]
+        metrics = [k for k in self._values if k.removeprefix("val_") != "loss" and "/" not in k]  # no norms
         right: Any = ax.twinx() if metrics else None
         colors = iter(plt.rcParams["axes.prop_cycle"].by_key()["color"])
         names = ["loss", *dict.fromkeys(k.removeprefix("val_") for k in metrics)]

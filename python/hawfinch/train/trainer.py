@@ -37,7 +37,17 @@ from .state import TrainState
 from .update import Clock, Update, UpdateState
 from .update.averages import take_back
 
-NOT_COPIED = ("gradient", "_update", "_plans", "_output_shapes", "_repeated", "_params", "_training", "_evaluating")
+NOT_COPIED = (
+    "gradient",
+    "_update",
+    "_plans",
+    "_output_shapes",
+    "_repeated",
+    "_watched",
+    "_params",
+    "_training",
+    "_evaluating",
+)
 
 
 class Trainer(Settings):
@@ -62,7 +72,11 @@ class Trainer(Settings):
     hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``: what validation sees, and the model after ``fit``. accumulate:
     batches whose gradients, weighted by rows, make one update; what is left at the end of an epoch or a chunk makes one
     too, and ``step`` always does.
-    total_steps: for ``step`` with a schedule that spans a run.
+    total_steps: for ``step`` with a schedule that spans a run. watch: a pattern or several, "*" for all parameters: the
+    History has "grad_norm/0.weight", "param_norm/0.weight", "update_norm/0.weight" and so on, the root mean square over
+    the epoch's updates of the Euclidean norms of the gradient (as it comes from the batch, or from all that are
+    accumulated: before clip_norm, clip_value, decay and penalties), the parameter after the update, and its change
+    (before constraints). ``norms()`` has those of the last update.
 
     reduce: (function, n), or a function alone, to train one model on the batches of n trainers (in processes, on
     machines) as on their joined batch. The function gets one array after another and replaces it in place by its
@@ -107,6 +121,7 @@ class Trainer(Settings):
         accumulate: int = 1,
         total_steps: int | None = None,
         reduce: Callable[[Array], Any] | tuple[Callable[[Array], Any], int] | None = None,
+        watch: str | Iterable[str] | None = None,
     ):
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
@@ -124,6 +139,7 @@ class Trainer(Settings):
             average=average,
             accumulate=accumulate,
             reduce=reduce,
+            watch=watch,
         )
         self._total_steps = None if total_steps is None else check_whole(total_steps, "total_steps", 1)
         self.loss = loss
@@ -145,6 +161,7 @@ class Trainer(Settings):
 
     def _forget(self) -> None:
         self._repeated: _core.Quick | None = None
+        self._watched: BatchPlan | None = None  # the plan of the last update
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: values and arrays; plans are made anew."""
@@ -212,7 +229,10 @@ class Trainer(Settings):
         key = self._key(data, training)
         if not training:
             buffers = self._averaged() if self._call is not None and self._update.average is not None else buffers[:2]
-        return self._plans.get(self._model, key, batch, update, buffers)
+        plan = self._plans.get(self._model, key, batch, update, buffers)
+        if training:
+            self._watched = plan
+        return plan
 
     def _count_updates(self) -> UpdateState:
         found = self.state.update
@@ -401,7 +421,12 @@ class Trainer(Settings):
             plan = self._plan(data, rows, True)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
-            short = self._update.reduce is None and len(data.arrays) == 2 and isinstance(y, np.ndarray)
+            short = (
+                self._update.reduce is None
+                and not self._update.watch
+                and len(data.arrays) == 2
+                and isinstance(y, np.ndarray)
+            )
             reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
             if short and reads_all and not plan.watches:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
@@ -531,6 +556,25 @@ class Trainer(Settings):
             return plan.results()
 
     # ---- looking inside ----
+    def norms(self) -> dict[str, float]:
+        """Of the last update, for what ``watch`` names: "grad_norm/0.weight" and so on.
+
+        A callback may ask at each step. Raises ArgumentError where nothing is watched, or nothing was updated yet.
+
+        >>> import hawfinch as hf
+        >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1, bias=False)), "mse", hf.SGD(0.1), watch="*")
+        >>> loss = trainer.step([[2.0]], [[0.0]])
+        >>> norms = trainer.norms()
+        >>> list(norms), round(norms["update_norm/0.weight"] / norms["grad_norm/0.weight"], 6)
+        (['grad_norm/0.weight', 'param_norm/0.weight', 'update_norm/0.weight'], 0.1)
+        """
+        if not self._update.watch:
+            raise ArgumentError("norms: nothing is watched; make the Trainer with watch='*', or a pattern of names")
+        plan = self._watched
+        if plan is None or plan.update is not self._update or np.isnan(plan.norms).any():
+            raise ArgumentError("norms: there was no update yet")
+        return self._update.norms(plan.norms)
+
     def scalars(self, n_steps: int) -> Array:
         """The numbers of the update for the next steps of ``step``: float64 (n_steps, k), or (1, k) if all are equal.
 

@@ -4,7 +4,7 @@
     reduce        over several trainers, by the caller
     check         is it finite; clip its norm
     sweep         the update rule, over runs of the parameter buffer, with penalties (penalties.py), or over the rows of
-                  a table that the batch has touched (rows.py)
+                  a table that the batch has touched (rows.py); norms for who asks for them (watch.py)
     constraints   parameters go back to where they may be
     averages      follow the parameters
 
@@ -24,8 +24,8 @@ import numpy as np
 from ...averaging import Average
 from ...constraints import Constraint
 from ...errors import ArgumentError
-from ...ir import Step, Tensor
-from ...nn.store import Store
+from ...ir import Array, Step, Tensor
+from ...nn.store import LINE, Store
 from ...optim.base import Optimizer, richest
 from ...regularizers import Regularizer
 from .accumulate import accumulation_columns, accumulation_steps
@@ -34,13 +34,14 @@ from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers, state_step
 from .check import check_steps, product_checks
 from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
-from .groups import by_name, check_groups, check_patterns, group_optimizers, pattern_of, sparse_names
+from .groups import by_name, check_groups, check_patterns, group_optimizers, matching, pattern_of, sparse_names
 from .penalties import SoftThreshold, penalty, penalty_columns
 from .products import Product, products_of_optimizer
 from .reduce import check_reduce, reduce_steps
 from .rows import TouchedRows, rows_sweep, touched_rows
 from .state import UpdateState
-from .sweep import Run, merged, sweep_steps
+from .sweep import Rule, Run, Watched, merged, sweep_steps
+from .watch import check_watch, norms
 
 __all__ = [
     "GRADIENT",
@@ -53,6 +54,7 @@ __all__ = [
     "TouchedRows",
     "Update",
     "UpdateState",
+    "Watched",
     "products_of_optimizer",
     "touched_rows",
 ]
@@ -61,7 +63,7 @@ __all__ = [
 class Update:
     """The update of one trainer: settings, checked, and for a model what follows from them.
 
-    optimizer: of all parameters. groups, regularizers, constraints, average, accumulate, reduce: as Trainer
+    optimizer: of all parameters. groups, regularizers, constraints, average, accumulate, reduce, watch: as Trainer
     takes them.
     ``arrange`` makes the rest: ``columns``, and ``signature``, all that the steps follow from.
     """
@@ -76,6 +78,7 @@ class Update:
         average: Any = None,
         accumulate: int = 1,
         reduce: Any = None,
+        watch: Any = None,
     ):
         self.optimizer = optimizer
         self.groups = check_groups(optimizer, groups)
@@ -87,6 +90,7 @@ class Update:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
         self.accumulate = int(accumulate)
         self.reduce, self.trainers = check_reduce(reduce)
+        self.watch = check_watch(watch)
         rules = [optimizer.rule, *(o.rule for o in group_optimizers(optimizer, self.groups, None).values())]
         self.rule = richest(rules)
         self._arranged: Any = None
@@ -104,9 +108,15 @@ class Update:
         return names
 
     @property
+    def by_parameter(self) -> bool:
+        """Whether each parameter has sums of its own."""
+        return bool(self.optimizer.measured or self.watch)
+
+    @property
     def takes_products(self) -> bool:
         """Whether nobody but the sweep needs the gradient."""
-        return self.optimizer.clip_norm is None and self.accumulate == 1 and self.reduce is None
+        alone = self.accumulate == 1 and self.reduce is None and not self.optimizer.gradient_twice
+        return self.optimizer.clip_norm is None and alone
 
     @property
     def gradient_number(self) -> int:
@@ -160,6 +170,14 @@ class Update:
         alone = self.accumulate == 1 and self.reduce is None and self.average is None  # who else needs every row
         whole = {*limits, *self.thresholds}
         self.sparse = [k for k in sparse_names(self.groups, names) if alone and k in trainable and k not in whole]
+        if self.sparse and self.optimizer.measured:
+            raise ArgumentError(
+                f"groups: sparse and {type(self.optimizer).__name__} exclude each other, for its steps follow from the "
+                f"norm of all of {self.sparse[0]!r}"
+            )
+        watched = {name for pattern in self.watch for name in matching("watch", pattern, names)}
+        self.watched = {name: i for i, name in enumerate(trainable) if name in watched}
+        self.places = {p.offset: i for i, p in enumerate(trainable.values())}
         self.runs = self._runs(store, trainable)
         self.signature = (
             self.rule,
@@ -170,13 +188,15 @@ class Update:
             type(self.average),
             self.accumulate > 1,
             self.trainers,
+            tuple(self.watched),
         )
 
     def _runs(self, store: Store, trainable: Mapping[str, Any]) -> list[Run]:
         """Each trained parameter with the padding behind it."""
         starts = [p.offset for p in store.parameters.values()] + [store.params.size]
         ends = dict(zip(store.parameters, starts[1:], strict=True))
-        return merged([Run(p.offset, ends[k] - p.offset, self.column_of[k]) for k, p in trainable.items()])
+        runs = [Run(p.offset, ends[k] - p.offset, self.column_of[k]) for k, p in trainable.items()]
+        return runs if self.by_parameter else merged(runs)
 
     def steps(
         self,
@@ -186,10 +206,11 @@ class Update:
         products: Sequence[Product],
         touched: Sequence[TouchedRows],
         new_state: Sequence[tuple[Tensor, Tensor]],
+        watched: Watched | None,
     ) -> list[Step]:
         """The first steps are the checks of the products, in their order. new_state: state buffers and their values."""
         slots = list(self.slots)
-        tables = _between(self.runs, [*products, *touched])
+        tables = _between(self.runs, [*products, *touched], LINE if self.by_parameter else 1)
         source, steps = self.gradient_number, product_checks(products)
         if self.accumulate > 1:
             steps += accumulation_steps(buffers, store, source, self.of_accumulation)
@@ -198,12 +219,12 @@ class Update:
         elsewhere = [t.gradient for t in touched]
         checks, scale = check_steps(buffers, tables, loss, store.dtype, self.clip, source, elsewhere)
         taken = [(p, self.column_of[p.name]) for p in products]
-        n_slots = len(self.optimizer.slots_of(self.rule))
+        two = self.optimizer.measured, self.optimizer.gradient_twice
+        rule = Rule(self.rule, *two, scale, store.params.itemsize, source, watched)
         steps += checks
-        item = store.params.itemsize
-        steps += sweep_steps(buffers, self.rule, n_slots, scale, item, tables, taken, source)
+        steps += sweep_steps(buffers, rule, tables, taken)
         for t in touched:
-            steps.append(rows_sweep(buffers, self.rule, n_slots, scale, item, t, self.column_of[t.name]))
+            steps += rows_sweep(buffers, rule, t, self.column_of[t.name])
         active = self.of_accumulation + 2 if self.accumulate > 1 else None
         for behind in (self.thresholds, self.limits):
             steps += constraint_steps(buffers, store, behind, active)
@@ -212,15 +233,20 @@ class Update:
             steps += average_steps(buffers, store, SLOTS + slots.index("average"), self.of_average)
         return steps
 
+    def norms(self, squares: Array) -> dict[str, float]:
+        """Of the watched parameters: squares, (trained parameters, 3), in the order of the store."""
+        return norms(self.watched, squares)
+
     def penalty(self, store: Store, clock: Clock) -> float:
         """The sum of all penalties at the parameters as they are."""
         return penalty(self.penalties, store, clock)
 
 
-def _between(runs: Sequence[Run], products: Sequence[Product | TouchedRows]) -> list[list[Run]]:
-    """The runs cut at the products, at tables of rows and at what is not trained, as tables without a hole."""
+def _between(runs: Sequence[Run], products: Sequence[Product | TouchedRows], line: int) -> list[list[Run]]:
+    """The runs cut at the products, at tables of rows and at what is not trained, as tables without a hole. line: what
+    is cut out ends at a multiple of it."""
     tables: list[list[Run]] = []
-    cuts = sorted((p.offset, p.offset + p.size) for p in products)
+    cuts = sorted((p.offset, -(-(p.offset + p.size) // line) * line) for p in products)
     for run in runs:
         at, end = run.offset, run.offset + run.n
         for first, last in [*[c for c in cuts if at <= c[0] < end], (end, end)]:

@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..._core import RULES
 from ...compiler.memory import base_of
 from ...ir import Step, Tensor, numel, single, size_at
 from ...nn.store import Store
 from ...ops.shape import SCATTER_ADD
-from .buffers import PARAMS, SLOTS, Buffers
+from .buffers import PARAMS, Buffers
+from .sweep import Rule, run_sums, slot_numbers
 
 
 class TouchedRows(NamedTuple):
@@ -70,31 +73,38 @@ def touched_rows(
     return left, found
 
 
-def rows_sweep(
-    buffers: Buffers, rule: str, n_slots: int, scale: Tensor, itemsize: int, touched: TouchedRows, column: int
-) -> Step:
+def rows_sweep(buffers: Buffers, rule: Rule, touched: TouchedRows, column: int) -> list[Step]:
     """The rule for these rows, with the columns from ``column`` on."""
-    numbers = (PARAMS, *range(SLOTS, SLOTS + n_slots))
-    p, *slots = (buffers.bound(number, touched.size, touched.offset * itemsize) for number in numbers)
+    numbers = (PARAMS, *slot_numbers(rule.name))
+    p, *slots = (buffers.bound(number, touched.size, touched.offset * rule.itemsize) for number in numbers)
     g, f = touched.gradient, touched.step.fields
+    room = touched.step.units
+    sums = None if rule.watched is None else buffers.of(np.zeros((size_at(room, 1), 3)))
     fields: dict[str, Any] = {
         "p": p,
         "g": g,
         "slot": slots,
-        "scale": scale,
+        "scale": rule.scale,
         "row": f["row"],
+        "sums": sums,
         "rows": f["rows"],
         "cols": f["cols"],
-        "rule": RULES[rule][0],
+        "rule": RULES[rule.name][0],
         "column": column,
     }
-    return Step(
+    step = Step(
         "sweep_rows",
         fields,
-        writes=(p, *slots),
-        reads=(p, g, *slots, scale, f["row"]),
+        writes=(p, *slots, *([] if sums is None else [sums])),
+        reads=(p, g, *slots, rule.scale, f["row"]),
         units=f["rows"],
         update=True,
-        scope=f"optimizer: {rule}",
+        scope=f"optimizer: {rule.name}",
         flops=12 * g.shape[0],
     )
+    if sums is None:
+        return [step]
+    assert rule.watched is not None
+    runs = buffers.of(np.array([(0, touched.size, column, 0)], np.int64))
+    place = rule.watched.order[touched.offset]
+    return [step, run_sums(rule, sums, runs, 1, f["rows"], None, place, (0, 3))]
