@@ -42,6 +42,7 @@ class Metric(Value):
     """
 
     name: ClassVar[str] = "Metric"
+    larger_is_better: ClassVar[bool | None] = None  # what EarlyStopping and Checkpoint take it for; None: they ask
 
     def __init_subclass__(cls, name: str | None = None, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -100,6 +101,8 @@ class Accuracy(MeanMetric, name="accuracy"):
     0.75
     """
 
+    larger_is_better = True
+
     def __init__(self, loss: Loss | None = None):
         self.loss = loss
 
@@ -120,6 +123,8 @@ class MeanSquaredError(MeanMetric, name="mse"):
     5.0
     """
 
+    larger_is_better = False
+
     def rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         return per_row(ops.square(prediction - target))
 
@@ -132,6 +137,8 @@ class MeanAbsoluteError(MeanMetric, name="mae"):
     >>> trainer.evaluate([[0.0], [0.0]], [[3.0], [1.0]])["mae"]
     2.0
     """
+
+    larger_is_better = False
 
     def rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         return per_row(ops.abs(prediction - target))
@@ -149,6 +156,8 @@ class F1(Metric, name="f1"):
     >>> round(trainer.evaluate(np.eye(3)[[0, 0, 1, 2]], [0, 1, 1, 2])["f1"], 4)  # of the classes: 2/3, 2/3, 1
     0.7778
     """
+
+    larger_is_better = True
 
     def __init__(self, loss: Loss | None = None):
         self.loss = loss
@@ -178,6 +187,8 @@ class R2(Metric, name="r2"):
     >>> round(trainer.evaluate([[1.0], [2.0], [3.0]], [[1.0], [2.0], [6.0]])["r2"], 4)
     0.3571
     """
+
+    larger_is_better = True
 
     def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
         if prediction.shape != target.shape:
