@@ -35,22 +35,22 @@ Module.uses.update(predict=_predict, save=_save_model, summary=_summary)
 __version__: str = _VERSION
 
 if _TYPE_CHECKING:
-    from . import data as data
+    from . import data as data, linear as linear
 
 # The other submodules are rooms of the house, not part of the interface.
 _PUBLIC_MODULES = frozenset(
-    {"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "schedules", "values"}
+    {"data", "errors", "initializers", "kernels", "linear", "metrics", "nn", "ops", "schedules", "values"}
 )
 
 
 if not _TYPE_CHECKING:  # a checker would take it for a promise of every name
 
     def __getattr__(name: str) -> _Any:
-        """``hawfinch.data`` is imported at its first use: its readers need parts of Python that are slow to import."""
-        if name == "data":
+        """``hawfinch.data`` and ``hawfinch.linear`` are imported at their first use."""
+        if name in ("data", "linear"):
             from importlib import import_module
 
-            return import_module("hawfinch.data")
+            return import_module(f"hawfinch.{name}")
         raise AttributeError(f"module 'hawfinch' has no attribute {name!r}")
 
 
