@@ -1,0 +1,59 @@
+"""Optimisers: values that say how parameters follow their gradient. Formulas and defaults: PyTorch's.
+
+Design: what an update rule does with an element is declared in csrc/defs/optim.def; a class here names the rule, its
+hyperparameters and their defaults. Every hyperparameter is a column of numbers that C reads step by step, so each may
+be a number or a schedule, and changing one makes no new plan. Rejected: rules written twice, here and in C, and options
+that are compiled into a plan.
+
+All take ``lr``, ``weight_decay`` and other hyperparameters, each a number, a schedule (``hawfinch.schedules``) or a
+function of the step number that gives a number; ``clip_norm`` (scale the whole gradient down to this Euclidean norm)
+and ``clip_value`` (limit each element to +-value), default None; clipping comes before weight decay. What is True or
+False (nesterov, amsgrad, ...) is a number to the update too: ``groups`` may set it for some parameters. Raise
+ArgumentError for numbers out of range. Optimisers are immutable: ``trainer.set(lr=...)`` changes what a trainer goes on
+with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import ArgumentError, unknown_name
+from .adam import Adam, Adamax, AdamW, NAdam, NAdamW, RAdam
+from .adaptive import Adadelta, Adagrad, RMSprop
+from .base import Optimizer
+from .sgd import SGD
+from .sign import Lion, Rprop
+
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "NAdamW",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+]
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    kind.__name__.lower(): kind
+    for kind in list(globals().values())
+    if isinstance(kind, type) and issubclass(kind, Optimizer) and kind is not Optimizer
+}
+
+
+def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
+    """An optimiser by name with its defaults, or the instance itself."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if not isinstance(optimizer, str):
+        given = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else type(optimizer).__name__
+        raise ArgumentError(f"optimizer: expected a name or an Optimizer such as Adam(lr=1e-3), got {given}")
+    if optimizer not in OPTIMIZERS:
+        raise unknown_name("optimizer", optimizer, OPTIMIZERS)
+    return OPTIMIZERS[optimizer]()
