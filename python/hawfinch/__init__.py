@@ -17,6 +17,7 @@ from .averaging import *  # noqa: F403
 from .constraints import *  # noqa: F403
 from .errors import HawfinchError as HawfinchError, NonFiniteError as NonFiniteError
 from .files.model import load as load, save_model as _save_model
+from .files.weights import load_weights as _load_weights
 from .function import compile as compile, grad as grad, hvp as hvp, jvp as jvp, value_and_grad as value_and_grad
 from .losses import *  # noqa: F403
 from .nn import *  # noqa: F403
@@ -31,26 +32,26 @@ from .train.history import History as History
 from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer
 
-Module.uses.update(predict=_predict, save=_save_model, summary=_summary)
+Module.uses.update(load_weights=_load_weights, predict=_predict, save=_save_model, summary=_summary)
 __version__: str = _VERSION
 
 if _TYPE_CHECKING:
-    from . import data as data
+    from . import data as data, transfer as transfer
 
 # The other submodules are rooms of the house, not part of the interface.
 _PUBLIC_MODULES = frozenset(
-    {"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "schedules", "values"}
+    {"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "schedules", "transfer", "values"}
 )
 
 
 if not _TYPE_CHECKING:  # a checker would take it for a promise of every name
 
     def __getattr__(name: str) -> _Any:
-        """``hawfinch.data`` is imported at its first use: its readers need parts of Python that are slow to import."""
-        if name == "data":
+        """Imported at their first use: ``data``, whose readers need parts of Python that are slow, and ``transfer``."""
+        if name in ("data", "transfer"):
             from importlib import import_module
 
-            return import_module("hawfinch.data")
+            return import_module(f"hawfinch.{name}")
         raise AttributeError(f"module 'hawfinch' has no attribute {name!r}")
 
 

@@ -463,6 +463,29 @@ class Module(Built):
         """
         self.uses["save"](self, path, metadata)
 
+    def load_weights(self, source: Any, *, strict: bool = True, rename: Any = None) -> Any:
+        """Takes over arrays by name from a file, a model or a dict of arrays; returns a report of what matched.
+
+        source: a path of a safetensors file (of ``save`` or of another tool), a Module that is built, or a mapping of
+        names to arrays, whose shapes are those of this model's (``Linear.weight`` is (in, out)). strict: default True,
+        raises where an array is missing, left over or of another shape; False takes what fits. rename: a dict from
+        given names to this model's, or a function of a name that gives one, or None to leave the array out. The report
+        (``hawfinch.files.weights.LoadReport``) has ``loaded``, ``missing``, ``unexpected`` and ``mismatched``.
+
+        Raises ArgumentError (nothing is changed then), also where nothing fits at all; NotBuiltError before ``build``,
+        FormatError for a damaged file, NonFiniteInputError for a NaN or infinity.
+
+        >>> import tempfile, hawfinch as hf
+        >>> path = tempfile.mkdtemp() + "/net.safetensors"
+        >>> hf.Sequential(hf.Linear(4), "relu", hf.Linear(2)).build((5,)).save(path)
+        >>> model = hf.Sequential(hf.Linear(4), "relu", hf.Linear(7)).build((5,))
+        >>> print(model.load_weights(path, strict=False))
+        loaded 2 arrays: 0.weight, 0.bias
+        2.weight: given (4, 2), the model's is (4, 7)
+        2.bias: given (2,), the model's is (7,)
+        """
+        return self.uses["load_weights"](self, source, strict, rename)
+
     def __repr__(self) -> str:
         args, kwargs = self._hf.arguments
         inner = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]

@@ -132,6 +132,8 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
         for notify in call.events["on_fit_begin"]:
             notify(trainer)
         begun = True
+        if call.events["on_fit_begin"]:  # a callback may have frozen something, or set another loss
+            plan = None
         while state.epoch < last and not trainer.stop:
             logs = _epoch(trainer, call, state, plan)
             if trainer._update.regularizers:

@@ -71,8 +71,16 @@ class Rows(NamedTuple):
     at: Callable[[Clock], float | Array]
 
 
+class Times(NamedTuple):
+    """The product of two sources."""
+
+    a: Any
+    b: Any
+
+
 class Columns:
-    """Sources by position. A source: a number, a schedule, a function of the step, or a tuple of these, to be added."""
+    """Sources by position. A source: a number, a schedule, a function of the step, ``Rows``, ``Times``, or a tuple of
+    these, to be added."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -121,7 +129,7 @@ class Columns:
 
 def _schedules(source: Any) -> list[Schedule]:
     """Those in a source that is no number."""
-    if type(source) is tuple:
+    if type(source) in (tuple, Times):
         return [schedule for part in source for schedule in _schedules(part)]
     return [source] if isinstance(source, Schedule) else []
 
@@ -130,6 +138,8 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
     """A hyperparameter at the clock's steps."""
     if isinstance(source, Rows):
         return source.at(clock)
+    if isinstance(source, Times):
+        return values_of("lr", source.a, clock) * values_of("strength", source.b, clock)
     if isinstance(source, tuple):
         return sum((values_of(name, s, clock) for s in source[1:]), values_of(name, source[0], clock))
     if not callable(source) and not isinstance(source, Schedule):

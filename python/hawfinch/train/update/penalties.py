@@ -1,4 +1,4 @@
-"""Penalties: L1 and L2 as columns of the sweep, and their value for the History."""
+"""Penalties: L1 and L2 as columns of the sweep, or L1 as a step behind it; and their value for the History."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from ... import ops
+from ...constraints import Constraint
+from ...ir import Tensor
 from ...nn.store import Store
 from ...regularizers import Regularizer
 from ...schedules import Scaled, Schedule
-from .columns import Clock, values_of
+from .columns import Clock, Times, values_of
 
 
 def penalty_columns(regularizer: Regularizer | None) -> dict[str, Any]:
-    """g += l1 sign(p) + 2 l2 p."""
+    """g += l1 sign(p) + 2 l2 p; without the first where that is a step of its own."""
     if regularizer is None:
         return {"l1": 0.0}
     l2 = regularizer.l2
@@ -22,7 +25,26 @@ def penalty_columns(regularizer: Regularizer | None) -> dict[str, Any]:
         twice: Any = lambda step: 2 * l2(step)  # noqa: E731
     else:
         twice = Scaled(2.0, l2) if isinstance(l2, Schedule) else 2 * l2
-    return {"l1": regularizer.l1, "decay": twice}
+    return {"l1": 0.0 if regularizer.proximal else regularizer.l1, "decay": twice}
+
+
+class SoftThreshold(Constraint):
+    """The proximal step of an l1 penalty: p = sign(p) max(|p| - lr l1, 0)."""
+
+    def __init__(self, lr: Any, l1: Any):
+        self.lr, self.l1 = lr, l1
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        return {"threshold": Times(self.lr, self.l1)}
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        return (SoftThreshold,)
+
+    def apply(self, p: Tensor, *numbers: Tensor) -> Tensor:
+        (t,) = numbers
+        return ops.relu(p - t) - ops.relu(-p - t)
 
 
 def penalty(of: Mapping[str, Regularizer], store: Store, clock: Clock) -> float:
