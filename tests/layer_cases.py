@@ -100,7 +100,9 @@ LAYER_CASES: dict[str, LayerCase] = {
     "Softplus": LayerCase(lambda: hf.Softplus(beta=0.5, threshold=30.0), of_x(lambda x: 2 * softplus(x / 2))),
     "Tanh": LayerCase(hf.Tanh, of_x(np.tanh)),
     "Sigmoid": LayerCase(hf.Sigmoid, of_x(sigmoid)),
-    "Softmax": LayerCase(lambda: hf.Softmax(axis=1), of_x(lambda x: softmax(x.swapaxes(1, -1)).swapaxes(1, -1)), (2, 6)),
+    "Softmax": LayerCase(
+        lambda: hf.Softmax(axis=1), of_x(lambda x: softmax(x.swapaxes(1, -1)).swapaxes(1, -1)), (2, 6)
+    ),
     "LogSoftmax": LayerCase(hf.LogSoftmax, of_x(lambda x: np.log(softmax(x))), (2, 6)),
     "LeakyReLU": LayerCase(
         lambda: hf.LeakyReLU(negative_slope=0.3), of_x(lambda x: np.where(x > 0, x, 0.3 * x)), kink=0.01

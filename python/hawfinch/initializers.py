@@ -127,7 +127,10 @@ class VarianceScaling(Initializer):
 
     def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal"):
         self.scale = check_real(scale, f"{type(self).__name__}: scale", "from 0", lambda v: 0 <= v < math.inf)
-        self.mode, self.distribution = _one_of("mode", mode, MODES), _one_of("distribution", distribution, DISTRIBUTIONS)
+        self.mode, self.distribution = (
+            _one_of("mode", mode, MODES),
+            _one_of("distribution", distribution, DISTRIBUTIONS),
+        )
 
     def __call__(self, shape: tuple[int, ...], fan_in: int, fan_out: int, draw: Draw) -> Array:
         return _scaled(self.scale, self.mode, self.distribution, shape, fan_in, fan_out, draw)
@@ -344,7 +347,7 @@ class Orthogonal(Initializer):
     def __call__(self, shape: tuple[int, ...], fan_in: int, fan_out: int, draw: Draw) -> Array:
         n = shape[-1] if shape else 1
         m = math.prod(shape[:-1])
-        q = orthonormal_columns(max(m, n), min(m, n), draw)
+        q = _orthonormal_columns(max(m, n), min(m, n), draw)
         return (q if m >= n else q.T) * _gain(self.gain)
 
 
@@ -400,12 +403,7 @@ def get_initializer(name: str | Function) -> Function:
     return INITIALIZERS[name]
 
 
-def bias_init(init: InitLike) -> InitLike:
-    """Of the bias beside a weight of this initializer: None, the model's, stays open."""
-    return init if init is None or get_initializer(init) == TorchDefault() else "zeros"
-
-
-def orthonormal_columns(m: int, n: int, draw: Draw) -> Array:
+def _orthonormal_columns(m: int, n: int, draw: Draw) -> Array:
     """(m, n), m >= n: the first n columns of H_0 H_1 ... D, H_k a reflection of the axes from k on that takes a normal
     vector to the axis k, D the signs that make that the right way round."""
     q = np.zeros((m, n))

@@ -175,7 +175,9 @@ def test_the_init_of_a_trainer_and_of_many() -> None:
     assert model._arrays()["2.weight"].init == I.KaimingUniform()
     nets = [(hf.Sequential(hf.Linear(1)), {"loss": "mse", "init": i, "optimizer": hf.SGD(0.0)}) for i in ("ones", None)]
     hf.fit_many(nets, x, x[:, :1])
-    assert (nets[0][0].parameters()["0.weight"] == 1).all() and nets[1][0]._arrays()["0.weight"].init == I.TorchDefault()
+    assert (nets[0][0].parameters()["0.weight"] == 1).all() and nets[1][0]._arrays()[
+        "0.weight"
+    ].init == I.TorchDefault()
 
 
 # ---- by data ----
@@ -183,7 +185,14 @@ def test_the_init_of_a_trainer_and_of_many() -> None:
 def test_data_gives_each_layer_variance_one(activation: str) -> None:
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(700, 8)) * [1, 10, 100, 1, 1, 1, 1, 0.1] + 3).astype(np.float32)
-    layers = [hf.Linear(32), activation, hf.BatchNorm(momentum=0.0), hf.Maxout(16), hf.Linear(16, init="ones"), hf.Linear(1)]
+    layers = [
+        hf.Linear(32),
+        activation,
+        hf.BatchNorm(momentum=0.0),
+        hf.Maxout(16),
+        hf.Linear(16, init="ones"),
+        hf.Linear(1),
+    ]
     model = hf.Sequential(layers).astype("float64")
     hf.Trainer(model, "mse", hf.SGD(lr=0.0), init="data").step(x, x[:, :1])
     for i in (0, 3, 5):

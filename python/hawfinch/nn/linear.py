@@ -6,10 +6,11 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError, ShapeError
-from ..initializers import InitLike, bias_init, get_initializer
+from ..initializers import InitLike, get_initializer
 from ..ir import Tensor
 from ..values import short
 from .module import Module
+from .starts import bias_init
 
 
 class Linear(Module):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from .. import ops
 from ..errors import ShapeError
-from ..initializers import InitLike, bias_init, get_initializer
+from ..initializers import InitLike, get_initializer
 from ..ir import Tensor
 from ..values import check_whole
 from .module import Module
+from .starts import bias_init
 
 
 class Maxout(Module):

@@ -157,18 +157,12 @@ class Module(Built):
         return graph
 
     def param(
-        self,
-        name: str,
-        shape: Sequence[int],
-        init: InitLike,
-        fan: tuple[int, int] = (0, 0),
-        *,
-        trainable: bool = True,
+        self, name: str, shape: Sequence[int], init: InitLike, fan: tuple[int, int] = (0, 0), *, trainable: bool = True
     ) -> Tensor:
         """This module's array ``name``, made at the first trace. For use in ``forward``.
 
-        init: an initializer or its name; None: the model's. fan: (inputs, outputs), for the initializer. Raises ShapeError where the array
-        exists with another shape.
+        init: an initializer or its name; None: the model's. fan: (inputs, outputs), for the initializer. Raises
+        ShapeError where the array exists with another shape.
 
         >>> import hawfinch as hf
         >>> class Scale(hf.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ArgumentError
-from ..initializers import INITIALIZERS, Auto, Data, Function, Initializer
+from ..initializers import INITIALIZERS, Auto, Data, Function, Initializer, InitLike, get_initializer
 from ..ir import PARAM, Graph
 from ..ops.elementwise import ELU, GELU, LEAKY_RELU, RELU, SIGMOID, SOFTPLUS, TANH
 from ..ops.matmul import MATMUL
@@ -40,11 +40,15 @@ def choose_initializers(model: Tree, graph: Graph, default: Function | None) -> 
         for t in node.inputs:
             readers.setdefault(t.node.index, []).append(node)
     for node in graph.nodes:
-        p = chosen.get(id(node.attrs["ref"].value)) if node.op is PARAM else None
-        if p is not None:
-            p.init = _behind(node, readers, at)
+        if node.op is PARAM and id(node.attrs["ref"].value) in chosen:
+            chosen[id(node.attrs["ref"].value)].init = _behind(node, readers, at)
     for p in chosen.values():
         p.init = XAVIER if isinstance(p.init, Auto) else p.init
+
+
+def bias_init(init: InitLike) -> InitLike:
+    """Of the bias beside a weight of this initializer: None, the model's, stays open."""
+    return init if init is None or get_initializer(init) == INITIALIZERS["torch_default"] else "zeros"
 
 
 def _behind(weight: Any, readers: dict[int, list[Any]], modules: dict[str, Tree]) -> Function:

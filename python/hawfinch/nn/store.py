@@ -30,8 +30,8 @@ class Parameter:
     """A named array of a layer: trained (``trainable``), or state such as a running mean.
 
     ``data`` is a view into the store's buffer, ``offset`` elements from its start; before there is a store, None or the
-    values that it will start with. ``frozen``: training leaves it as it is. ``layer``: the class that made it. ``init``:
-    None until the model chooses one (starts.py).
+    values that it will start with. ``frozen``: training leaves it as it is. ``layer``: the class that made it.
+    ``init``: None until the model chooses one (starts.py).
     """
 
     __slots__ = (

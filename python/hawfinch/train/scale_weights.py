@@ -20,7 +20,9 @@ def scale_weights(model: Module, arrays: Sequence[Array]) -> None:
     """One pass: within the trace each output is divided by its deviation, so that the layers behind it see what they
     will see. arrays: the inputs, of whose rows at most MOST_ROWS are used, evenly spread."""
     rows = len(arrays[0])
-    chosen = np.arange(min(rows, MOST_ROWS)) * rows // min(rows, MOST_ROWS) if rows else []
+    if not rows:
+        return
+    chosen = np.arange(min(rows, MOST_ROWS)) * rows // min(rows, MOST_ROWS)
     layers: dict[Module, Tensor] = {}
 
     def pass_on(layer: Module, y: Any) -> Any:
@@ -40,8 +42,6 @@ def scale_weights(model: Module, arrays: Sequence[Array]) -> None:
         model(*xs)
         return list(layers.values())
 
-    if not rows:
-        return
     stds = compile(pass_through)([a[chosen] for a in arrays])
     for layer, std in zip(layers, stds, strict=True):
         for p in layer._hf.own.values():

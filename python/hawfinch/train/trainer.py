@@ -50,10 +50,11 @@ class Trainer(Settings):
     names ("accuracy", "f1", "r2", "mse", "mae"), Metrics or functions of traced (prediction, target) that give (rows,);
     for several outputs a list for all of them, or a tuple or dict of lists. seed: initial parameters, row order and
     dropout follow from it alone. init: how weights start whose layers name no initializer: a name such as "auto" or
-    "data", or an initializer (see ``hf.initializers``); default PyTorch's; of a model that isn't built yet. threads: default None chooses by cost; the result is the same bits for any number.
-    device: "cpu". precision: default "f32"; "bf16": products of a training step that are large enough to gain round
-    their operands to bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. Raises
-    ArgumentError for what is none of these, where the processor has no AVX512-BF16, or the model is float64.
+    "data", or an initializer (see ``hf.initializers``); default PyTorch's; of a model that isn't built yet.
+    threads: default None chooses by cost; the result is the same bits for any number. device: "cpu". precision:
+    default "f32"; "bf16": products of a training step that are large enough to gain round their operands to
+    bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. Raises ArgumentError for what
+    is none of these, where the processor has no AVX512-BF16, or the model is float64.
 
     What follows the gradient, by patterns of parameter names such as "*.bias" (``fnmatch``; later rows win, a pattern
     that matches nothing is an error). groups: other settings of the optimiser, ``{"*.bias": dict(weight_decay=0.0)}``;
