@@ -19,10 +19,10 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # fixed point: 
 
 
 class _Activation(Module):
-    """An elementwise function as a layer. start: how the weights before it begin with ``init="auto"``."""
+    """An elementwise function as a layer. _start: how the weights before it begin with ``init="auto"``."""
 
     function: Callable[..., Any]
-    start: Initializer = KaimingNormal()
+    _start: Initializer = KaimingNormal()
 
     def forward(self, x: Tensor) -> Tensor:
         return type(self).function(x)
@@ -58,7 +58,7 @@ class Tanh(_Activation):
     array([[0., 1.]], dtype=float32)
     """
 
-    function, start = staticmethod(ops.tanh), XavierUniform()
+    function, _start = staticmethod(ops.tanh), XavierUniform()
 
 
 class Sigmoid(_Activation):
@@ -69,7 +69,7 @@ class Sigmoid(_Activation):
     array([[0. , 0.5]], dtype=float32)
     """
 
-    function, start = staticmethod(ops.sigmoid), XavierUniform()
+    function, _start = staticmethod(ops.sigmoid), XavierUniform()
 
 
 class Mish(_Activation):
@@ -80,7 +80,8 @@ class Mish(_Activation):
     array([[ -0.,   0., 100.]], dtype=float32)
     """
 
-    function = staticmethod(lambda x: x * ops.tanh(ops.softplus(x)))
+    def forward(self, x: Tensor) -> Tensor:
+        return x * ops.tanh(ops.softplus(x))
 
 
 class HardSigmoid(_Activation):
@@ -91,7 +92,10 @@ class HardSigmoid(_Activation):
     array([[0.  , 0.5 , 0.75, 1.  ]], dtype=float32)
     """
 
-    function, start = staticmethod(lambda x: _hard_sigmoid(x)), XavierUniform()
+    _start = XavierUniform()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _hard_sigmoid(x)
 
 
 class HardSwish(_Activation):
@@ -102,7 +106,8 @@ class HardSwish(_Activation):
     array([[-0.       ,  0.6666667,  4.       ]], dtype=float32)
     """
 
-    function = staticmethod(lambda x: x * _hard_sigmoid(x))
+    def forward(self, x: Tensor) -> Tensor:
+        return x * _hard_sigmoid(x)
 
 
 class SELU(_Activation):
@@ -116,7 +121,10 @@ class SELU(_Activation):
     array([[-1.7580993,  0.       ,  1.050701 ]], dtype=float32)
     """
 
-    function, start = staticmethod(lambda x: ops.elu(x, SELU_ALPHA) * SELU_SCALE), LeCunNormal()
+    _start = LeCunNormal()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.elu(x, SELU_ALPHA) * SELU_SCALE
 
 
 class GELU(Module):
@@ -132,7 +140,7 @@ class GELU(Module):
     array([[  0.      ,   0.841192, 100.      ]], dtype=float32)
     """
 
-    start = KaimingNormal()
+    _start = KaimingNormal()
 
     def __init__(self, approximate: str = "none"):
         if approximate not in ("none", "tanh"):
@@ -158,7 +166,7 @@ class Softplus(Module):
     array([[0.3465736]], dtype=float32)
     """
 
-    start = KaimingNormal()
+    _start = KaimingNormal()
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
         self.beta = check_real(beta, "Softplus: beta", "above 0", lambda v: 0 < v < math.inf)
@@ -180,7 +188,7 @@ class Softmax(Module):
     array([[0.25, 0.25, 0.25, 0.25]], dtype=float32)
     """
 
-    start = XavierUniform()
+    _start = XavierUniform()
 
     def __init__(self, axis: int = -1):
         self.axis = _whole(axis, "Softmax: axis")
@@ -197,7 +205,7 @@ class LogSoftmax(Module):
     array([[-1000.,     0.]], dtype=float32)
     """
 
-    start = XavierUniform()
+    _start = XavierUniform()
 
     def __init__(self, axis: int = -1):
         self.axis = _whole(axis, "LogSoftmax: axis")
@@ -218,8 +226,7 @@ class LeakyReLU(Module):
         self.negative_slope = check_real(negative_slope, "LeakyReLU: negative_slope", "that is finite", math.isfinite)
 
     @property
-    def start(self) -> Initializer:
-        """How the weights before it begin with ``init="auto"``."""
+    def _start(self) -> Initializer:
         return KaimingNormal(gain=math.sqrt(2 / (1 + self.negative_slope**2)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -234,7 +241,7 @@ class ELU(Module):
     array([[-2.,  3.]], dtype=float32)
     """
 
-    start = KaimingNormal()
+    _start = KaimingNormal()
 
     def __init__(self, alpha: float = 1.0):
         self.alpha = check_real(alpha, "ELU: alpha", "that is finite", math.isfinite)
@@ -260,8 +267,7 @@ class PReLU(Module):
         self.init = check_real(init, "PReLU: init", "that is finite", math.isfinite)
 
     @property
-    def start(self) -> Initializer:
-        """How the weights before it begin with ``init="auto"``."""
+    def _start(self) -> Initializer:
         return KaimingNormal(gain=math.sqrt(2 / (1 + self.init**2)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -275,7 +281,7 @@ class PReLU(Module):
 class Parametric(Module):
     """x + (f(x) - x) * weight, with a learnt weight for each feature of the last axis: between the identity and f.
 
-    activation: f, a layer without arrays, or its name. The weights start at 1, so the layer as f. RealMLP has it with
+    activation: f, a layer without arrays, or its name. The weights _start at 1, so the layer as f. RealMLP has it with
     SELU and Mish and a rate of 0.1 times the others', ``groups={"1.weight": dict(lr=hf.schedules.Scaled(0.1))}``.
     Holzmüller, Grinsztajn, Steinwart, NeurIPS 2024.
 
@@ -290,9 +296,8 @@ class Parametric(Module):
         self.activation = get_activation(activation)
 
     @property
-    def start(self) -> Any:
-        """How the weights before it begin with ``init="auto"``."""
-        return getattr(self.activation, "start", None)
+    def _start(self) -> Any:
+        return getattr(self.activation, "_start", None)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or not isinstance(x.shape[-1], int):

@@ -56,7 +56,7 @@ def _behind(weight: Any, readers: dict[int, list[Any]], modules: dict[str, Tree]
     waiting, seen, products = [weight], {weight.index}, 0
     while waiting:
         node = waiting.pop(0)
-        start = getattr(modules.get(node.scope), "start", None)
+        start = getattr(modules.get(node.scope), "_start", None)
         if isinstance(start, Initializer) and node is not weight:
             return start
         products += node.op is MATMUL
