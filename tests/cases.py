@@ -1,7 +1,7 @@
 """One row per public op of hf.ops: how to call it, its NumPy float64 reference, its inputs, tolerance and kinks.
 
-test_ops.py compares the forward pass, test_derivatives.py the derivatives, test_kernels.py ISAs, threads and batches. The
-reference of an elementwise op is also the meaning of its instruction in numpy_backend.py, special values included.
+test_ops.py compares the forward pass, test_derivatives.py the derivatives, test_kernels.py ISAs, threads and batches.
+The reference of an elementwise op is also the meaning of its instruction in numpy_backend.py, special values included.
 
 Tolerance: |got - want| <= tol * eps * scale, eps of the dtype. ``tol`` is (float32, float64); ``scale`` is |want|
 unless the row gives the size of the terms that cancel in the result. The default, 3, is the worst error in ULP of the

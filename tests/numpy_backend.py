@@ -16,6 +16,7 @@ from references import normal_cdf
 from hawfinch import _core
 from hawfinch.compiler.memory import Dynamic, Source, base_of
 from hawfinch.ir import Dim, Tensor, numel, size_at
+from hawfinch.optim import Optimizer, Rprop
 
 KERNELS = {}  # op of ops.def -> function(fields, run)
 
@@ -407,15 +408,17 @@ def scalars(f, run):
 
 
 RULES = {case.optimizer().rule: case.update for case in CASES.values()}  # rule of optim.def -> its formula
+PAIRS = {**Optimizer.pairs, **Rprop.pairs}
 RULE_NAMES = {number: name for name, (number, _, _) in _core.RULES.items()}
 
 
 def ruled(name, p, g, slots, t, columns):
     """The new p by a rule; the slots take their new values."""
     _, hyper, slot_names = _core.RULES[name]
-    options = {k: columns[k] for k in hyper if k not in ("beta1", "beta2")}
-    if "beta1" in hyper:
-        options["betas"] = columns["beta1"], columns["beta2"]
+    options = {k: columns[k] for k in hyper}
+    for pair, names in PAIRS.items():
+        if names[0] in options:
+            options[pair] = tuple(options.pop(name) for name in names)
     state = {k: slot.copy() for k, slot in zip(slot_names, slots, strict=True)}
     p = RULES[name](p, g, state, t, **options)
     for k, slot in zip(slot_names, slots, strict=True):

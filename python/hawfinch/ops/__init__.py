@@ -26,24 +26,9 @@ from .softmax import (
     softmax_cross_entropy as softmax_cross_entropy,
 )
 
-for _name in (
-    "abs",
-    "add",
-    "div",
-    "getitem",
-    "greater",
-    "greater_equal",
-    "less",
-    "less_equal",
-    "matmul",
-    "mean",
-    "mul",
-    "neg",
-    "pow",
-    "reshape",
-    "sub",
-    "sum",
-    "to_real",
-    "transpose",
-):
-    OPERATORS[_name] = globals()[_name]
+# What the operators and methods of a tensor are.
+_OPERATORS = """
+abs add div equal getitem greater greater_equal less less_equal matmul mean mul neg not_equal pow reshape sub sum to_real
+transpose
+"""
+OPERATORS.update({name: globals()[name] for name in _OPERATORS.split()})
