@@ -28,7 +28,7 @@ from .softmax import (
 
 # What the operators and methods of a tensor are.
 _OPERATORS = """
-abs add div equal getitem greater greater_equal less less_equal matmul mean mul neg not_equal pow reshape sub sum to_real
-transpose
+abs add div equal getitem greater greater_equal less less_equal matmul mean mul neg not_equal pow reshape sub sum
+to_real transpose
 """
 OPERATORS.update({name: globals()[name] for name in _OPERATORS.split()})
