@@ -225,6 +225,16 @@ def check_real(value: object, name: str, wanted: str, fits: Callable[[float], bo
     raise ArgumentError(f"{name} must be a number {wanted}, not {short(value)}")
 
 
+def called(what: str, function: Callable[..., Any], *args: Any) -> Any:
+    """What a function of the user's gives; ArgumentError, saying what it is, where it does not take these arguments."""
+    try:
+        return function(*args)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # from within it
+        raise ArgumentError(f"{what} must take {len(args)} argument(s): {error}") from error
+
+
 def short(value: object) -> str:
     """The repr of anything, of one line at most."""
     try:

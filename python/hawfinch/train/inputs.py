@@ -87,6 +87,8 @@ def _check_data(
             raise ArgumentError(f"{what} is missing")
     arrays, inputs = inputs_of(model, x, seed, decoded)
     outputs = outputs_of(model, inputs, arrays, shapes)
+    if objective.is_single and type(y) is tuple and len(y) == 1 and len(arrays[0]) != 1 and _is_array(y[0]):
+        y = y[0]  # as x may be a tuple of one
     given = (*arrays, y, sample_weight, class_weight)
     key = (*map(id, given), objective, outputs)
     if checked is not None and key in checked:
@@ -97,7 +99,9 @@ def _check_data(
     targets = targets_of(objective, y, outputs, model.output_names)
     for i, target in enumerate(targets):
         if len(target) != len(arrays[0]):
-            raise ShapeError(f"x has {len(arrays[0])} rows, {_part('y', i, targets)} has {len(target)}")
+            several = isinstance(y, tuple | list) and len(targets) == 1 and hasattr(y[0], "shape")
+            hint = f" (a {type(y).__name__} of {len(y)} arrays, taken as one)" if several else ""
+            raise ShapeError(f"x has {len(arrays[0])} rows, {_part('y', i, targets)} has {len(target)}{hint}")
     if not objective.is_single:
         outputs = tuple([outputs[i] for i in places(objective, model.output_names, len(outputs))])
     targets = _checked_targets(objective, targets, outputs)
@@ -143,7 +147,7 @@ def outputs_of(
     shapes: what has been found before, for inputs of other shapes than the model was built for.
     """
     if inputs == model.inputs:
-        return tuple([spec.shape for spec in model.outputs])
+        return tuple([spec.shape for spec in model.output_specs])
     found = shapes.get((model.version, inputs))
     if found is None:
         try:
@@ -181,7 +185,7 @@ def targets_of(
                         f"y: a dict by the names of the model's outputs, {list(output_names)}; got {list(y)}"
                     )
                 return tuple([as_data(y[k], f"y[{k!r}]") for k in output_names])
-            if isinstance(y, tuple) and len(y) > 1 and all(getattr(v, "ndim", 0) for v in y):
+            if isinstance(y, tuple) and len(y) > 1 and all(map(_is_array, y)):
                 return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
         elif len(outputs) > 1:
             raise ArgumentError(
@@ -199,6 +203,11 @@ def targets_of(
     if not isinstance(y, tuple | list) or len(y) != len(names):
         raise ArgumentError(f"y: expected {len(names)} arrays, one for each loss, as a tuple or a dict")
     return tuple([_whole_numbers(as_data(v, f"y[{i}]"), f"y[{i}]") for i, v in enumerate(y)])
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it has axes: no number, no list."""
+    return bool(getattr(value, "ndim", 0))
 
 
 def _whole_numbers(y: Array, name: str) -> Array:

@@ -16,7 +16,8 @@ import numpy as np
 
 from ...errors import ArgumentError
 from ...ir import Array
-from ...schedules import Schedule, check_values
+from ...schedules import Schedule, as_number, check_values
+from ...values import called
 from ..fingerprint import value_text
 from ..monitor import check_monitor
 
@@ -80,9 +81,16 @@ class Times(NamedTuple):
     b: Any
 
 
+class Named(NamedTuple):
+    """A source that errors call ``what``."""
+
+    source: Any
+    what: str
+
+
 class Columns:
-    """Sources by position. A source: a number, a schedule, a function of the step, ``Rows``, ``Times``, or a tuple of
-    these, to be added."""
+    """Sources by position. A source: a number, a schedule, a function of the step, ``Rows``, ``Times``, ``Named``, or a
+    tuple of these, to be added."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -138,7 +146,7 @@ class Columns:
 
 def _schedules(source: Any) -> list[Schedule]:
     """Those in a source that is no number."""
-    if type(source) in (tuple, Times):
+    if type(source) in (tuple, Times, Named):
         return [schedule for part in source for schedule in _schedules(part)]
     return [source] if isinstance(source, Schedule) else []
 
@@ -148,7 +156,9 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
     if isinstance(source, Rows):
         return source.at(clock)
     if isinstance(source, Times):
-        return values_of("lr", source.a, clock) * values_of("strength", source.b, clock)
+        return values_of("lr", source.a, clock) * values_of(name, source.b, clock)
+    if isinstance(source, Named):
+        return values_of(source.what, source.source, clock)
     if isinstance(source, tuple):
         return sum((values_of(name, s, clock) for s in source[1:]), values_of(name, source[0], clock))
     if not callable(source) and not isinstance(source, Schedule):
@@ -167,10 +177,10 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
 
 
 def _asked(what: str, function: Callable[[int], Any], step: int) -> float:
-    value = function(step)
+    value = called(f"the function of the {what}", function, step)
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ArgumentError(f"the {what} at step {step} is {value!r}; its function must give a number")
-    return float(value)
+    return as_number(f"step {step}", f"the {what}", value)
 
 
 def after_epoch(columns: Columns, kept: dict[str, Any], logs: dict[str, float]) -> None:
