@@ -68,7 +68,7 @@ def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop
     try:
         try:
             how = (stop, steps.batch, data.rows, steps.order, steps.scalars, state.seed, step0, team, -1, first)
-            status, reached = plan.core.run(plan.buffers, *how)
+            status, reached = plan.core.run(plan.dynamic, *how)
             if status == _core.YIELDED:
                 status, reached = plan.reduce()
         except BaseException:  # Ctrl-C, or what another signal's handler raised
@@ -120,7 +120,8 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
     begun = False
     try:
         if not resumed or state.fit is None:
-            state.fit, state.position, state.sums = FitProgress(state.epoch, call.epochs, state.step), 0, None
+            state.fit = FitProgress(state.epoch, call.epochs, state.step)
+            state.position, state.sums, state.kept = 0, None, []
         last = state.fit.first_epoch + state.fit.epochs
         trainer.stop, trainer.epochs_planned = False, call.epochs
         plan: BatchPlan | None = None
@@ -142,7 +143,7 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
                 validation = trainer._evaluate(call.validation, call.batch or call.validation.rows, call.threads)
                 logs |= {f"val_{k}": v for k, v in validation.items()}
             state.epoch += 1
-            state.position, state.sums = 0, None
+            state.position, state.sums, state.kept = 0, None, []
             state.history.add(logs)
             if trainer._update.columns.schedules:
                 after_epoch(trainer._update.columns, state.update.schedules, logs)
@@ -166,7 +167,7 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
 def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan | None) -> dict[str, float]:
     """The rest of the epoch under way; returns its loss and metrics. plan: the one to use, if it is known."""
     begin = state.position  # steps that are done already, when a fit is gone on with
-    before = 0  # steps of the chunks before this one
+    before = rows_before = 0  # steps and rows of the chunks before this one
     on_step_end = call.events["on_step_end"]
     used: BatchPlan | None = None
     for chunk, data in enumerate(call.source.chunks()):
@@ -177,6 +178,9 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
         before += n_steps
         used = plan or trainer._plan(data, batch, True)
         used.sums[...] = 0 if state.sums is None else state.sums
+        if used.keeps_rows:
+            kept = _kept_rows(used, state, rows_before, rows)
+        rows_before += rows
         if first == n_steps:
             continue
         order = _core.permutation(rows, state.seed, state.epoch + (chunk << 32)) if call.shuffle else None
@@ -187,6 +191,8 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
         while first < n_steps:
             stop = first + 1 if on_step_end else n_steps
             step0 = state.step
+            if used.keeps_rows:  # a callback may have used the plan
+                used.kept = kept
             try:
                 run_steps(used, steps, state, first, stop, team)
             finally:
@@ -199,4 +205,14 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
                 used.sums[...] = state.sums
     if used is None:
         raise ArgumentError("there are no chunks to train on: an iterable that is used up?")
-    return used.results()
+    return used.results(state.kept)
+
+
+def _kept_rows(plan: BatchPlan, state: TrainState, before: int, rows: int) -> list[Array]:
+    """Where metrics keep the rows of a chunk, behind those of the chunks before it, in the state."""
+    if not state.kept or len(state.kept[0]) < before + rows:
+        longer = plan.new_kept(before + rows)
+        for new, old in zip(longer, state.kept, strict=False):
+            new[: len(old)] = old
+        state.kept = longer
+    return [a[before : before + rows] for a in state.kept]

@@ -390,11 +390,12 @@ class Trainer(Settings):
             rows = data.rows
             self._take_back()
             plan = self._plan(data, rows, True)
+            plan.kept = plan.new_kept(rows)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
             short = self._update.reduce is None and len(data.arrays) == 2 and isinstance(y, np.ndarray)
             reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
-            if short and reads_all and not plan.watches:
+            if short and reads_all and not plan.watches and not plan.keeps_rows:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
                     watch = self._model.watch()
@@ -418,7 +419,7 @@ class Trainer(Settings):
         state = self.state.copy()
         state.settings = self._settings(self._call)
         if self._call is None:
-            state.fit, state.position, state.sums = None, 0, None
+            state.fit, state.position, state.sums, state.kept = None, 0, None, []
         else:
             state.callbacks = state_of(self._call.callbacks)
         return state
@@ -430,7 +431,7 @@ class Trainer(Settings):
         """
         with self._alone():
             self._take(state, None)
-            self.state.fit, self.state.position, self.state.sums = None, 0, None
+            self.state.fit, self.state.position, self.state.sums, self.state.kept = None, 0, None, []
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Writes ``get_state`` to a file (safetensors), atomically; ``fit(resume=path)`` and ``set_state`` read it.
@@ -486,7 +487,7 @@ class Trainer(Settings):
     # ---- evaluation ----
     def evaluate(
         self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int | str = 256, threads: int | None = None
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Loss and metrics of the model in inference mode, by the names that ``History`` has: over all rows, weighted.
 
         Arguments and errors as in ``fit``.
@@ -500,7 +501,7 @@ class Trainer(Settings):
         batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
-    def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, float]:
+    def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, Any]:
         rows = data.rows
         batch = min(batch, rows)
         n_steps = -(-rows // batch)
@@ -508,13 +509,15 @@ class Trainer(Settings):
             plan = self._plan(data, batch, False)
             plan.set_data(data.arrays)
             plan.sums[...] = 0
+            plan.kept = plan.new_kept(rows)
             team = plan.plan.team(self._threads if threads is None else threads, batch, n_steps)
-            status, step = plan.core.run(plan.buffers, n_steps, batch, rows, None, None, self.state.seed, 0, team)
+            status, step = plan.core.run(plan.dynamic, n_steps, batch, rows, None, None, self.state.seed, 0, team)
             plan.core.drop_sources()
+            kept, plan.kept = plan.kept, []
             if status == _core.BAD_INDEX:
                 last = min((step + 1) * batch, rows)
                 raise LabelError(f"rows {step * batch} to {last}: an index or label is out of range")
-            return plan.results()
+            return plan.results(kept)
 
     # ---- looking inside ----
     def scalars(self, n_steps: int) -> Array:
