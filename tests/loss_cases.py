@@ -229,7 +229,7 @@ LOSS_CASES: dict[str, LossCase] = {
     ),
     "hinge": LossCase(hf.Hinge(), SIGNS, hinge),
     "hinge of bits": LossCase(hf.Hinge(0.5), BITS, lambda z, t: hinge(z, 2 * t - 1, 0.5)),
-    "hinge of labels 3 and 7": LossCase(hf.Hinge(labels=(7, 3)), 3 + 4 * BITS, lambda z, t: hinge(z, 5 - t, 1)),
+    "hinge of labels 3 and 7": LossCase(hf.Hinge(labels=(7, 3)), 3 + 4 * BITS, lambda z, t: hinge(z, (5 - t) / 2)),
     "squared hinge": LossCase(hf.Hinge(squared=True), SIGNS, lambda z, t: hinge(z, t, power=2)),
     "hinge of labels": LossCase(hf.Hinge(), LABELS, crammer_singer),
     "squared hinge of labels": LossCase(hf.Hinge(squared=True), LABELS, lambda z, t: crammer_singer(z, t, power=2)),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
 if _TYPE_CHECKING:
     from .augment import shift_images as shift_images
+    from .decoded import Decoded as Decoded
     from .digits import load_digits as load_digits
     from .encoder import TableEncoder as TableEncoder
     from .scaling import StandardScaler as StandardScaler
@@ -13,6 +14,7 @@ if _TYPE_CHECKING:
 
 _HOMES = {
     "shift_images": "augment",
+    "Decoded": "decoded",
     "load_digits": "digits",
     "TableEncoder": "encoder",
     "StandardScaler": "scaling",

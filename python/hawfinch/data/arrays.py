@@ -10,6 +10,7 @@ import numpy as np
 from .. import _core
 from ..errors import ArgumentError, DTypeError, LabelError, NonFiniteInputError, ShapeError
 from ..ir import BATCH, Array, Spec, row_shapes
+from .decoded import Decoded
 
 
 def as_array(value: Any, name: str) -> Array:
@@ -82,13 +83,16 @@ def _from_objects(array: Array, name: str) -> Array:
     return array.astype(np.int64 if integers else np.float64)
 
 
-def as_inputs(x: Any, forward: Any = None) -> tuple[Array, ...]:
+def as_inputs(x: Any, forward: Any = None, decoded: bool = False) -> tuple[Array, ...]:
     """The model's inputs: one array, or a tuple of arrays with the same number of rows, or a dict of them by the names
-    of the arguments of ``forward``."""
+    of the arguments of ``forward``. decoded: whether a Decoded stays one, instead of becoming an array."""
     if isinstance(x, Mapping):
         x = _by_argument(x, forward)
     many = isinstance(x, tuple)
-    arrays = tuple(as_data(v, f"x[{i}]" if many else "x") for i, v in enumerate(x if many else (x,)))
+    arrays: tuple[Any, ...] = tuple(
+        v if decoded and isinstance(v, Decoded) else as_data(v, f"x[{i}]" if many else "x")
+        for i, v in enumerate(x if many else (x,))
+    )
     for i, a in enumerate(arrays):
         if len(a) != len(arrays[0]):
             raise ShapeError(f"inputs of different lengths: x[0] has {len(arrays[0])} rows, x[{i}] has {len(a)}")

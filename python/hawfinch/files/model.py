@@ -19,6 +19,7 @@ from ..ir import Array
 from ..nn.module import Module
 from ..nn.store import Parameter
 from ..nn.structure import kept
+from ..values import short
 
 VERSION = 1
 LAYERS: dict[str, type[Module]] = {
@@ -120,6 +121,8 @@ def save_model(model: Module, path: Any, metadata: dict[str, str] | None) -> Non
         architecture = json.dumps(describe(model))
     except _CustomLayer as custom:
         architecture = json.dumps({"custom": str(custom)})
+    if metadata is not None and not isinstance(metadata, dict):
+        raise ArgumentError(f"metadata must be a dict of texts, not {short(metadata)}")
     text = {**model.metadata, **(metadata or {})}
     for key, value in text.items():
         if not isinstance(key, str) or not isinstance(value, str):

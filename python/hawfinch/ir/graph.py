@@ -31,7 +31,7 @@ class Graph:
         self.scope = ""
         self.updates: list[tuple[Tensor, Tensor]] = []
         self.n_streams = 0
-        self.watches: list[Any] = []  # of each model that it calls, other than that whose trace it is, or None
+        self.watches: list[Any] = []  # of each model that it calls, other than that whose trace it is
         self.differentiated = False  # whether gradients are part of it
         self.captured: dict[
             int, tuple[Any, Tensor]

@@ -200,7 +200,7 @@ class LossSum(Loss):
             return super().row_weights(y, output, class_weight)
         found = [term.row_weights(y, output, class_weight if term is leader else None) for _, term in self.terms]
         weights = [w for w in found if w is not None]
-        return np.prod(weights, axis=0) if weights else None  # type: ignore[no-any-return]
+        return np.prod(weights, axis=0) if weights else None
 
 
 def _terms(loss: Loss) -> tuple[tuple[float, Loss], ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError, LabelError, ShapeError
-from ..ir import Array, Shape, Tensor, numel
+from ..ir import Array, Shape, Tensor
 from ..ops.elementwise import SIGMOID
 from ..ops.softmax import SOFTMAX
 from ..values import check_real, check_whole
@@ -73,10 +73,10 @@ class SoftmaxCrossEntropy(ClassLoss, name="softmax_cross_entropy"):
         return numbers, names
 
     def row_weights(self, y: Array, output: Shape, class_weight: ClassWeight = None) -> Array | None:
-        found = super().row_weights(y, output, class_weight)
-        if found is None and self.ignore_index is not None and y.ndim == 1:
-            return (y != self.ignore_index).astype(np.float64)
-        return found
+        if self.class_weight is None and class_weight is None:
+            left_out = self.ignore_index is not None and y.ndim == 1
+            return (y != self.ignore_index).astype(np.float64) if left_out else None
+        return super().row_weights(y, output, class_weight)
 
     def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
         return self.probabilities(prediction, target)
@@ -260,7 +260,7 @@ class KLDivergence(ElementLoss, name="kl_divergence"):
         y = super().check(y, output)
         if len(output) < 2:
             raise ShapeError(f"KLDivergence: the model's output must be (rows, ..., classes), got {output}")
-        whole = y.reshape(-1, int(numel(y.shape[-1:])))  # type: ignore[call-overload]
+        whole = y.reshape(-1, y.shape[-1])
         if self.ignore_nan:
             whole = whole[~np.isnan(whole).any(1)]
         check_shares(np.exp(whole) if self.log_target else whole, "KLDivergence")

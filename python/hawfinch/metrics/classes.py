@@ -108,6 +108,7 @@ class _Averaged(BoundMetric):
     def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
         found = class_counts(self, prediction, target, weight)[:3]
         n = found[0].shape[0]
+        assert isinstance(n, int)
         if self.average == "binary" and n > 1 + self.classes.is_one_of_many(prediction, target):
             raise ArgumentError(f"average='binary' needs two classes, but there are {n}; take 'macro'")
         return found

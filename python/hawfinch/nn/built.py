@@ -65,7 +65,7 @@ class Built(Tree):
         ys = list(result) if isinstance(result, tuple | list) else [result]
         for y in ys:
             if not isinstance(y, Tensor):
-                raise TypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")
+                raise DTypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")
             if y.shape[:1] != (BATCH,):
                 raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
         return xs, ys

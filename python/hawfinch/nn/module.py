@@ -23,9 +23,10 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError, TraceError, unknown_name
+from .. import _core
+from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError, TraceError, unknown_name
 from ..initializers import Initializer, get_initializer
-from ..ir import BATCH, PARAM, STATE, Array, Dim, Graph, Spec, Tensor, current_graph, leaf, row_shapes
+from ..ir import BATCH, PARAM, STATE, Array, Dim, Graph, Spec, Tensor, as_tensor, current_graph, leaf, row_shapes
 from ..values import short
 from .built import DTYPES, Built, building, traced
 from .store import Parameter, matching
@@ -61,8 +62,14 @@ class Module(Built):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _OWN_NAMES:
             raise ArgumentError(f"{type(self).__name__}.{name}: this name is Module's own (see hf.Module.{name})")
+        under_way = current_graph() is not None
+        if under_way and isinstance(value, Tree) and not _any_values(value) and _any_values(vars(self).get(name)):
+            raise ArgumentError(
+                f"forward sets {name!r} to a new {type(value).__name__} in each call, so that the one that was "
+                "trained would be lost; make layers in __init__"
+            )
         super().__setattr__(name, value)
-        if name != "metadata" and current_graph() is None:
+        if name != "metadata" and not under_way:
             self._hf.changed()
 
     def __delattr__(self, name: str) -> None:
@@ -102,7 +109,7 @@ class Module(Built):
 
     def forward(self, *inputs: Any) -> Any:
         """To be defined by each module: the outputs, made of the inputs, with operators and ``hf.ops``."""
-        raise TypeError(f"{type(self).__name__} defines no forward(self, *inputs)")
+        raise ArgumentError(f"{type(self).__name__} defines no forward(self, *inputs)")
 
     def __call__(self, *inputs: Any) -> Any:
         """On traced values: the layer's output. On arrays: ``predict``."""
@@ -110,8 +117,9 @@ class Module(Built):
         if graph is None:
             return self.predict(inputs[0] if len(inputs) == 1 else inputs)
         for x in inputs:
-            if not isinstance(x, Tensor):
-                raise TypeError(f"{type(self).__name__}: expected traced values, got {type(x).__name__}")
+            if not isinstance(x, Tensor):  # a constant
+                inputs = tuple([as_tensor(graph, x) for x in inputs])
+                break
         if traced.get() is None:
             return self._as_guest(graph, inputs)
         path = self._hf.path
@@ -123,12 +131,23 @@ class Module(Built):
                 error.args = (f"layer {path!r} ({type(self).__name__}): {error}",)
                 error.placed = True  # type: ignore[attr-defined]
             raise
+        except (TypeError, AttributeError) as error:
+            if isinstance(error, HawfinchError) or type(self).__module__[:12] != "hawfinch.nn." or self._children([]):
+                raise
+            options = ", ".join([f"{k}={short(v)}" for k, v in vars(self).items()])
+            what = f"layer {path!r} ({type(self).__name__}) can't work with its options as they were set"
+            raise ArgumentError(f"{what}: {options} ({error})") from error
         finally:
             graph.scope = outer
 
     def _as_guest(self, graph: Graph, inputs: tuple[Any, ...]) -> Any:
         """A call in the trace of a function, or of a loss: in inference mode, with the arrays as they are."""
-        graph.watches.append(None if self._hf.inputs is None else self.watch())  # None: a part, or nothing to watch
+        if self._hf.inputs is None:  # a part of a model, whose other parts may change too
+            containers: list[Any] = []
+            self._walk(containers)
+            graph.watches.append(_core.Watch(self._hf.changes, containers))
+        else:
+            graph.watches.append(self.watch())
         token, training, graph.training = traced.set(self), graph.training, False
         try:
             return self(*inputs)
@@ -191,6 +210,8 @@ class Module(Built):
             known = own[name] = Parameter(name, tuple(shape), get_initializer(init), fan, trainable, layer)
         elif known.shape != tuple(shape):
             raise ShapeError(f"parameter {name!r} has shape {known.shape}, but this input needs {tuple(shape)}")
+        elif known.trainable is not trainable:
+            raise ArgumentError(f"{name!r} is the name of a parameter and of a state of {known.layer}; rename one")
         if trainable:
             return leaf(graph, PARAM, known)
         found = leaf(graph, STATE, known)
@@ -480,6 +501,11 @@ class Module(Built):
 
 _OWN_NAMES = {name for part in (Tree, Built, Module) for name in vars(part) if name[0] != "_"} | {"_hf"}
 _OWN_NAMES -= {"dtype", "metadata", "forward"}  # all others can't be names of attributes
+
+
+def _any_values(value: Any) -> bool:
+    """Whether this is a module with an array that has values."""
+    return isinstance(value, Tree) and any([p.data is not None for p in value._arrays().values()])
 
 
 def _spec(shape: Sequence[int] | Spec) -> Spec:

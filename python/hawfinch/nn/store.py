@@ -22,6 +22,7 @@ from ..errors import ArgumentError, unknown_name
 from ..initializers import Draw, Initializer
 from ..ir import Array
 from ..runtime.buffers import aligned_zeros
+from ..values import called
 
 LINE = 16  # elements: every array starts on a cache line
 
@@ -67,8 +68,8 @@ class Parameter:
 
     def first_value(self, name: str, draw: Draw) -> Array:
         """What the initializer gives. name: for the message, where it gives something else than the array needs."""
-        value = np.asarray(self.init(self.shape, *self.fan, draw))
-        if value.size != math.prod(self.shape) or value.dtype.kind not in "fiub":
+        value = np.asarray(called(f"the initializer of {name!r}", self.init, self.shape, *self.fan, draw))
+        if value.shape not in (self.shape, (math.prod(self.shape),)) or value.dtype.kind not in "fiub":
             raise ArgumentError(
                 f"the initializer of {name!r} gave an array of shape {value.shape} and dtype {value.dtype}; "
                 f"expected {math.prod(self.shape)} numbers for shape {self.shape}"

@@ -22,7 +22,7 @@ from ..compiler.group import fuse
 from ..compiler.memory import Dynamic, base_of
 from ..compiler.precision import in_precision
 from ..compiler.rewrite import fresh, rewrite
-from ..ir import BATCH, PARAM as PARAM_OP, STATE as STATE_OP, Array, Step, Tensor, apply, leaf, single, tracing
+from ..ir import BATCH, PARAM as PARAM_OP, STATE as STATE_OP, Array, Step, Tensor, apply, leaf, single, size_at, tracing
 from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
 from ..runtime.rows import load_steps, model_places, store_step
@@ -62,7 +62,7 @@ class BatchPlan:
     ):
         graph, store = trace.graph, trace.store
         self.update = update
-        self.watches = [w for w in graph.watches if w is not None]  # of models that the loss calls
+        self.watches = tuple(graph.watches)  # of models that the loss calls
         self.capacity, self.buffers, self.columns = capacity, buffers, trace.columns
         self.kept: list[Array] = []  # what metrics keep of the rows of a run: to be set before it, see ``new_kept``
         self._param_names = trace.param_names
@@ -80,6 +80,7 @@ class BatchPlan:
         kept = [trace.loss, *totals, *kept_weights]
         pairs = [column.kept for column in trace.columns if column.kept is not None]
         self._rows_kept = list({id(t): t for pair in pairs for t in pair if t is not None}.values())
+        self.keeps_rows = bool(pairs)  # whether there are metrics that need the rows of a whole epoch
         joined = [trace.checked] if graph.trainers else []
         wanted = fresh(graph, [*kept, *grads, *(value for _, value in updates), *joined, *self._rows_kept])
         new, to = rewrite(graph, [*wanted, *(target for target, _ in updates)])
@@ -158,19 +159,9 @@ class BatchPlan:
             status, step = self.core.resume()
         return status, step
 
-    @property
-    def dynamic(self) -> tuple[Array, ...]:
-        """The arrays of a run."""
-        return (*self.buffers, *self.kept)
-
-    @property
-    def keeps_rows(self) -> bool:
-        """Whether there are metrics that need the rows of a whole epoch."""
-        return bool(self._rows_kept)
-
     def new_kept(self, rows: int) -> list[Array]:
         """Arrays for what metrics keep of so many rows."""
-        return [np.zeros((rows, *t.shape[1:]), self.plan.dtype) for t in self._rows_kept]
+        return [np.zeros((rows, *[size_at(n, rows) for n in t.shape[1:]]), self.plan.dtype) for t in self._rows_kept]
 
     def set_data(self, arrays: Sequence[Array]) -> None:
         """The sources of the next run; ``core.drop_sources`` lets go of them."""
@@ -181,10 +172,11 @@ class BatchPlan:
         """The loss, the losses of the outputs and the metrics since the sums were last cleared. kept: of all rows."""
         at, loss = 0, 0.0
         found: dict[str, Any] = {}
-        rows_of = {id(t): rows for t, rows in zip(self._rows_kept, kept, strict=True)}
         for column in self.columns:
             n = sum(column.sizes)
-            value = found[column.name] = column.value(self.sums[at : at + n], lambda t: rows_of[id(t)])
+            value = found[column.name] = column.value(
+                self.sums[at : at + n], lambda t: kept[[id(k) for k in self._rows_kept].index(id(t))]
+            )
             at += n
             if column.share is not None:
                 assert isinstance(value, float)
@@ -197,13 +189,13 @@ class BatchPlan:
         batch = min(run["batch"], run["rows"] - step * run["batch"])
         run = {**run, "n_steps": step + 1, "first_step": step, "threads": 1}
         for i, record in enumerate(plan.steps[: self.n_compute]):
-            self.core.run(self.dynamic, **run, only_record=i)
+            self.core.run((*self.buffers, *self.kept), **run, only_record=i)
             for t in (*record.reads, *record.writes):
                 array = plan.view(t, batch, self.buffers)
                 if array is not None and not np.isfinite(array).all():
                     return self._tensor_name(t, record)
         for i, product in enumerate(self.products, self.n_compute):
-            if self.core.run(self.dynamic, **run, only_record=i)[0] != _core.OK:
+            if self.core.run((*self.buffers, *self.kept), **run, only_record=i)[0] != _core.OK:
                 return f"gradient of parameter {product.name!r}"
         return None
 

@@ -11,7 +11,8 @@ from ..values import CheckedCall
 
 
 class History(metaclass=CheckedCall):
-    """Loss and metrics per epoch, numbers or arrays. ``history["loss"]``; names of validation values begin with ``val_``.
+    """Loss and metrics per epoch, numbers or arrays. ``history["loss"]``; names of validation values begin with
+    ``val_``.
 
     With several losses ``loss`` is the weighted sum, and each output has NAME_loss and NAME_METRIC. ``error``: the
     NonFiniteError that ended the training of this net in ``fit_many``, else None. ``history[name]`` raises KeyError for

@@ -31,9 +31,10 @@ class TrainState:
     """What a training has come to. ``Trainer.state`` is the live one; ``copy`` gives one that stays.
 
     step, epoch: how many steps and whole epochs are done. position: steps done within the epoch under way; sums: what
-    loss and metrics have summed up to in it, or None; kept: what metrics of rows keep of it. fit: the call of ``fit`` under way, or the last one. parameters,
-    buffers, slots: flat arrays, the first two those of the model. settings: what the run was made of, as text by name,
-    and callbacks: what the callbacks with ``get_state`` keep; both in a state from ``Trainer.get_state`` only.
+    loss and metrics have summed up to in it, or None; kept: what metrics of rows keep of it. fit: the call of ``fit``
+    under way, or the last one. parameters, buffers, slots: flat arrays, the first two those of the model. settings:
+    what the run was made of, as text by name, and callbacks: what the callbacks with ``get_state`` keep; both in a
+    state from ``Trainer.get_state`` only.
 
     >>> import hawfinch as hf
     >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")

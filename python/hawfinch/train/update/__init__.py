@@ -34,8 +34,8 @@ from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers, state_step
 from .check import check_steps, product_checks
 from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
-from .groups import by_name, check_groups, check_patterns, group_optimizers, sparse_names
-from .penalties import penalty, penalty_columns
+from .groups import by_name, check_groups, check_patterns, group_optimizers, pattern_of, sparse_names
+from .penalties import SoftThreshold, penalty, penalty_columns
 from .products import Product, products_of_optimizer
 from .reduce import check_reduce, reduce_steps
 from .rows import TouchedRows, rows_sweep, touched_rows
@@ -138,19 +138,35 @@ class Update:
             chosen = (id(optimizer), id(regularizer), lag)
             if chosen not in sets:
                 since = Rows(lambda clock, lag=lag: clock.since(lag, every))  # type: ignore[misc]
-                common = {"since": since, "active": active, **penalty_columns(regularizer)}
+                common = {
+                    "since": since,
+                    "active": active,
+                    **penalty_columns(regularizer, pattern_of(self.regularizers, regularizer)),
+                }
                 sets[chosen] = columns.add(optimizer.columns(self.rule, common))
             self.column_of[name] = sets[chosen]
-        self.limits = {k: (limits[k], columns.add(constraint_columns(limits[k]))) for k in trainable if k in limits}
+        self.thresholds: dict[str, tuple[Constraint, int]] = {}
+        for k, regularizer in self.penalties.items():
+            if regularizer.proximal and k in trainable:
+                step = SoftThreshold(
+                    own.get(k, self.optimizer).lr, regularizer, pattern_of(self.regularizers, regularizer)
+                )
+                self.thresholds[k] = step, columns.add(step.numbers)
+        self.limits = {
+            k: (limits[k], columns.add(constraint_columns(limits[k], pattern_of(self.constraints, limits[k]))))
+            for k in trainable
+            if k in limits
+        }
         alone = self.accumulate == 1 and self.reduce is None and self.average is None  # who else needs every row
-        self.sparse = [k for k in sparse_names(self.groups, names) if alone and k in trainable and k not in limits]
+        whole = {*limits, *self.thresholds}
+        self.sparse = [k for k in sparse_names(self.groups, names) if alone and k in trainable and k not in whole]
         self.runs = self._runs(store, trainable)
         self.signature = (
             self.rule,
             self.optimizer.clip_norm is not None,
             tuple(self.runs),
             tuple((k, self.column_of[k]) for k in self.sparse),
-            tuple((k, c.signature, column) for k, (c, column) in self.limits.items()),
+            tuple((k, c.signature, column) for of in (self.thresholds, self.limits) for k, (c, column) in of.items()),
             type(self.average),
             self.accumulate > 1,
             self.trainers,
@@ -188,9 +204,9 @@ class Update:
         steps += sweep_steps(buffers, self.rule, n_slots, scale, item, tables, taken, source)
         for t in touched:
             steps.append(rows_sweep(buffers, self.rule, n_slots, scale, item, t, self.column_of[t.name]))
-        steps += constraint_steps(
-            buffers, store, self.limits, self.of_accumulation + 2 if self.accumulate > 1 else None
-        )
+        active = self.of_accumulation + 2 if self.accumulate > 1 else None
+        for behind in (self.thresholds, self.limits):
+            steps += constraint_steps(buffers, store, behind, active)
         steps += [state_step(target, value) for target, value in new_state]
         if self.average is not None:
             steps += average_steps(buffers, store, SLOTS + slots.index("average"), self.of_average)

@@ -1,4 +1,4 @@
-"""Penalties: L1 and L2 as columns of the sweep, and their value for the History."""
+"""Penalties: L1 and L2 as columns of the sweep, or L1 as a step behind it; and their value for the History."""
 
 from __future__ import annotations
 
@@ -7,22 +7,47 @@ from typing import Any
 
 import numpy as np
 
+from ... import ops
+from ...constraints import Constraint
+from ...ir import Tensor
 from ...nn.store import Store
 from ...regularizers import Regularizer
-from ...schedules import Scaled, Schedule
-from .columns import Clock, values_of
+from ...values import short
+from .columns import Clock, Named, Times, values_of
 
 
-def penalty_columns(regularizer: Regularizer | None) -> dict[str, Any]:
-    """g += l1 sign(p) + 2 l2 p."""
+def penalty_columns(regularizer: Regularizer | None, pattern: str) -> dict[str, Any]:
+    """g += l1 sign(p) + 2 l2 p; without the first where that is a step of its own. pattern: under which it is given."""
     if regularizer is None:
         return {"l1": 0.0}
-    l2 = regularizer.l2
-    if callable(l2):
-        twice: Any = lambda step: 2 * l2(step)  # noqa: E731
-    else:
-        twice = Scaled(2.0, l2) if isinstance(l2, Schedule) else 2 * l2
-    return {"l1": regularizer.l1, "decay": twice}
+    l1, l2 = (_strength(s, regularizer, pattern) for s in (regularizer.l1, regularizer.l2))
+    return {"l1": 0.0 if regularizer.proximal else l1, "decay": 2 * l2 if isinstance(l2, float) else Times(2.0, l2)}
+
+
+def _strength(given: Any, regularizer: Regularizer, pattern: str) -> Any:
+    """A number, or a source that errors call by the regularizer."""
+    if isinstance(given, int | float | np.integer | np.floating):
+        return float(given)
+    return Named(given, f"strength of {short(regularizer)} (regularizers[{pattern!r}])")
+
+
+class SoftThreshold(Constraint):
+    """The proximal step of an l1 penalty: p = sign(p) max(|p| - lr l1, 0)."""
+
+    def __init__(self, lr: Any, regularizer: Regularizer, pattern: str):
+        self.lr, self.regularizer, self.pattern = lr, regularizer, pattern
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        return {"threshold": Times(self.lr, _strength(self.regularizer.l1, self.regularizer, self.pattern))}
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        return (SoftThreshold,)
+
+    def apply(self, p: Tensor, *numbers: Tensor) -> Tensor:
+        (t,) = numbers
+        return ops.relu(p - t) - ops.relu(-p - t)
 
 
 def penalty(of: Mapping[str, Regularizer], store: Store, clock: Clock) -> float:
