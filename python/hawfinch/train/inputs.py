@@ -148,7 +148,7 @@ def outputs_of(
     shapes: what has been found before, for inputs of other shapes than the model was built for.
     """
     if inputs == model.inputs:
-        return tuple([spec.shape for spec in model.outputs])
+        return tuple([spec.shape for spec in model.output_specs])
     found = shapes.get((model.version, inputs))
     if found is None:
         try:

@@ -15,6 +15,7 @@ from ..averaging import Average
 from ..constraints import Constraint
 from ..data.arrays import reads_as_is
 from ..errors import ArgumentError, BusyError, LabelError, ShapeError
+from ..initializers import Data as DataInit, InitLike
 from ..ir import Array
 from ..losses import ClassWeight
 from ..nn.module import Module
@@ -31,6 +32,7 @@ from .history import History
 from .inputs import Data, check_data
 from .loop import FitCall, Steps, run_fit, run_steps
 from .plans import Plans
+from .scale_weights import scale_weights
 from .settings import LossLike, Settings
 from .sources import Arrays, Chunks, EpochRows, Source, is_chunks, split_pair
 from .state import TrainState
@@ -49,10 +51,12 @@ class Trainer(Settings):
     Optimizer or its name; default Adam. metrics: names ("accuracy", "f1", "roc_auc", ...: ``hf.metrics.METRICS``),
     Metrics (``hf.metrics.F1("micro")``) or functions of traced (prediction, target) that give (rows,);
     for several outputs a list for all of them, or a tuple or dict of lists. seed: initial parameters, row order and
-    dropout follow from it alone. threads: default None chooses by cost; the result is the same bits for any number.
-    device: "cpu". precision: default "f32"; "bf16": products of a training step that are large enough to gain round
-    their operands to bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. Raises
-    ArgumentError for what is none of these, where the processor has no AVX512-BF16, or the model is float64.
+    dropout follow from it alone. init: how weights start whose layers name no initializer: a name such as "auto" or
+    "data", or an initializer (see ``hf.initializers``); default PyTorch's; of a model that isn't built yet.
+    threads: default None chooses by cost; the result is the same bits for any number. device: "cpu". precision:
+    default "f32"; "bf16": products of a training step that are large enough to gain round their operands to
+    bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. Raises ArgumentError for what
+    is none of these, where the processor has no AVX512-BF16, or the model is float64.
 
     What follows the gradient, by patterns of parameter names such as "*.bias" (``fnmatch``; later rows win, a pattern
     that matches nothing is an error). groups: other settings of the optimiser, ``{"*.bias": dict(weight_decay=0.0)}``;
@@ -98,6 +102,7 @@ class Trainer(Settings):
         metrics: Any = (),
         loss_weights: Sequence[float] | Mapping[str, float] | None = None,
         seed: int = 0,
+        init: InitLike = None,
         threads: int | None = None,
         device: str = "cpu",
         precision: str = "f32",
@@ -115,6 +120,9 @@ class Trainer(Settings):
             known = "this build has no CUDA backend" if device == "cuda" else 'known: "cpu"'
             raise ArgumentError(f"device {device!r} is not available: {known}")
         self._model = model
+        if init is not None:
+            model._start_with(init)
+        self._scales_weights = isinstance(model._hf.init, DataInit)  # at the first data
         self.state = TrainState()
         self._start()
         self._metrics_given, self._weights_given = (), None
@@ -253,9 +261,13 @@ class Trainer(Settings):
         )
 
     def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
-        return check_data(
+        data = check_data(
             self._model, self._objective, self.state.seed, x, y, weight, shapes=self._output_shapes, **more
         )
+        if self._scales_weights:
+            self._scales_weights = False
+            scale_weights(self._model, data.arrays[: len(data.specs[0])])
+        return data
 
     # ---- training ----
     def fit(
