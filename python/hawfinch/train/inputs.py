@@ -106,12 +106,12 @@ def _check_data(
     for i, target in enumerate(targets):
         loss = objective.heads[min(i, len(objective.heads) - 1)].loss
         check_target = check_observed if loss.ignore_nan else check_finite
-        check_target(target, _part("y", i, targets))
+        check_target(target, "y" if len(targets) == 1 else f"y[{i}]")
     given_targets, targets = targets, _checked_targets(objective, targets, outputs)
     weight = weights_of(objective, given_targets, outputs, len(arrays[0]), sample_weight, class_weight)
     for i, a in enumerate(arrays):
         if not isinstance(a, Decoded):
-            check_finite(a, _part("x", i, arrays))
+            check_finite(a, "x" if len(arrays) == 1 else f"x[{i}]")
     data = Data(arrays, targets, weight, (inputs, target_specs(targets, outputs)))
     if len(data.arrays) > MOST_ARRAYS:
         raise ArgumentError(f"{len(data.arrays)} inputs, targets and weights; a plan reads at most {MOST_ARRAYS}")
