@@ -153,6 +153,24 @@ def test_what_it_can_not_follow_is_told_before_training(early: Any, fit: dict[st
     assert weights(trainer) == before and trainer.steps == 0
 
 
+def test_an_array_can_not_be_followed() -> None:
+    for follower in (
+        hf.EarlyStopping("val_confusion_matrix", mode="max"),
+        hf.Checkpoint("a", best="val_f1_each", mode="max"),
+    ):
+        trainer = fresh(metrics=["confusion_matrix", hf.metrics.F1(average=None)])
+        with pytest.raises(ArgumentError, match=r"is an array of shape \(3, ?3?\); it can follow a number only"):
+            trainer.fit(X, LABELS, callbacks=[follower], **FIT)
+    plateau = hf.schedules.Plateau(0.1, monitor="confusion_matrix")
+    with pytest.raises(ArgumentError, match=r"Plateau.* follow a number only"):
+        make(full_net(), optimizer=hf.Adam(plateau), metrics=["confusion_matrix"]).fit(X, LABELS)
+
+
+def test_every_metric_says_whether_it_is_to_be_small_or_large() -> None:
+    unknown = {name for name, metric in hf.metrics.METRICS.items() if metric.larger_is_better is None}
+    assert unknown == {"confusion_matrix"}
+
+
 @pytest.mark.parametrize(
     "make",
     [

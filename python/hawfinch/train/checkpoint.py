@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..values import CheckedCall, check_whole
-from .monitor import better, check_mode, direction
+from .monitor import better, check_mode, direction, score_of
 from .state import TrainState
 
 
@@ -92,9 +92,11 @@ class Checkpoint(metaclass=CheckedCall):
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
         """Saves, if it is time or the last epoch."""
-        is_best = self.best is not None and better(logs[self.best], self._score, self._sign)
-        if self.best is not None and is_best:
-            self._score = logs[self.best]
+        is_best = False
+        if self.best is not None:
+            score = score_of("Checkpoint", self.best, logs)
+            is_best = better(score, self._score, self._sign)
+            self._score = score if is_best else self._score
         done, planned = epoch + 1 - self._first, trainer.state.fit.epochs
         if done % self.every == 0 or done == planned or trainer.stop or is_best:
             self._save(trainer, is_best)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..values import CheckedCall, check_real, check_whole
-from .monitor import better, check_mode, direction
+from .monitor import better, check_mode, direction, score_of
 
 
 class EarlyStopping(metaclass=CheckedCall):
@@ -56,7 +56,7 @@ class EarlyStopping(metaclass=CheckedCall):
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
         """Keeps the weights if they are the best, and says whether to go on."""
-        score, best = logs[self.monitor], trainer.state.best
+        score, best = score_of("EarlyStopping", self.monitor, logs), trainer.state.best
         if better(score, None if best is None else best.score, self._sign):
             trainer.state.keep_best(score)
         if better(score, self._reference, self._sign, self.min_delta):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
 
 from ..errors import ArgumentError, near_names, unknown_name
 from .objective import Objective
@@ -58,3 +61,11 @@ def better(score: float, best: float | None, sign: float, delta: float = 0.0) ->
     if best is None:
         return not math.isnan(score)
     return sign * score < sign * best - delta
+
+
+def score_of(what: str, name: str, logs: Mapping[str, Any]) -> float:
+    """What an epoch's results have under a name. Raises ArgumentError where that is not one number."""
+    score = logs[name]
+    if isinstance(score, np.ndarray):
+        raise ArgumentError(f"{what}: {name!r} is an array of shape {score.shape}; it can follow a number only")
+    return float(score)

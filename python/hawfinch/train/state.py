@@ -38,10 +38,11 @@ class TrainState:
     """What a training has come to. ``Trainer.state`` is the live one; ``copy`` gives one that stays.
 
     step, epoch: how many steps and whole epochs are done. position: steps done within the epoch under way; sums: what
-    loss and metrics have summed up to in it, or None. fit: the call of ``fit`` under way, or the last one. parameters,
-    buffers, slots: flat arrays, the first two those of the model. settings: what the run was made of, as text by name,
-    and callbacks: what the callbacks with ``get_state`` keep; both in a state from ``Trainer.get_state`` only. best:
-    the weights of the best epoch of the fit under way, if a callback keeps them.
+    loss and metrics have summed up to in it, or None; kept: what metrics of rows keep of it. fit: the call of ``fit``
+    under way, or the last one. parameters, buffers, slots: flat arrays, the first two those of the model. settings:
+    what the run was made of, as text by name, and callbacks: what the callbacks with ``get_state`` keep; both in a
+    state from ``Trainer.get_state`` only. best: the weights of the best epoch of the fit under way, if a callback keeps
+    them.
 
     >>> import hawfinch as hf
     >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")
@@ -54,6 +55,7 @@ class TrainState:
         self.seed = seed
         self.step = self.epoch = self.position = 0
         self.sums: Array | None = None
+        self.kept: list[Array] = []
         self.fit: FitProgress | None = None
         self.history = History()
         self.parameters = self.buffers = np.zeros(0, np.float32)
@@ -72,6 +74,7 @@ class TrainState:
         """All of its arrays, by name."""
         found = {"parameters": self.parameters, "buffers": self.buffers}
         found |= {f"slots.{name}": slot for name, slot in self.slots.items()}
+        found |= {f"kept.{i}": a for i, a in enumerate(self.kept)}
         if self.best is not None:
             found |= {f"best.{name}": a for name, a in self.best.arrays.items()}
         return found if self.sums is None else found | {"sums": self.sums}
@@ -102,6 +105,7 @@ class TrainState:
     def set_arrays(self, arrays: dict[str, Array]) -> None:
         """The inverse of ``arrays``. Raises KeyError where one is missing."""
         self.parameters, self.buffers, self.sums = arrays["parameters"], arrays["buffers"], arrays.get("sums")
+        self.kept = [arrays[f"kept.{i}"] for i in range(sum(name.startswith("kept.") for name in arrays))]
         self.slots = {name.removeprefix("slots."): a for name, a in arrays.items() if name.startswith("slots.")}
         if self.best is not None:
             self.best.arrays = {name.removeprefix("best."): a for name, a in arrays.items() if name.startswith("best.")}
@@ -112,11 +116,12 @@ class TrainState:
         self.sums = given.pop("sums", None)
         if self.sums is not None:
             self.sums = self.sums.copy()
-        mine = {name: a for name, a in self.arrays().items() if name != "sums" and not name.startswith("best.")}
+        self.kept = [a.copy() for a in other.kept]
+        mine = {name: a for name, a in self.arrays().items() if not name.startswith(("sums", "kept.", "best."))}
         if other.best is not None:
-            kept = other.best.arrays
+            best = other.best.arrays
             for name, array in self._weights().items():
-                if name not in kept or array.shape != kept[name].shape or array.dtype != kept[name].dtype:
+                if name not in best or array.shape != best[name].shape or array.dtype != best[name].dtype:
                     raise ArgumentError(
                         f"resume: the state has no best {name} of shape {array.shape} and {array.dtype}"
                     )
