@@ -172,7 +172,7 @@ ERF: Op = _define("erf", lambda g, y, x: (g * (apply(EXP, -apply(SQUARE, x)) * (
 SOFTPLUS: Op = _define("softplus", lambda g, y, x: (g * apply(SIGMOID, x),), lambda x: _softplus_parts(x))
 GELU: Op = _define("gelu", lambda g, y, x: (g * apply(GELU_SLOPE, x),), lambda x: x * _normal_cdf(x))
 GELU_SLOPE: Op = _define("gelu_slope", None, lambda x: _normal_cdf(x) + x * _bell(x))
-SOFTSIGN: Op = _define("softsign", lambda g, y, x: (g / apply(SQUARE, abs(x) + 1.0),))
+SOFTSIGN: Op = _define("softsign", lambda g, y, x: (g / apply(SQUARE, apply(ABS, x) + 1.0),))
 RELU: Op = _define("relu", lambda g, y, x: (apply(RELU_MASK, g, y),), lambda x: where(x < 0.0, 0.0, x))
 RELU_MASK: Op = _define(
     "relu_mask", lambda g, y, a, b: (apply(RELU_MASK, g, b), None), lambda a, b: where(b > 0.0, a, 0.0)
