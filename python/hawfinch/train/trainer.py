@@ -26,12 +26,12 @@ from ..runtime.plan import Plan, check_threads
 from ..values import check_whole, short
 from .batch_plan import BatchPlan
 from .batch_trace import StepKey
-from .callbacks import collect, restore, state_of
-from .fingerprint import check_same, data_text, model_text, source_text, value_text
+from .callbacks import collect, state_of, stride_of
 from .history import History
 from .inputs import Data, check_data
 from .loop import FitCall, Steps, run_fit, run_steps
 from .plans import Plans
+from .resume import settings_of, take
 from .scale_weights import scale_weights
 from .settings import LossLike, Settings
 from .sources import Arrays, Chunks, EpochRows, Source, is_chunks, split_pair
@@ -45,10 +45,11 @@ NOT_COPIED = ("gradient", "_update", "_plans", "_output_shapes", "_repeated", "_
 class Trainer(Settings):
     """Trains a model: one C call per epoch.
 
-    model: a Module. loss: a Loss, a name ("softmax_cross_entropy", "bce_with_logits", "mse", "mae", "huber") or a
-    function of traced (prediction, target); for a model with several outputs a tuple or a dict of them, one for each
-    output, weighted by ``loss_weights`` (default 1 each). optimizer: an Optimizer or its name; default Adam. metrics:
-    names ("accuracy", "f1", "r2", "mse", "mae"), Metrics or functions of traced (prediction, target) that give (rows,);
+    model: a Module. loss: a Loss, its name ("softmax_cross_entropy", "mse", "huber", ...: ``hf.losses.LOSSES``), a sum
+    of losses (``0.5 * hf.MSE() + hf.MAE()``) or a function of traced (prediction, target); for a model with several
+    outputs a tuple or a dict of them, one for each output, weighted by ``loss_weights`` (default 1 each). optimizer: an
+    Optimizer or its name; default Adam. metrics: names ("accuracy", "f1", "roc_auc", ...: ``hf.metrics.METRICS``),
+    Metrics (``hf.metrics.F1("micro")``) or functions of traced (prediction, target) that give (rows,);
     for several outputs a list for all of them, or a tuple or dict of lists. seed: initial parameters, row order and
     dropout follow from it alone. init: how weights start whose layers name no initializer: a name such as "auto" or
     "data", or an initializer (see ``hf.initializers``); default PyTorch's; of a model that isn't built yet.
@@ -295,9 +296,10 @@ class Trainer(Settings):
         when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at what
         callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios matter.
         class_weight: see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full":
-        all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. resume: a state of
-        ``save_state`` or ``get_state``, taken while the same call was at work: it is gone on with, up to its
-        ``epochs``, with the bits of a run that was never stopped.
+        all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. resume: the file of
+        a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was at work: it is gone
+        on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is no such file the
+        call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
 
         Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
         changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
@@ -325,9 +327,7 @@ class Trainer(Settings):
                 callbacks=callbacks,
                 threads=threads,
             )
-            if resume is not None:
-                self._take(resume, call)
-            return run_fit(self, call, resume is not None)
+            return run_fit(self, call, resume is not None and take(self, resume, call))
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -364,7 +364,7 @@ class Trainer(Settings):
         for name, flag in (("shuffle", shuffle), ("prefetch", prefetch)):
             if not isinstance(flag, bool | np.bool_):
                 raise ArgumentError(f"{name} must be True or False, got {flag!r}")
-        if type(callbacks) is not tuple and isinstance(callbacks, Iterable) and not isinstance(callbacks, str):
+        if isinstance(callbacks, Iterator):
             callbacks = tuple(callbacks)
         events = collect(callbacks)
         threads = self._threads if threads is None else check_threads(threads)
@@ -382,7 +382,9 @@ class Trainer(Settings):
         if validation_data is not None:
             pair = split_pair(validation_data, "validation_data")
             validation = self._check(*pair, name="validation_data", checked=checked, decoded=True)
-        return FitCall(source, validation, epochs, batch, bool(shuffle), events, threads, tuple(callbacks))
+        callbacks = tuple(callbacks)
+        how = (epochs, batch, bool(shuffle), events, threads, callbacks)
+        return FitCall(source, validation, *how, texts={}, stride=stride_of(callbacks) if callbacks else 0)
 
     def step(self, x: Any, y: Any, *, sample_weight: Any = None, threads: int | None = None) -> float:
         """One training step on these rows; returns the loss before the update.
@@ -411,11 +413,12 @@ class Trainer(Settings):
             rows = data.rows
             self._take_back()
             plan = self._plan(data, rows, True)
+            plan.kept = plan.new_kept(rows)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
             short = self._update.reduce is None and len(data.arrays) == 2 and isinstance(y, np.ndarray)
             reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
-            if short and reads_all and not plan.watches:
+            if short and reads_all and not plan.watches and not plan.keeps_rows:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
                     watch = self._model.watch()
@@ -437,9 +440,9 @@ class Trainer(Settings):
         """
         self._bind()
         state = self.state.copy()
-        state.settings = self._settings(self._call)
+        state.settings = settings_of(self, self._call)
         if self._call is None:
-            state.fit, state.position, state.sums = None, 0, None
+            state.fit, state.position, state.sums, state.kept = None, 0, None, []
         else:
             state.callbacks = state_of(self._call.callbacks)
         return state
@@ -450,8 +453,8 @@ class Trainer(Settings):
         Raises ArgumentError, naming what differs, for the state of another model, loss, optimiser or seed.
         """
         with self._alone():
-            self._take(state, None)
-            self.state.fit, self.state.position, self.state.sums = None, 0, None
+            take(self, state, None)
+            self.state.fit, self.state.position, self.state.sums, self.state.kept = None, 0, None, []
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Writes ``get_state`` to a file (safetensors), atomically; ``fit(resume=path)`` and ``set_state`` read it.
@@ -467,48 +470,10 @@ class Trainer(Settings):
 
         save_state(self.get_state(), path)
 
-    def _take(self, given: TrainState | str | os.PathLike[str], call: FitCall | None) -> None:
-        if isinstance(given, TrainState):
-            state = given
-        elif isinstance(given, str | os.PathLike):
-            from .state_file import load_state
-
-            state = load_state(given)
-        else:
-            raise ArgumentError(f"resume: expected a path or a TrainState, got {type(given).__name__}")
-        if self._model.inputs is None and call is not None:
-            with call.source.open(EpochRows(self.state.seed, 0, False, None)) as chunks:
-                next(chunks, None)  # builds the model
-        check_same(state.settings, self._settings(call))
-        self._bind()
-        if call is not None:
-            restore(call.callbacks, state.callbacks)
-        self.state.take(state)
-
-    def _settings(self, call: FitCall | None) -> dict[str, str]:
-        """What a run is made of, as text by name."""
-        settings = {
-            "model": model_text(self._model),
-            "loss": value_text(self._objective),
-            "optimizer": value_text(self._optimizer),
-            "update": value_text(self._update_options),
-            "precision": self._precision,
-            "seed": str(self.state.seed),
-        }
-        if call is not None:
-            settings |= {
-                "epochs": str(call.epochs),
-                "batch_size": str(call.batch),
-                "shuffle": str(call.shuffle),
-                "data": source_text(call.source),
-                "validation_data": data_text(call.validation),
-            }
-        return settings
-
     # ---- evaluation ----
     def evaluate(
         self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int | str = 256, threads: int | None = None
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Loss and metrics of the model in inference mode, by the names that ``History`` has: over all rows, weighted.
 
         Arguments and errors as in ``fit``.
@@ -522,25 +487,27 @@ class Trainer(Settings):
         batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
-    def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, float]:
+    def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, Any]:
         batch = min(batch, data.rows)
         seed = self.state.seed
         with self._evaluating, Arrays(data).open(EpochRows(seed, 0, False, batch)) as chunks:
             plan = self._plan(data, batch, False)
             plan.sums[...] = 0
+            kept = plan.new_kept(data.rows)
             team = plan.plan.team(self._threads if threads is None else threads, batch, -(-data.rows // batch))
-            for part, _, before in chunks:
+            for part, _, before, at in chunks:
                 plan.set_data(part.arrays)
                 rows = part.rows
+                plan.kept = [a[at : at + rows] for a in kept]
                 status, step = plan.core.run(
-                    plan.buffers, -(-rows // batch), batch, rows, None, None, seed, before, team
+                    (*plan.buffers, *plan.kept), -(-rows // batch), batch, rows, None, None, seed, before, team
                 )
                 plan.core.drop_sources()
                 if status == _core.BAD_INDEX:
                     first = (before + step) * batch
                     last = min(first + batch, data.rows)
                     raise LabelError(f"rows {first} to {last}: an index or label is out of range")
-            return plan.results()
+            return plan.results(kept)
 
     # ---- looking inside ----
     def scalars(self, n_steps: int) -> Array:
