@@ -382,8 +382,8 @@ class Trainer(Settings):
                 raise ArgumentError("a generator can be read once: for several epochs pass the function that makes it")
             source = Chunks(x, partial(self._check, learn=True), bool(prefetch))
         else:
-            how: dict[str, Any] = dict(class_weight=class_weight, checked=checked, decoded=True)
-            data = self._check(x, y, sample_weight, learn=True, **how)
+            more: dict[str, Any] = dict(class_weight=class_weight, checked=checked, decoded=True)
+            data = self._check(x, y, sample_weight, learn=True, **more)
             source = Arrays(data)
         validation = None
         if validation_data is not None:
