@@ -88,7 +88,7 @@ def test_what_is_missing_must_be_said() -> None:
     with pytest.raises(NonFiniteInputError, match="y holds nan in row"):
         identity("mse").fit(Z, MISSING)
     for y in (np.full_like(REAL, np.nan), np.where(np.isnan(MISSING), np.inf, REAL)):
-        with pytest.raises(NonFiniteInputError, match="all are NaN|y holds inf"):
+        with pytest.raises(NonFiniteInputError, match=r"all are NaN|y holds inf"):
             identity(hf.MSE(ignore_nan=True)).fit(Z, y)
     with pytest.raises(ArgumentError, match="ignore_nan must be True or False"):
         hf.MSE(ignore_nan="mask")  # type: ignore[arg-type]
@@ -233,7 +233,7 @@ def test_a_loss_without_targets() -> None:
     with pytest.raises(ArgumentError, match="Triplet has no targets: y must be None"):
         trainer().fit(x, LABELS)
     for y in (LABELS, None):
-        with pytest.raises(ArgumentError, match="y is missing|has no classes"):
+        with pytest.raises(ArgumentError, match=r"y is missing|has no classes"):
             identity("mse").fit(Z, None) if y is None else trainer().fit(x, None, class_weight={0: 1.0})
 
 

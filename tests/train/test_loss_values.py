@@ -48,7 +48,7 @@ def test_every_recorded_loss_has_one_here() -> None:
 def test_loss_of_pytorch(name: str) -> None:
     """The weight of a layer whose input is the unit matrix is the table of predictions, and its gradient theirs."""
     z = RECORDED[f"z.{name}"]
-    y = RECORDED[f"y.{name}"] if f"y.{name}" in RECORDED else None
+    y = RECORDED.get(f"y.{name}")
     shape = (3, z.shape[1] // 3) if name.startswith("triplet") else None
     model = Shaped(z.shape[1], shape or z.shape[1:]).astype("float64").build((len(z),))
     table, bias = model.parameters()["layer.weight"], model.parameters()["layer.bias"]

@@ -281,7 +281,7 @@ def weights_of_batches(objective: Objective, data: Data, order: Array | None, ba
     losses that of the first."""
     weights, loss = data.weight[0], objective.heads[0].loss
     if loss.ignore_nan:
-        shares = np.asarray(loss.counts(data.y[0]), np.float64).reshape(data.rows, -1).mean(1)  # type: ignore[arg-type]
+        shares = np.asarray(loss.counts(data.y[0]), np.float64).reshape(data.rows, -1).mean(1)
         weights = shares if weights is None else weights * shares
     if weights is None:
         return None
