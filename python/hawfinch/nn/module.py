@@ -209,7 +209,8 @@ class Module(Built):
         elif known.trainable is not trainable:
             raise ArgumentError(f"{name!r} is the name of a parameter and of a state of {known.layer}; rename one")
         if trainable:
-            return leaf(graph, PARAM, known)
+            wrap = graph.wrapped.get((id(self), name))
+            return leaf(graph, PARAM, known) if wrap is None else wrap(leaf(graph, PARAM, known))
         found = leaf(graph, STATE, known)
         return next((value for target, value in graph.updates if target is found), found)
 
