@@ -29,7 +29,7 @@ class LayerCase:
     kink: float = 0.0
     draws: bool = False  # in training, its output is random
     rtol: float = 1e-12  # of float64
-    within: Callable[[hf.Module], hf.Module] = lambda layer: layer  # what takes rows of features to it
+    positions: bool = False  # needs (rows, positions, features)
 
 
 def of_x(function: Callable[[Array], Array]) -> Callable[[Array, Arrays, bool], Array]:
@@ -153,7 +153,7 @@ LAYER_CASES: dict[str, LayerCase] = {
         lambda x, p, training: group_norm(x, p["weight"], p["bias"], x.shape[-1], 1e-3),
         (3, 2),
         rtol=1e-11,
-        within=Positions,
+        positions=True,
     ),
     "BatchRenorm": LayerCase(
         lambda: hf.BatchRenorm(rmax=1.0, dmax=0.0, eps=1e-3, momentum=0.2), _batch_norm, (2, 6), rtol=1e-11
