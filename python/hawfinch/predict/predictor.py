@@ -78,7 +78,7 @@ def outputs(model: Module, x: Any, name: str) -> Array | tuple[Array, ...]:
     results = predict(model, x, None, None, layers[name] if name else None)
     if isinstance(results, dict):
         return tuple(results.values())
-    if results == ():
+    if isinstance(results, tuple) and not results:
         raise ArgumentError(f"layer {name!r} gives no output in inference: forward does not call it")
     return results
 
