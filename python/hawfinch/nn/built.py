@@ -10,6 +10,7 @@ from typing import Any
 from .. import _core
 from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError
 from ..ir import BATCH, PARAM, STATE, Graph, Spec, Tensor, collector_paused, input_tensor, tracing
+from .starts import choose_initializers
 from .store import Parameter, Store
 from .structure import Tree, drop_unborn
 
@@ -97,6 +98,7 @@ class Built(Tree):
             specs = tuple([Spec(x.shape, x.dtype) for x in xs])
             if accept is not None:
                 accept(self._arrays())
+            choose_initializers(self, graph, self._hf.init)
             self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
         except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
             drop_unborn(self)
