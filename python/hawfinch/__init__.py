@@ -28,6 +28,8 @@ from .predict.predictor import predict as _predict
 from .regularizers import *  # noqa: F403
 from .show_config import show_config as show_config
 from .train.callbacks import Progress as Progress
+from .train.checkpoint import Checkpoint as Checkpoint
+from .train.early_stopping import EarlyStopping as EarlyStopping
 from .train.history import History as History
 from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer

@@ -120,11 +120,10 @@ class BCEWithLogits(ElementLoss, ClassLoss, name="bce_with_logits"):
         name = "BCEWithLogits: label_smoothing"
         self.label_smoothing = check_real(label_smoothing, name, "in [0, 1)", lambda v: 0 <= v < 1)
         self.class_weight = class_weight
-        self.pos_weight: Any = pos_weight
-        if is_several(pos_weight):
-            self.pos_weight = np.array([_positive(v) for v in self.pos_weight])
-        elif pos_weight is not None:
-            self.pos_weight = _positive(pos_weight)
+        given: Any = pos_weight
+        if is_several(given):
+            given = np.array([_positive(v) for v in given])
+        self.pos_weight: Any = given if given is None or isinstance(given, np.ndarray) else _positive(given)
 
     def element(self, prediction: Tensor, target: Tensor) -> Tensor:
         if self.label_smoothing:

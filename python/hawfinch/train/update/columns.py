@@ -19,7 +19,7 @@ from ...ir import Array
 from ...schedules import Schedule, as_number, check_values
 from ...values import called, short
 from ..fingerprint import value_text
-from ..monitor import check_monitor
+from ..monitor import check_monitor, score_of
 
 
 class Clock(NamedTuple):
@@ -192,6 +192,7 @@ def after_epoch(columns: Columns, kept: dict[str, Any], logs: dict[str, float]) 
     for text, schedule in {value_text(s): s for s in columns.schedules}.items():  # once, whatever columns it fills
         for name in schedule.monitors:
             check_monitor(type(schedule).__name__, name, logs)
+            score_of(type(schedule).__name__, name, logs)
         state = schedule.after_epoch(kept.get(text), logs)
         if state is not None:
             kept[text] = state
