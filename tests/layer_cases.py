@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from references import group_norm
 
 import hawfinch as hf
 
@@ -27,6 +29,7 @@ class LayerCase:
     kink: float = 0.0
     draws: bool = False  # in training, its output is random
     rtol: float = 1e-12  # of float64
+    positions: bool = False  # needs (rows, positions, features)
 
 
 def of_x(function: Callable[[Array], Array]) -> Callable[[Array, Arrays, bool], Array]:
@@ -55,6 +58,27 @@ def _layer_norm(x: Array, p: Arrays, training: bool) -> Array:
 
 def _sequential(x: Array, p: Arrays, training: bool) -> Array:
     return np.tanh(x @ p["0.weight"] + p["0.bias"]) @ p["2.0.weight"]
+
+
+class Positions(hf.Module):
+    """A layer of channels at positions, in a net of rows of features: four positions."""
+
+    def __init__(self, layer: hf.Module):
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        y = self.layer(hf.ops.reshape(x, (x.shape[0], 4, -1)))
+        return hf.ops.reshape(y, (x.shape[0], -1))
+
+
+def _weight_norm(x: Array, p: Arrays, training: bool) -> Array:
+    v = p["layer.weight"]
+    return x @ (v * p["weight_g"] / np.linalg.norm(v, axis=0)) + p["layer.bias"]
+
+
+def _spectral_norm(x: Array, p: Arrays, training: bool) -> Array:
+    w = p["layer.weight"]
+    return x @ w / (np.linalg.norm(w, 2) if training else p["weight_v"] @ w @ p["weight_u"])
 
 
 def _maxout(x: Array, p: Arrays, training: bool) -> Array:
@@ -118,5 +142,28 @@ LAYER_CASES: dict[str, LayerCase] = {
     "Parametric": LayerCase(
         lambda: hf.Parametric("tanh"), lambda x, p, training: x + (np.tanh(x) - x) * p["weight"], (2, 6)
     ),
+    "GroupNorm": LayerCase(
+        lambda: hf.GroupNorm(2, eps=1e-3),
+        lambda x, p, training: group_norm(x, p["weight"], p["bias"], 2, 1e-3),
+        (3, 4),
+        rtol=1e-11,
+    ),
+    "InstanceNorm": LayerCase(
+        lambda: hf.InstanceNorm(eps=1e-3, affine=True),
+        lambda x, p, training: group_norm(x, p["weight"], p["bias"], x.shape[-1], 1e-3),
+        (3, 2),
+        rtol=1e-11,
+        positions=True,
+    ),
+    "BatchRenorm": LayerCase(
+        lambda: hf.BatchRenorm(rmax=1.0, dmax=0.0, eps=1e-3, momentum=0.2), _batch_norm, (2, 6), rtol=1e-11
+    ),
+    "WeightNorm": LayerCase(lambda: hf.WeightNorm(hf.Linear(4)), _weight_norm, (2, 6)),
+    "SpectralNorm": LayerCase(
+        lambda: hf.SpectralNorm(hf.Linear(4, bias=False), n_power_iterations=40), _spectral_norm, (2, 6), rtol=1e-11
+    ),
+    "AlphaDropout": LayerCase(lambda: hf.AlphaDropout(0.1), of_x(lambda x: x), draws=True),
+    "GaussianDropout": LayerCase(lambda: hf.GaussianDropout(0.1), of_x(lambda x: x), draws=True),
+    "GaussianNoise": LayerCase(lambda: hf.GaussianNoise(0.2), of_x(lambda x: x), draws=True),
     "Maxout": LayerCase(lambda: hf.Maxout(4, 3, init="he_normal"), _maxout, (2, 6)),
 }

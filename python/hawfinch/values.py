@@ -244,6 +244,13 @@ def items_of(value: Any, wanted: str) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def check_flag(value: object, name: str) -> bool:
+    """value as a bool: True or False, of Python or NumPy, else ArgumentError."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ArgumentError(f"{name} must be True or False, not {short(value)}")
+
+
 def called(what: str, function: Callable[..., Any], *args: Any) -> Any:
     """What a function of the user's gives; ArgumentError, saying what it is, where it does not take these arguments."""
     try:

@@ -138,7 +138,7 @@ def _targets(y: Any) -> Any:
         return {name: as_data(v, f"y[{name!r}]") for name, v in y.items()}
     if isinstance(y, tuple) and y and all([getattr(v, "ndim", 0) for v in y]):
         return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
-    return as_data(y, "y")
+    return None if y is None else as_data(y, "y")
 
 
 def _in_order(jobs: list[_Job]) -> deque[_Job]:

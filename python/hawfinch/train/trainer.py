@@ -65,8 +65,8 @@ class Trainer(Settings):
     as PyTorch's SparseAdam; no effect with average, accumulate, reduce or a constraint on it. regularizers: penalties,
     ``{"0.weight": hf.L2(1e-4)}``; the History has their sum as "penalty". constraints: ``{"*.weight":
     hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``: what validation sees, and the model after ``fit``. accumulate:
-    batches whose gradients, weighted by rows, make one update; what is left at the end of an epoch or a chunk makes one
-    too, and ``step`` always does.
+    batches whose gradients, weighted by what their losses are divided by (rows, sample weights, targets that are not
+    missing), make one update; what is left at the end of an epoch or a chunk makes one too, and ``step`` always does.
     total_steps: for ``step`` with a schedule that spans a run.
 
     reduce: (function, n), or a function alone, to train one model on the batches of n trainers (in processes, on
