@@ -28,6 +28,7 @@ class LayerCase:
     shape: tuple[int, ...] = (6,)  # of a row
     kink: float = 0.0
     draws: bool = False  # in training, its output is random
+    last: bool = False  # belongs at the end of a model
     rtol: float = 1e-12  # of float64
     positions: bool = False  # needs (rows, positions, features)
 
@@ -97,6 +98,15 @@ def softplus(x: Array) -> Array:
     return np.logaddexp(x, 0)
 
 
+def _scaled(x: Array, p: Arrays, training: bool = False) -> Array:
+    return (x - p["center"]) / p["scale"]
+
+
+def _clipped(x: Array, p: Arrays, training: bool) -> Array:
+    y = _scaled(x, p)
+    return y / np.sqrt(1 + (y / 0.5) ** 2)
+
+
 erf = np.vectorize(math.erf)
 LAYER_CASES: dict[str, LayerCase] = {
     "Linear": LayerCase(
@@ -111,6 +121,18 @@ LAYER_CASES: dict[str, LayerCase] = {
         rtol=1e-11,
     ),
     "Dropout": LayerCase(lambda: hf.Dropout(0.25), lambda x, p, training: x, draws=True),
+    "Standardize": LayerCase(hf.Standardize, _scaled, (2, 6)),
+    "MinMaxScale": LayerCase(
+        lambda: hf.MinMaxScale(-2, 3, per="channel"), lambda x, p, t: _scaled(x, p) * 5 - 2, (2, 6)
+    ),
+    "RobustScale": LayerCase(lambda: hf.RobustScale(0.5), _clipped),
+    "Rescale": LayerCase(lambda: hf.Rescale(0.25, -3.0), lambda x, p, training: x / 4 - 3),
+    "TargetScale": LayerCase(
+        lambda: hf.TargetScale("log"),
+        lambda x, p, training: np.expm1(x * p["scale"] + p["center"]),
+        last=True,
+        rtol=1e-11,
+    ),
     "Flatten": LayerCase(hf.Flatten, lambda x, p, training: x.reshape(len(x), -1), (2, 3, 2)),
     "Sequential": LayerCase(
         lambda: hf.Sequential([hf.Linear(4), "tanh", hf.Sequential(hf.Linear(3, bias=False))]), _sequential

@@ -34,6 +34,13 @@ from .linear import Linear as Linear
 from .maxout import Maxout as Maxout
 from .module import Module as Module
 from .rms_norm import RMSNorm as RMSNorm
+from .scaling import (
+    MinMaxScale as MinMaxScale,
+    Rescale as Rescale,
+    RobustScale as RobustScale,
+    Standardize as Standardize,
+    TargetScale as TargetScale,
+)
 from .sequential import Flatten as Flatten, Sequential as Sequential
 from .weight_norm import SpectralNorm as SpectralNorm, WeightNorm as WeightNorm
 

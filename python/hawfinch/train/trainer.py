@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from .batch_trace import StepKey
 from .callbacks import collect, state_of, stride_of
 from .history import History
 from .inputs import Data, check_data
+from .learn_scales import learn_scales
 from .loop import FitCall, Steps, run_fit, run_steps
 from .plans import Plans
 from .resume import settings_of, take
@@ -150,6 +152,7 @@ class Trainer(Settings):
         self._training = threading.RLock()  # whoever trains; a callback may call step
         self._evaluating = threading.RLock()
         self._call: FitCall | None = None  # the fit under way
+        self._has_learnt = False  # whether fit has looked for layers that learn from data
         self._forget()
 
     def _forget(self) -> None:
@@ -260,10 +263,13 @@ class Trainer(Settings):
             self._update.trainers if training else 0,
         )
 
-    def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
+    def _check(self, x: Any, y: Any, weight: Any = None, *, learn: bool = False, **more: Any) -> Data:
         data = check_data(
             self._model, self._objective, self.state.seed, x, y, weight, shapes=self._output_shapes, **more
         )
+        if learn and not self._has_learnt:
+            learn_scales(self._model, self._objective, data, self._update.reduce is not None)
+            self._has_learnt = True
         if self._scales_weights:
             self._scales_weights = False
             scale_weights(self._model, data.arrays[: len(data.specs[0])])
@@ -374,9 +380,10 @@ class Trainer(Settings):
                 raise ArgumentError("sample_weight and class_weight belong to the chunks: give (x, y, sample_weight)")
             if isinstance(x, Iterator) and epochs > 1:
                 raise ArgumentError("a generator can be read once: for several epochs pass the function that makes it")
-            source = Chunks(x, self._check, bool(prefetch))
+            source = Chunks(x, partial(self._check, learn=True), bool(prefetch))
         else:
-            data = self._check(x, y, sample_weight, class_weight=class_weight, checked=checked, decoded=True)
+            more: dict[str, Any] = dict(class_weight=class_weight, checked=checked, decoded=True)
+            data = self._check(x, y, sample_weight, learn=True, **more)
             source = Arrays(data)
         validation = None
         if validation_data is not None:
