@@ -22,11 +22,13 @@ from ..ir import Array
 from ..losses import ClassWeight
 from ..nn.module import Module
 from ..runtime.plan import check_threads
+from ..values import items_of, short
 from .batch_plan import BatchPlan
 from .batch_trace import BatchTrace, StepKey
 from .history import History
 from .loop import FitCall, run_fit
 from .plans import Plans
+from .resume import check, read, take
 from .trainer import Trainer
 from .update import Update
 
@@ -42,7 +44,6 @@ def _options(function: Any) -> frozenset[str]:
         "x",
         "y",
         "threads",
-        "resume",
     }
 
 
@@ -53,6 +54,7 @@ class _Job(NamedTuple):
     number: int
     trainer: Trainer
     call: FitCall
+    resume: Any
     signature: Any
     cost: int
 
@@ -74,7 +76,7 @@ def fit_many(
     """Trains independent nets at the same time, each on one core; gives their histories in the order of ``nets``.
 
     nets: pairs (model, options). options: what ``Trainer`` and ``fit`` take by name, for this net alone: loss,
-    optimizer, metrics, seed, callbacks, epochs, batch_size, sample_weight and so on. The other arguments are those of
+    optimizer, metrics, seed, callbacks, resume, epochs, batch_size, sample_weight and so on. The other arguments are of
     ``Trainer.fit`` for all nets. threads: nets in training at a time; default: one for each core. progress: a tqdm bar
     over the nets (``pip install hawfinch[progress]``).
 
@@ -101,9 +103,12 @@ def fit_many(
     0.03
     """
     workers = check_threads(threads) or _core.max_threads()
-    if not isinstance(nets, Iterable):
-        raise ArgumentError(f"nets: expected a list of (model, options) pairs, got {type(nets).__name__}")
+    nets = items_of(nets, "nets: expected a list of (model, options) pairs")
+    if not isinstance(progress, bool):
+        raise ArgumentError(f"progress must be True or False, got {short(progress)}")
     arrays = as_inputs(x)  # here, so that a list becomes one array for all
+    if not arrays:
+        raise ArgumentError("x: expected an array, or a tuple of them; got ()")
     x, y = arrays if len(arrays) > 1 else arrays[0], _targets(y)
     if isinstance(validation_data, tuple | list) and len(validation_data) in (2, 3):
         validation_data = (as_inputs(validation_data[0]), _targets(validation_data[1]), *validation_data[2:])
@@ -133,7 +138,7 @@ def _targets(y: Any) -> Any:
         return {name: as_data(v, f"y[{name!r}]") for name, v in y.items()}
     if isinstance(y, tuple) and y and all([getattr(v, "ndim", 0) for v in y]):
         return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
-    return as_data(y, "y")
+    return None if y is None else as_data(y, "y")
 
 
 def _in_order(jobs: list[_Job]) -> deque[_Job]:
@@ -180,7 +185,7 @@ class _Preparation:
         structure = model.structure()
         if structure in self.twins:
             model.build_like(self.twins[structure], seed=trainer.seed)
-        mine = {k: v for k, v in options.items() if k in OF_FIT}
+        mine = {k: v for k, v in options.items() if k in OF_FIT and k != "resume"}
         call = trainer._prepare(self.x, self.y, threads=1, checked=self.data, **{**self.common, **mine})
         if structure is not None:
             self.twins.setdefault(structure, model)
@@ -191,7 +196,10 @@ class _Preparation:
         trainer._plans = plans
         signature = plans.sign(model, trainer._key(data, True), batch, structure, self.signatures)
         cost = model.store().params.size * data.rows * call.epochs
-        return _Job(self.nets, trainer, call, signature, cost)
+        resume = options.get("resume")
+        if resume is not None and (state := read(resume, call)) is not None:
+            check(trainer, state, call)
+        return _Job(self.nets, trainer, call, resume, signature, cost)
 
 
 class PlanPool:
@@ -263,7 +271,7 @@ def _train(job: _Job, pool: PlanPool) -> None:
     with trainer._alone():
         plans.pool = pool
         try:
-            run_fit(trainer, job.call)
+            run_fit(trainer, job.call, job.resume is not None and take(trainer, job.resume, job.call))
         finally:
             plans.give_back()
             trainer._plans = Plans()

@@ -98,6 +98,7 @@ def rows_sweep(buffers: Buffers, rule: Rule, touched: TouchedRows, column: int) 
         writes=(p, *slots, *([] if sums is None else [sums])),
         reads=(p, g, *slots, rule.scale, f["row"]),
         units=f["rows"],
+        by_rows=tuple([(t, g) for t in (p, *slots)]),
         update=True,
         scope=f"optimizer: {rule.name}",
         flops=12 * g.shape[0],
