@@ -22,3 +22,4 @@ def blocks(path: Path) -> list[Block]:
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+LESSONS = sorted((ROOT / "examples" / "lessons").glob("*.py"))

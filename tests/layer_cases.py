@@ -57,6 +57,22 @@ def _sequential(x: Array, p: Arrays, training: bool) -> Array:
     return np.tanh(x @ p["0.weight"] + p["0.bias"]) @ p["2.0.weight"]
 
 
+def _maxout(x: Array, p: Arrays, training: bool) -> Array:
+    return (np.einsum("...i,ikj->...kj", x, p["weight"]) + p["bias"]).max(-2)
+
+
+def elu(x: Array, alpha: float) -> Array:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def hard_sigmoid(x: Array) -> Array:
+    return np.clip((x + 3) / 6, 0, 1)
+
+
+def softplus(x: Array) -> Array:
+    return np.logaddexp(x, 0)
+
+
 erf = np.vectorize(math.erf)
 LAYER_CASES: dict[str, LayerCase] = {
     "Linear": LayerCase(
@@ -76,15 +92,31 @@ LAYER_CASES: dict[str, LayerCase] = {
         lambda: hf.Sequential([hf.Linear(4), "tanh", hf.Sequential(hf.Linear(3, bias=False))]), _sequential
     ),
     "ReLU": LayerCase(hf.ReLU, of_x(lambda x: np.maximum(x, 0)), kink=0.01),
-    "GELU": LayerCase(hf.GELU, of_x(lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2))))),
+    "GELU": LayerCase(
+        lambda: hf.GELU(approximate="tanh"),
+        of_x(lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))),
+    ),
     "SiLU": LayerCase(hf.SiLU, of_x(lambda x: x * sigmoid(x))),
-    "Softplus": LayerCase(hf.Softplus, of_x(lambda x: np.logaddexp(x, 0))),
+    "Softplus": LayerCase(lambda: hf.Softplus(beta=0.5, threshold=30.0), of_x(lambda x: 2 * softplus(x / 2))),
     "Tanh": LayerCase(hf.Tanh, of_x(np.tanh)),
     "Sigmoid": LayerCase(hf.Sigmoid, of_x(sigmoid)),
-    "Softmax": LayerCase(hf.Softmax, of_x(softmax), (2, 6)),
+    "Softmax": LayerCase(
+        lambda: hf.Softmax(axis=1), of_x(lambda x: softmax(x.swapaxes(1, -1)).swapaxes(1, -1)), (2, 6)
+    ),
     "LogSoftmax": LayerCase(hf.LogSoftmax, of_x(lambda x: np.log(softmax(x))), (2, 6)),
     "LeakyReLU": LayerCase(
         lambda: hf.LeakyReLU(negative_slope=0.3), of_x(lambda x: np.where(x > 0, x, 0.3 * x)), kink=0.01
     ),
-    "ELU": LayerCase(lambda: hf.ELU(0.5), of_x(lambda x: np.where(x > 0, x, 0.5 * np.expm1(x))), kink=0.01),
+    "ELU": LayerCase(lambda: hf.ELU(0.5), of_x(lambda x: elu(x, 0.5)), kink=0.01),
+    "SELU": LayerCase(hf.SELU, of_x(lambda x: 1.0507009873554805 * elu(x, 1.6732632423543772)), kink=0.01),
+    "Mish": LayerCase(hf.Mish, of_x(lambda x: x * np.tanh(softplus(x)))),
+    "HardSigmoid": LayerCase(hf.HardSigmoid, of_x(hard_sigmoid)),
+    "HardSwish": LayerCase(hf.HardSwish, of_x(lambda x: x * hard_sigmoid(x))),
+    "PReLU": LayerCase(
+        lambda: hf.PReLU(init=0.1), lambda x, p, training: np.where(x > 0, x, p["weight"] * x), (2, 6), kink=0.01
+    ),
+    "Parametric": LayerCase(
+        lambda: hf.Parametric("tanh"), lambda x, p, training: x + (np.tanh(x) - x) * p["weight"], (2, 6)
+    ),
+    "Maxout": LayerCase(lambda: hf.Maxout(4, 3, init="he_normal"), _maxout, (2, 6)),
 }

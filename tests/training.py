@@ -78,6 +78,11 @@ def both_outputs(prediction: Any, target: Any) -> Any:
     return hf.ops.sum(hf.ops.square(first - target), 1) + hf.ops.square(second)[:, 0]
 
 
+def threads_left() -> list[str]:
+    """Those that read or decode."""
+    return [t.name for t in threading.enumerate() if t.name in ("hawfinch-read", "hawfinch-decode")]
+
+
 def in_threads(work: list[Callable[[], Any]]) -> list[BaseException]:
     """Runs each in its own thread, started together; what they raised."""
     errors: list[BaseException] = []

@@ -36,19 +36,19 @@ Module.uses.update(load_weights=_load_weights, predict=_predict, save=_save_mode
 __version__: str = _VERSION
 
 if _TYPE_CHECKING:
-    from . import data as data, transfer as transfer
+    from . import data as data, linear as linear, transfer as transfer
 
 # The other submodules are rooms of the house, not part of the interface.
 _PUBLIC_MODULES = frozenset(
-    {"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "schedules", "transfer", "values"}
+    {"data", "errors", "initializers", "kernels", "linear", "metrics", "nn", "ops", "schedules", "transfer", "values"}
 )
 
 
 if not _TYPE_CHECKING:  # a checker would take it for a promise of every name
 
     def __getattr__(name: str) -> _Any:
-        """Imported at their first use: ``data``, whose readers need parts of Python that are slow, and ``transfer``."""
-        if name in ("data", "transfer"):
+        """Imported at their first use: ``data``, whose readers need slow parts of Python, ``linear``, ``transfer``."""
+        if name in ("data", "linear", "transfer"):
             from importlib import import_module
 
             return import_module(f"hawfinch.{name}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import ArgumentError
 from .ir import Array
-from .values import Value
+from .values import Value, check_real
 
 __all__ = ["EMA", "Average"]
 
@@ -31,7 +31,7 @@ class Average(Value):
 
     def factors(self, updates: Array) -> tuple[Array, Array]:
         """keep and gain, for updates of these numbers."""
-        raise NotImplementedError
+        raise ArgumentError(f"{type(self).__name__} defines no factors(updates)")
 
 
 class EMA(Average):
@@ -47,9 +47,7 @@ class EMA(Average):
     """
 
     def __init__(self, decay: float = 0.999):
-        if isinstance(decay, bool) or not isinstance(decay, int | float | np.floating) or not 0 <= decay < 1:
-            raise ArgumentError(f"EMA: decay must be a number in [0, 1), got {decay!r}")
-        self.decay = float(decay)
+        self.decay = check_real(decay, "EMA: decay", "in [0, 1)", lambda v: 0 <= v < 1)
 
     def factors(self, updates: Array) -> tuple[Array, Array]:
         keep = np.where(updates == 0, 0.0, self.decay)

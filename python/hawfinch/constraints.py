@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import ops
+from .errors import ArgumentError
 from .ir import Tensor
 from .schedules import Number, check_number
 from .values import Value, content
@@ -45,7 +46,7 @@ class Constraint(Value):
 
     def apply(self, p: Tensor, *numbers: Tensor) -> Tensor:
         """The parameter as it may be, of the same shape."""
-        raise NotImplementedError
+        raise ArgumentError(f"{type(self).__name__} defines no apply(p, *numbers)")
 
 
 class MaxNorm(Constraint):

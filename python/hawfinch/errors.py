@@ -9,6 +9,7 @@ __all__ = [  # the rest is for the rooms of hawfinch
     "ArgumentError",
     "BusyError",
     "DTypeError",
+    "DecodeError",
     "FormatError",
     "HawfinchError",
     "HawfinchWarning",
@@ -95,6 +96,19 @@ class FormatError(HawfinchError, ValueError):
     Traceback (most recent call last):
     hawfinch.errors.FormatError: net.safetensors: 6 bytes, expected at least the 8 of a header length
     """
+
+
+class DecodeError(HawfinchError, RuntimeError):
+    """An item of ``hf.data.Decoded`` could not be decoded: ``item`` is its number, ``__cause__`` what was raised.
+
+    >>> np.asarray(hf.data.Decoded(["1", "two"], float))
+    Traceback (most recent call last):
+    hawfinch.errors.DecodeError: item 1, 'two': ValueError: could not convert string to float: 'two'
+    """
+
+    def __init__(self, message: str, *, item: int):
+        super().__init__(message)
+        self.item = item
 
 
 class NotBuiltError(HawfinchError, RuntimeError):

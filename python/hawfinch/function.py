@@ -100,8 +100,7 @@ class _Compiled:
             for t in outputs:
                 graph.check_own(t)
         self.bound = _arrays_of_models(graph)
-        self.watches = tuple([watch for watch in graph.watches if watch is not None])
-        self.watched = None not in graph.watches
+        self.watches = tuple(graph.watches)
         self.echo = {
             i: int(t.node.attrs["name"]) for i, t in enumerate(outputs) if t.node.op is INPUT and t.dtype == "int"
         }
@@ -120,12 +119,7 @@ class _Compiled:
         flat_result = self.template in ("leaf", ("tuple", ("leaf",) * self.n_out))
         few = self.n_in + self.n_out <= _core.MOST_ARRAYS
         self.plain = (
-            (not self.bound or self.watched)
-            and flat_args
-            and flat_result
-            and few
-            and not self.echo
-            and all(kind != "mask" for _, kind in self.meta)
+            flat_args and flat_result and few and not self.echo and all(kind != "mask" for _, kind in self.meta)
         )
         self.quicks: dict[int | None, _core.Call] = {}
 

@@ -23,7 +23,26 @@ from .errors import ArgumentError, near_names
 __all__ = ["Value"]  # the rest is for the rooms of hawfinch
 
 # Names that other libraries use for an argument of ours.
-ALIASES = {"learning_rate": "lr", "l_rate": "lr", "units": "out", "out_features": "out", "rate": "p", "epsilon": "eps"}
+ALIASES = {
+    "learning_rate": "lr",
+    "l_rate": "lr",
+    "units": "out",
+    "out_features": "out",
+    "rate": "p",
+    "epsilon": "eps",
+    "gamma": "factor",
+    "step_size": "every",
+    "decay_steps": "every",
+    "decay_rate": "factor",
+    "T_0": "every",
+    "T_mult": "times",
+    "T_max": "steps",
+    "total_iters": "steps",
+    "total_steps": "steps",
+    "eta_min": "end",
+    "min_lr": "least",
+    "max_lr": "peak",
+}
 
 
 class CheckedCall(type):
@@ -204,6 +223,16 @@ def check_real(value: object, name: str, wanted: str, fits: Callable[[float], bo
         except OverflowError:
             pass
     raise ArgumentError(f"{name} must be a number {wanted}, not {short(value)}")
+
+
+def called(what: str, function: Callable[..., Any], *args: Any) -> Any:
+    """What a function of the user's gives; ArgumentError, saying what it is, where it does not take these arguments."""
+    try:
+        return function(*args)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # from within it
+        raise ArgumentError(f"{what} must take {len(args)} argument(s): {error}") from error
 
 
 def short(value: object) -> str:

@@ -267,6 +267,9 @@ def test_integers_beyond_int64_are_refused_and_large_ones_exact():
 
 
 def test_masked_values_are_refused():
+    inside = [np.ones(2), np.ma.masked_array([1.0, 2.0], [False, True])]
+    with pytest.raises(ArgumentError, match="masked"):
+        hf.ops.add(inside, 1)
     x = np.ma.array([1.0, 2.0], mask=[False, True])
     for f in (lambda: O.exp(x), lambda: hf.compile(lambda y: y + x)(1.0), lambda: hf.grad(O.sum)(x)):
         with pytest.raises(ArgumentError, match="masked"):
@@ -410,3 +413,12 @@ def test_plans_of_many_shapes_are_kept_up_to_so_many_bytes():
         np.testing.assert_allclose(f(x), n * np.exp(n), rtol=1e-14)
     assert 1 < len(f._cache) < 20 and f.nbytes <= 5 << 20
     np.testing.assert_allclose(f(np.ones((1, 1))), np.e, rtol=1e-14)  # made anew
+
+
+def test_equality_is_element_by_element_and_tensors_stay_keys():
+    x = np.array([0.0, 1.0, np.nan])
+    assert hf.compile(lambda x: (x == 0, x != 0, x == 1.0))(x)[0].tolist() == [True, False, False]
+    assert np.array_equal(hf.compile(lambda x: hf.ops.where(x == 0, 5.0, x))(x[:2]), [5.0, 1.0])
+    assert hf.compile(lambda x: {x: x + 1}[x])(x[:2]).tolist() == [1.0, 2.0]
+    with pytest.raises(HawfinchError, match="truth value"):
+        hf.compile(lambda x: x if x == 0 else -x)(x)

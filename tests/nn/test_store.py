@@ -361,3 +361,61 @@ def test_names_of_attributes() -> None:
     assert np.array_equal(copy.deepcopy(model).predict(X), y)
     with pytest.raises(ArgumentError, match="metadata must be a dict"):
         model.metadata = "text"
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_a_parameter_and_a_state_need_names_of_their_own(order: tuple[bool, bool]) -> None:
+    class Both(hf.Module):
+        def forward(self, x: Any) -> Any:
+            first, second = [self.param("w", (4,), "ones", trainable=trainable) for trainable in order]
+            return x * first + second
+
+    with pytest.raises(ArgumentError, match="'w' is the name of a parameter and of a state"):
+        Both().build((4,))
+
+
+def test_a_layer_that_forward_makes_anew_does_not_replace_the_trained_one() -> None:
+    class Anew(hf.Module):
+        def forward(self, x: Any) -> Any:
+            self.a = hf.Linear(2)
+            return self.a(x)
+
+    model, x = Anew(), np.ones((3, 4), np.float32)
+    hf.Trainer(model, "mse").fit(x, x[:, :2])
+    trained = model.parameters()["a.weight"].copy()
+    with pytest.raises(ArgumentError, match="forward sets 'a' to a new Linear"):
+        model.predict(x)
+    assert np.array_equal(model.parameters()["a.weight"], trained)
+
+
+def test_an_option_that_is_set_to_what_the_layer_can_not_use_is_named() -> None:
+    model = hf.Sequential(hf.Linear(3), hf.BatchNorm()).build((4,))
+    model.layers[1].momentum = None
+    with pytest.raises(ArgumentError, match=r"layer '1' \(BatchNorm\).*momentum=None"):
+        hf.Trainer(model, "mse").step(np.ones((2, 4)), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("init", [lambda: 1, lambda shape, *rest: np.ones(shape[::-1])])
+def test_an_initializer_that_can_not_be_right(init: Any) -> None:
+    with pytest.raises(ArgumentError, match="the initializer of 'weight'"):
+        hf.Linear(3, init=init).build((4,))
+
+
+def test_a_function_sees_that_a_layer_of_a_model_it_closes_over_is_exchanged() -> None:
+    class Two(hf.Module):
+        def __init__(self) -> None:
+            self.a, self.b = hf.Linear(3), hf.Linear(2)
+
+        def forward(self, x: Any) -> Any:
+            return self.b(self.a(x))
+
+    model, other, x = Two().build((4,)), Two().build((4,), seed=5), np.ones((3, 4), np.float32)
+    f = hf.compile(lambda x: model.b(model.a(x)))
+    assert np.array_equal(f(x), model.predict(x)) and np.array_equal(f(x), model.predict(x))
+    model.a = other.a
+    assert np.array_equal(f(x), model.predict(x))
+
+
+def test_a_model_takes_arrays_as_constants_in_a_function() -> None:
+    model, x = hf.Sequential(hf.Linear(2)).build((4,)), np.ones((3, 4), np.float32)
+    assert np.array_equal(hf.compile(lambda y: y + model(x))(np.zeros((3, 2))), model.predict(x))

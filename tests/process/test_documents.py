@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from documents import EXAMPLES, PAGES, ROOT, blocks
+from documents import EXAMPLES, LESSONS, PAGES, ROOT, blocks
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -45,6 +45,19 @@ def test_sessions_show_what_happens(page: Path, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda p: p.stem)
 def test_examples_run(script: Path, tmp_path: Path) -> None:
     assert run(script, tmp_path).strip()
+
+
+@pytest.mark.parametrize("script", LESSONS, ids=lambda p: p.stem)
+def test_lessons_say_something_and_draw_one_picture(script: Path, tmp_path: Path) -> None:
+    assert run(script, tmp_path).strip()
+    picture = tmp_path / f"{script.stem}.png"
+    assert list(tmp_path.iterdir()) == [picture] and picture.stat().st_size > 10_000
+    assert f"python examples/lessons/{script.name}" in script.read_text()
+
+
+def test_every_lesson_is_listed_once() -> None:
+    listed = re.findall(r"^\| `(\w+\.py)` \|", (ROOT / "docs/tutorials/lessons.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == [script.name for script in LESSONS]
 
 
 def run(script: Path, folder: Path) -> str:

@@ -227,6 +227,7 @@ def test_errors_are_builtin_errors_too() -> None:
         errors.FormatError: ValueError,
         errors.NotBuiltError: RuntimeError,
         errors.BusyError: RuntimeError,
+        errors.DecodeError: RuntimeError,
         NonFiniteError: FloatingPointError,
         errors.NonFiniteInputError: ValueError,
         errors.MissingExtraError: ImportError,

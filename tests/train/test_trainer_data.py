@@ -457,3 +457,9 @@ def test_wrong_calls_of_the_constructor_and_short_reprs() -> None:
     assert len(repr(trainer)) < 250 and len(repr(trainer.loss)) < 150
     with pytest.raises(KeyError, match="no 'mae' in the history; it has loss"):
         make(net(out=2), "mse").fit(X, Y)["mae"]
+
+
+def test_targets_in_a_tuple_of_one_are_the_targets() -> None:
+    assert make(net()).step((X,), (LABELS,)) == make(net()).step(X, LABELS)
+    with pytest.raises(ShapeError, match="a tuple of 2 arrays, taken as one"):
+        make(net()).step(X, (LABELS, LABELS))

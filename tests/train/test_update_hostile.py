@@ -23,7 +23,7 @@ def test_a_plateau_that_fills_several_columns_counts_each_epoch_once() -> None:
         trainer = hf.Trainer(linear(), "mse", hf.SGD(Plateau(0.0, patience=4, monitor="loss")), groups=groups)
         trainer.fit(X, Y, epochs=4, shuffle=False)
         kept.append(trainer.state.update.schedules)
-    assert [state[1:] for state in kept[0].values()] == [(3, 0)]
+    assert [state[1:] for state in kept[0].values()] == [(3, 0, 0)]
     assert kept[0] == kept[1]
 
 
@@ -122,3 +122,45 @@ def test_a_constraint_sees_the_parameter_as_it_was(apply: Any) -> None:
         trainer = hf.Trainer(model, "mse", hf.SGD(0.0), constraints={"0.weight": Own()}, threads=threads)
         trainer.step(np.ones((2, 70)), np.zeros((2, 70)))
         np.testing.assert_allclose(model.parameters()["0.weight"], hf.compile(apply)(before), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (dict(regularizers={"*.weight": hf.L2(lambda step: -0.1)}), r"L2\(.*regularizers\['\*\.weight'\].*-0\.1"),
+        (
+            dict(regularizers={"*.weight": hf.L1(lambda step: -0.1, proximal=True)}),
+            r"L1\(.*regularizers\['\*\.weight'\]",
+        ),
+        (
+            dict(constraints={"*.bias": hf.MaxNorm(lambda step: float("nan"))}),
+            r"limit of MaxNorm\(.*constraints\['\*\.bias'\]",
+        ),
+        (dict(groups={"*.bias": dict(lr=lambda step: 10**400)}), "learning rate is a number beyond"),
+        (dict(groups={"*.bias": dict(lr=lambda: 0.1)}), "the function of the learning rate must take 1 argument"),
+    ],
+)
+def test_a_number_that_is_wrong_at_a_step_is_told_by_its_place(options: dict[str, Any], words: str) -> None:
+    model = linear()
+    before = model.parameters()["0.weight"].copy()
+    with pytest.raises(ArgumentError, match=words):
+        hf.Trainer(model, "mse", **options).step(X, Y)
+    assert np.array_equal(model.parameters()["0.weight"], before)
+
+
+@pytest.mark.parametrize("factors", [None, (1.0,), (np.ones(3), np.ones(2)), ("a", "b"), (np.nan, 1.0), 5])
+def test_an_average_with_wrong_factors_is_told(factors: Any) -> None:
+    class Own(hf.Average):
+        def factors(self, updates: Any) -> Any:
+            return factors
+
+    with pytest.raises(ArgumentError, match="factors"):
+        hf.Trainer(linear(), "mse", average=Own()).step(X, Y)
+    with pytest.raises(ArgumentError, match="defines no factors"):
+        hf.Trainer(linear(), "mse", average=hf.Average()).step(X, Y)
+
+
+def test_an_average_without_memory_follows_the_parameters() -> None:
+    trainer = hf.Trainer(linear(), "mse", average=hf.EMA(np.int64(0)))
+    trainer.step(X, Y)
+    assert np.array_equal(trainer.slots["average"], trainer.state.parameters)

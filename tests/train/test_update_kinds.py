@@ -478,8 +478,8 @@ def test_fit_many_nets_with_different_numbers_share_a_plan() -> None:
 
 
 def test_plateau_lowers_the_rate_between_epochs() -> None:
-    lr = Plateau(0.0, patience=2, monitor="loss", factor=0.5)
-    trainer = hf.Trainer(linear(), "mse", hf.SGD(lr, weight_decay=Plateau(0.5, patience=1, monitor="loss", factor=0.5)))
+    lr = Plateau(0.0, patience=1, monitor="loss", factor=0.5)
+    trainer = hf.Trainer(linear(), "mse", hf.SGD(lr, weight_decay=Plateau(0.5, patience=0, monitor="loss", factor=0.5)))
     seen: list[float] = []
     trainer.fit(X, Y, epochs=4, callbacks=[lambda t, *_: seen.append(t.scalars(1)[0, 3])])
     assert seen == [0.5, 0.25, 0.125, 0.0625], "no epoch is better than the first at a rate of 0"

@@ -49,9 +49,12 @@ def _reverse(
         if node not in needed or node.op.is_leaf:
             continue
         parts: list[Tensor | None] = []
+        some = False
         for t in node.outputs:
-            parts.append(_total(arrived, t) if id(t) in arrived and id(t) not in ends else None)
-        if parts.count(None) == len(parts):
+            came = id(t) in arrived and id(t) not in ends
+            parts.append(_total(arrived, t) if came else None)
+            some = some or came
+        if not some:
             continue
         graph.scope = node.scope
         if node.op.grad is not None:

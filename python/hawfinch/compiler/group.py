@@ -131,7 +131,7 @@ def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], g
     kept = y in groups.kept or not set(group).issuperset(groups.consumers[y.node])
     writes = list(program.outputs)
     if not kept:  # nobody else reads the product: it takes the memory of the program's last output
-        i = program.inputs.index(y)
+        i = next(i for i, t in enumerate(program.inputs) if t is y)
         for j, w in enumerate(writes):
             if program.last_read.get(i, -1) <= program.written[j]:
                 step.fields["y"] = w
@@ -139,7 +139,8 @@ def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], g
                 break
         else:
             kept = True
-    others = [t for t in program.inputs if t is not y and t not in writes]
+    known = {y, *writes}
+    others = [t for t in program.inputs if t not in known]
     whole = set(step.reads).difference(step.local)  # the product reads all rows of these
     step.fields["epilogue"] = ewise_fields(program, domain, writes)
     step.writes = (*writes, y) if kept else tuple(writes)

@@ -97,13 +97,15 @@ class Layout:
         block: dict[Tensor, tuple[int, int]] = {}  # tensor -> (offset, bytes) it holds
         for i, (step, (reads, writes)) in enumerate(zip(steps, self.bases, strict=True)):
             heirs: dict[Tensor, Tensor] = {}
+            inherited: set[Tensor] = set()
             for out, source in step.in_place:
                 a, b = out if out.view_of is None else out.view_of, source if source.view_of is None else source.view_of
                 fresh = id(a) not in places and a not in block and a not in heirs
-                dying = b in block and last[b] == i and b not in heirs.values()
-                views = reads.count(b)  # another view would be overwritten
+                dying = b in block and last[b] == i and b not in inherited
+                views = len([t for t in reads if t is b])  # another view would be overwritten
                 if fresh and dying and views == 1 and nbytes[a] == nbytes[b]:
                     heirs[a] = b
+                    inherited.add(b)
             for t in writes:
                 if id(t) in places or t in block:
                     continue

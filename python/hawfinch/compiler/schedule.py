@@ -122,8 +122,9 @@ def find_barriers(steps: Sequence[Step], pieces: Sequence[int], layout: Layout) 
                 whole.add(base)
         mine = []
         clash = False  # whether another thread may have touched these bytes, one of the two writing
-        for t in {*reads, *writes}:
-            (place, start), write = places[t], t in writes
+        own = set(writes)
+        for t in own.union(reads):
+            (place, start), write = places[t], t in own
             end = start + nbytes[t]
             part: object = None
             if step.single:

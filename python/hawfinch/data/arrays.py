@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError, DTypeError, LabelError, NonFiniteInputError, ShapeError
 from ..ir import BATCH, Array, Spec, row_shapes
+from ..values import short
+
+if TYPE_CHECKING:
+    from pathlib import Path
+from .decoded import Decoded
 
 
 def as_array(value: Any, name: str) -> Array:
@@ -82,13 +87,16 @@ def _from_objects(array: Array, name: str) -> Array:
     return array.astype(np.int64 if integers else np.float64)
 
 
-def as_inputs(x: Any, forward: Any = None) -> tuple[Array, ...]:
+def as_inputs(x: Any, forward: Any = None, decoded: bool = False) -> tuple[Array, ...]:
     """The model's inputs: one array, or a tuple of arrays with the same number of rows, or a dict of them by the names
-    of the arguments of ``forward``."""
+    of the arguments of ``forward``. decoded: whether a Decoded stays one, instead of becoming an array."""
     if isinstance(x, Mapping):
         x = _by_argument(x, forward)
     many = isinstance(x, tuple)
-    arrays = tuple(as_data(v, f"x[{i}]" if many else "x") for i, v in enumerate(x if many else (x,)))
+    arrays: tuple[Any, ...] = tuple(
+        v if decoded and isinstance(v, Decoded) else as_data(v, f"x[{i}]" if many else "x")
+        for i, v in enumerate(x if many else (x,))
+    )
     for i, a in enumerate(arrays):
         if len(a) != len(arrays[0]):
             raise ShapeError(f"inputs of different lengths: x[0] has {len(arrays[0])} rows, x[{i}] has {len(a)}")
@@ -157,3 +165,18 @@ def wrong_shape(arrays: Sequence[Array], expected: Sequence[Spec], why: str = ""
     if any([a.ndim == 1 < len(spec.shape) for a, spec in zip(arrays, expected, strict=True)]):
         why = "; for one row use x[None, :], for one feature x[:, None]"
     return ShapeError(f"x: expected {row_shapes(expected)}, the shape that the model was built for; got {got}{why}")
+
+
+def as_path(value: Any) -> Path:
+    """value as a path. Raises ArgumentError for what can't name a file."""
+    import os
+    from pathlib import Path  # slow to import
+
+    try:
+        path = Path(value)
+        os.fsencode(path)
+        if "\0" in path.name:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ArgumentError(f"path must be a file's name, not {short(value)}") from None
+    return path

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
+from .. import initializers, nn
 from ..errors import ArgumentError, FormatError, HawfinchError
-from ..initializers import INITIALIZERS
+from ..initializers import Initializer
 from ..ir import Array
 from ..nn.module import Module
 from ..nn.store import Parameter
 from ..nn.structure import kept
+from ..values import short
 
 VERSION = 1
 LAYERS: dict[str, type[Module]] = {
@@ -32,7 +33,7 @@ class _CustomLayer(Exception):
     """A layer that is not in the table."""
 
 
-def arguments(module: Module) -> tuple[list[Any], dict[str, Any]]:
+def arguments(module: Module | Initializer) -> tuple[list[Any], dict[str, Any]]:
     """What would make the layer as it is now: each argument is kept under its name, where it may have been changed."""
     import inspect
 
@@ -62,15 +63,14 @@ def describe(value: Any, seen: dict[int, int] | None = None) -> Any:
             "args": [describe(a, seen) for a in args],
             "kwargs": {k: describe(v, seen) for k, v in kwargs.items()},
         }
+    if isinstance(value, Initializer) and getattr(initializers, type(value).__name__, None) is type(value):
+        return {"initializer": type(value).__name__, "kwargs": arguments(value)[1]}
     if isinstance(value, list | tuple):
         return [describe(v, seen) for v in value]
     if isinstance(value, bool | int | float | str) or value is None:
         return value
     if isinstance(value, np.integer | np.floating):
         return value.item()
-    name = getattr(value, "__name__", None)
-    if name is not None and INITIALIZERS.get(name) is value:
-        return name
     raise _CustomLayer(f"an argument of type {type(value).__name__}")
 
 
@@ -86,6 +86,8 @@ def rebuild(description: Any, made: list[Module | None] | None = None) -> Any:
                     f"the file describes a layer that is the same as layer {number!r}, which is not there"
                 )
             return same
+        if set(description) == {"initializer", "kwargs"}:
+            return _initializer(description["initializer"], description["kwargs"])
         name = description.get("layer")
         if set(description) != {"layer", "args", "kwargs"} or not isinstance(name, str) or name not in LAYERS:
             raise FormatError(f"the file describes a layer {name!r} that this version does not know")
@@ -107,6 +109,16 @@ def rebuild(description: Any, made: list[Module | None] | None = None) -> Any:
     return description
 
 
+def _initializer(name: Any, kwargs: Any) -> Initializer:
+    kind = getattr(initializers, name, None) if isinstance(name, str) and name[:1].isupper() else None
+    if not isinstance(kind, type) or not issubclass(kind, Initializer) or not isinstance(kwargs, dict):
+        raise FormatError(f"the file describes an initializer {name!r} that this version does not know")
+    try:
+        return kind(**kwargs)
+    except HawfinchError as error:
+        raise FormatError(f"the file's description of initializer {name!r} does not fit: {error}") from None
+
+
 def save_model(model: Module, path: Any, metadata: dict[str, str] | None) -> None:
     """``Module.save``."""
     import json
@@ -120,6 +132,8 @@ def save_model(model: Module, path: Any, metadata: dict[str, str] | None) -> Non
         architecture = json.dumps(describe(model))
     except _CustomLayer as custom:
         architecture = json.dumps({"custom": str(custom)})
+    if metadata is not None and not isinstance(metadata, dict):
+        raise ArgumentError(f"metadata must be a dict of texts, not {short(metadata)}")
     text = {**model.metadata, **(metadata or {})}
     for key, value in text.items():
         if not isinstance(key, str) or not isinstance(value, str):

@@ -11,6 +11,7 @@ Design
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import TraceError
@@ -31,7 +32,8 @@ class Graph:
         self.scope = ""
         self.updates: list[tuple[Tensor, Tensor]] = []
         self.n_streams = 0
-        self.watches: list[Any] = []  # of each model that it calls, other than that whose trace it is, or None
+        self.on_output: Callable[[Any, Any], Any] | None = None  # (layer, its output) -> what goes on in its place
+        self.watches: list[Any] = []  # of each model that it calls, other than that whose trace it is
         self.differentiated = False  # whether gradients are part of it
         self.captured: dict[
             int, tuple[Any, Tensor]

@@ -189,6 +189,15 @@ class Tensor:
     def __le__(self, o: Any) -> Tensor:
         return OPERATORS["less_equal"](self, o)
 
+    # As tensors are keys, equal means the same object there: tuples and dicts look at that first.
+    __hash__ = object.__hash__
+
+    def __eq__(self, o: object) -> Any:
+        return OPERATORS["equal"](self, o)
+
+    def __ne__(self, o: object) -> Any:
+        return OPERATORS["not_equal"](self, o)
+
     def __getitem__(self, key: Any) -> Tensor:
         return OPERATORS["getitem"](self, key)
 

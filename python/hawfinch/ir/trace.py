@@ -80,7 +80,8 @@ def as_array(value: Any, name: str) -> Array:
         raise DTypeError(
             f"{name}: dtype {array.dtype}{given} is not supported; expected real numbers (float, int or bool)"
         )
-    if isinstance(value, np.ndarray) and np.any(getattr(value, "mask", False)):
+    parts = value if isinstance(value, list | tuple) else (value,)
+    if any([isinstance(v, np.ndarray) and np.any(getattr(v, "mask", False)) for v in parts]):
         raise ArgumentError(f"{name}: has masked values, which have no number; give them one with .filled(...)")
     if array.dtype == np.uint64 and array.size and array.max() > MOST_INT:
         raise DTypeError(f"{name}: holds integers beyond 2**63 - 1, which int64 can't; pass floats")

@@ -10,6 +10,7 @@ from typing import Any
 from .. import _core
 from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError
 from ..ir import BATCH, PARAM, STATE, Graph, Spec, Tensor, collector_paused, input_tensor, tracing
+from .starts import choose_initializers
 from .store import Parameter, Store
 from .structure import Tree, drop_unborn
 
@@ -65,7 +66,7 @@ class Built(Tree):
         ys = list(result) if isinstance(result, tuple | list) else [result]
         for y in ys:
             if not isinstance(y, Tensor):
-                raise TypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")
+                raise DTypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")
             if y.shape[:1] != (BATCH,):
                 raise ShapeError(f"the model's output {y.shape} must keep the rows of its input as its first axis")
         return xs, ys
@@ -97,6 +98,7 @@ class Built(Tree):
             specs = tuple([Spec(x.shape, x.dtype) for x in xs])
             if accept is not None:
                 accept(self._arrays())
+            choose_initializers(self, graph, self._hf.init)
             self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
         except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
             drop_unborn(self)

@@ -23,9 +23,10 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from ..errors import ArgumentError, DTypeError, NotBuiltError, ShapeError, TraceError, unknown_name
-from ..initializers import Initializer, get_initializer
-from ..ir import BATCH, PARAM, STATE, Array, Dim, Graph, Spec, Tensor, current_graph, leaf, row_shapes
+from .. import _core
+from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError, TraceError, unknown_name
+from ..initializers import Data, InitLike, get_initializer
+from ..ir import BATCH, PARAM, STATE, Array, Dim, Graph, Spec, Tensor, as_tensor, current_graph, leaf, row_shapes
 from ..values import short
 from .built import DTYPES, Built, building, traced
 from .store import Parameter, matching
@@ -61,8 +62,14 @@ class Module(Built):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _OWN_NAMES:
             raise ArgumentError(f"{type(self).__name__}.{name}: this name is Module's own (see hf.Module.{name})")
+        under_way = current_graph() is not None
+        if under_way and isinstance(value, Tree) and not _any_values(value) and _any_values(vars(self).get(name)):
+            raise ArgumentError(
+                f"forward sets {name!r} to a new {type(value).__name__} in each call, so that the one that was "
+                "trained would be lost; make layers in __init__"
+            )
         super().__setattr__(name, value)
-        if name != "metadata" and current_graph() is None:
+        if name != "metadata" and not under_way:
             self._hf.changed()
 
     def __delattr__(self, name: str) -> None:
@@ -102,7 +109,7 @@ class Module(Built):
 
     def forward(self, *inputs: Any) -> Any:
         """To be defined by each module: the outputs, made of the inputs, with operators and ``hf.ops``."""
-        raise TypeError(f"{type(self).__name__} defines no forward(self, *inputs)")
+        raise ArgumentError(f"{type(self).__name__} defines no forward(self, *inputs)")
 
     def __call__(self, *inputs: Any) -> Any:
         """On traced values: the layer's output. On arrays: ``predict``."""
@@ -110,25 +117,38 @@ class Module(Built):
         if graph is None:
             return self.predict(inputs[0] if len(inputs) == 1 else inputs)
         for x in inputs:
-            if not isinstance(x, Tensor):
-                raise TypeError(f"{type(self).__name__}: expected traced values, got {type(x).__name__}")
+            if not isinstance(x, Tensor):  # a constant
+                inputs = tuple([as_tensor(graph, x) for x in inputs])
+                break
         if traced.get() is None:
             return self._as_guest(graph, inputs)
         path = self._hf.path
         outer, graph.scope = graph.scope, path or graph.scope
         try:
-            return self.forward(*inputs)
+            y = self.forward(*inputs)
+            return y if graph.on_output is None else graph.on_output(self, y)
         except ShapeError as error:
             if path and not getattr(error, "placed", False):
                 error.args = (f"layer {path!r} ({type(self).__name__}): {error}",)
                 error.placed = True  # type: ignore[attr-defined]
             raise
+        except (TypeError, AttributeError) as error:
+            if isinstance(error, HawfinchError) or type(self).__module__[:12] != "hawfinch.nn." or self._children([]):
+                raise
+            options = ", ".join([f"{k}={short(v)}" for k, v in vars(self).items()])
+            what = f"layer {path!r} ({type(self).__name__}) can't work with its options as they were set"
+            raise ArgumentError(f"{what}: {options} ({error})") from error
         finally:
             graph.scope = outer
 
     def _as_guest(self, graph: Graph, inputs: tuple[Any, ...]) -> Any:
         """A call in the trace of a function, or of a loss: in inference mode, with the arrays as they are."""
-        graph.watches.append(None if self._hf.inputs is None else self.watch())  # None: a part, or nothing to watch
+        if self._hf.inputs is None:  # a part of a model, whose other parts may change too
+            containers: list[Any] = []
+            self._walk(containers)
+            graph.watches.append(_core.Watch(self._hf.changes, containers))
+        else:
+            graph.watches.append(self.watch())
         token, training, graph.training = traced.set(self), graph.training, False
         try:
             return self(*inputs)
@@ -156,18 +176,12 @@ class Module(Built):
         return graph
 
     def param(
-        self,
-        name: str,
-        shape: Sequence[int],
-        init: str | Initializer,
-        fan: tuple[int, int] = (0, 0),
-        *,
-        trainable: bool = True,
+        self, name: str, shape: Sequence[int], init: InitLike, fan: tuple[int, int] = (0, 0), *, trainable: bool = True
     ) -> Tensor:
         """This module's array ``name``, made at the first trace. For use in ``forward``.
 
-        init: an initializer or its name. fan: (inputs, outputs), for the initializer. Raises ShapeError where the array
-        exists with another shape.
+        init: an initializer or its name; None: the model's. fan: (inputs, outputs), for the initializer. Raises
+        ShapeError where the array exists with another shape.
 
         >>> import hawfinch as hf
         >>> class Scale(hf.Module):
@@ -188,15 +202,18 @@ class Module(Built):
             if math.prod(shape) > MOST_ELEMENTS:
                 raise ShapeError(f"parameter {name!r} of shape {tuple(shape)} is larger than any memory")
             layer = type(self).__name__
-            known = own[name] = Parameter(name, tuple(shape), get_initializer(init), fan, trainable, layer)
+            start = None if init is None else get_initializer(init)
+            known = own[name] = Parameter(name, tuple(shape), start, fan, trainable, layer)
         elif known.shape != tuple(shape):
             raise ShapeError(f"parameter {name!r} has shape {known.shape}, but this input needs {tuple(shape)}")
+        elif known.trainable is not trainable:
+            raise ArgumentError(f"{name!r} is the name of a parameter and of a state of {known.layer}; rename one")
         if trainable:
             return leaf(graph, PARAM, known)
         found = leaf(graph, STATE, known)
         return next((value for target, value in graph.updates if target is found), found)
 
-    def state(self, name: str, shape: Sequence[int], init: str | Initializer) -> Tensor:
+    def state(self, name: str, shape: Sequence[int], init: InitLike) -> Tensor:
         """An array that is not trained, such as a running mean: its value as this trace's updates have left it.
 
         An example is that of ``update_state``. Arguments and errors are those of ``param``.
@@ -265,7 +282,7 @@ class Module(Built):
         return self._hf.inputs
 
     @property
-    def outputs(self) -> tuple[Spec, ...]:
+    def output_specs(self) -> tuple[Spec, ...]:
         """What forward gives for such inputs; empty before ``build``."""
         return self._hf.outputs
 
@@ -278,12 +295,14 @@ class Module(Built):
         self,
         *input_shapes: Sequence[int] | Spec,
         seed: int = 0,
+        init: InitLike = None,
         accept: Callable[[dict[str, Parameter]], None] | None = None,
     ) -> Module:
         """Makes and initialises the arrays; returns the model.
 
         input_shapes: one per input, without the batch axis; () for an input of shape (rows,). An input is of integers
         if ``forward`` uses it as indices (or where a ``Spec`` says so). seed: the initial values follow from it alone.
+        init: of weights whose layers name none; default "torch_default", see ``hf.initializers``.
         accept: is called with the arrays by name before memory is made for them, and may raise.
         Does nothing to a model that is built already; raises ShapeError where it was built for other shapes.
 
@@ -297,6 +316,10 @@ class Module(Built):
             raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
         with building:
             inputs = self._hf.inputs
+            if init is not None:
+                if isinstance(get_initializer(init), Data):
+                    raise ArgumentError('build(init="data") has no data: give it to Trainer')
+                self._start_with(init)
             if inputs is None:
                 self._make(specs, int(seed), accept)
             elif [s.shape for s in inputs] != [s.shape for s in specs]:
@@ -306,6 +329,12 @@ class Module(Built):
                     accept(self._arrays())
                 self.home()
         return self
+
+    def _start_with(self, init: InitLike) -> None:
+        """The initializer of weights whose layers name none; ArgumentError where there are values already."""
+        if self._hf.inputs is not None:
+            raise ArgumentError(f"init={init!r}: the model is built, its weights have values; give it to a new model")
+        self._hf.init = None if init is None else get_initializer(init)
 
     # ---- arrays ----
     def _ready(self) -> dict[str, Parameter]:
@@ -445,7 +474,7 @@ class Module(Built):
         >>> path = tempfile.mkdtemp() + "/net.safetensors"
         >>> hf.Sequential(hf.Linear(2), "relu").build((3,)).save(path)
         >>> hf.load(path)
-        Sequential(Linear(out=2, bias=True, init='torch_default'), ReLU())
+        Sequential(Linear(out=2, bias=True, init=None), ReLU())
         """
         self.uses["save"](self, path, metadata)
 
@@ -480,6 +509,11 @@ class Module(Built):
 
 _OWN_NAMES = {name for part in (Tree, Built, Module) for name in vars(part) if name[0] != "_"} | {"_hf"}
 _OWN_NAMES -= {"dtype", "metadata", "forward"}  # all others can't be names of attributes
+
+
+def _any_values(value: Any) -> bool:
+    """Whether this is a module with an array that has values."""
+    return isinstance(value, Tree) and any([p.data is not None for p in value._arrays().values()])
 
 
 def _spec(shape: Sequence[int] | Spec) -> Spec:

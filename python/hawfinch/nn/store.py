@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, unknown_name
-from ..initializers import Draw, Initializer
+from ..initializers import Draw, Function
 from ..ir import Array
 from ..runtime.buffers import aligned_zeros
+from ..values import called
 
 LINE = 16  # elements: every array starts on a cache line
 
@@ -31,6 +32,7 @@ class Parameter:
 
     ``data`` is a view into the store's buffer, ``offset`` elements from its start; before there is a store, None or the
     values that it will start with. ``frozen``: training leaves it as it is. ``layer``: the class that made it.
+    ``init``: None until the model chooses one (starts.py).
     """
 
     __slots__ = (
@@ -48,7 +50,13 @@ class Parameter:
     )
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], init: Initializer, fan: tuple[int, int], trainable: bool, layer: str
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        init: Function | None,
+        fan: tuple[int, int],
+        trainable: bool,
+        layer: str,
     ):
         self.name, self.shape, self.init, self.fan = name, shape, init, fan
         self.trainable, self.layer, self.frozen = trainable, layer, False
@@ -67,8 +75,9 @@ class Parameter:
 
     def first_value(self, name: str, draw: Draw) -> Array:
         """What the initializer gives. name: for the message, where it gives something else than the array needs."""
-        value = np.asarray(self.init(self.shape, *self.fan, draw))
-        if value.size != math.prod(self.shape) or value.dtype.kind not in "fiub":
+        assert self.init is not None
+        value = np.asarray(called(f"the initializer of {name!r}", self.init, self.shape, *self.fan, draw))
+        if value.shape not in (self.shape, (math.prod(self.shape),)) or value.dtype.kind not in "fiub":
             raise ArgumentError(
                 f"the initializer of {name!r} gave an array of shape {value.shape} and dtype {value.dtype}; "
                 f"expected {math.prod(self.shape)} numbers for shape {self.shape}"

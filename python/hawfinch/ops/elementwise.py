@@ -1,6 +1,6 @@
 """Elementwise ops with NumPy broadcasting.
 
-Design: an op is one line: its instruction in csrc/defs/ewise.def, and its gradient rule here. No kernel per op:
+Design: an op is its instruction in csrc/defs/ewise.def, and here its gradient rule and its function. No kernel per op:
 compiler/group.py joins neighbours into programs. Rejected: a kernel per op, which is a pass over memory per op.
 """
 
@@ -28,6 +28,44 @@ from ..ir import (
     scalar_value,
     size_at,
 )
+
+__all__ = [  # what users call; the rest is for the ops
+    "abs",
+    "add",
+    "clip",
+    "div",
+    "elu",
+    "equal",
+    "erf",
+    "exp",
+    "expm1",
+    "gelu",
+    "greater",
+    "greater_equal",
+    "leaky_relu",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "maximum",
+    "minimum",
+    "mul",
+    "neg",
+    "not_equal",
+    "pow",
+    "reciprocal",
+    "relu",
+    "sigmoid",
+    "sign",
+    "silu",
+    "softplus",
+    "sqrt",
+    "square",
+    "stop_gradient",
+    "sub",
+    "tanh",
+    "where",
+]
 
 Grad = Callable[..., tuple[Any, ...]]
 

@@ -62,7 +62,7 @@ class BatchPlan:
     ):
         graph, store = trace.graph, trace.store
         self.update = update
-        self.watches = [w for w in graph.watches if w is not None]  # of models that the loss calls
+        self.watches = tuple(graph.watches)  # of models that the loss calls
         self.capacity, self.buffers, self.columns = capacity, buffers, trace.columns
         self._param_names = trace.param_names
         totals = [t for column in trace.columns for t in column.numbers]

@@ -5,16 +5,19 @@ Design: each setting has a key and a text of its own. Rejected: one digest of al
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..data.decoded import Decoded
 from ..errors import ArgumentError
 from ..ir import Array
 from ..nn.module import Module
 from ..values import Value
-from .inputs import Arrays, Data, Source
+from .inputs import Data
+from .sources import Source
 
 ROWS = 1000  # of an array that are looked at, spread evenly
 
@@ -32,10 +35,14 @@ def data_text(data: Data | None) -> str:
 
 
 def source_text(source: Source) -> str:
-    return data_text(source.data) if isinstance(source, Arrays) else "chunks"
+    return "chunks" if source.data is None else data_text(source.data)
 
 
-def _array_text(a: Array) -> str:
+def _array_text(a: Array | Decoded) -> str:
+    if isinstance(a, Decoded):
+        some = [a.items[int(i)] for i in np.linspace(0, len(a) - 1, min(len(a), ROWS))]
+        names = [repr(item) for item in some if isinstance(item, str | bytes | int | float | os.PathLike)]
+        return f"decoded {a.dtype} {a.shape} {_digest(np.array(names))}"
     rows = a if len(a) <= ROWS else a[np.linspace(0, len(a) - 1, ROWS).astype(int)]
     return f"{a.dtype} {a.shape} {_digest(rows)}"
 

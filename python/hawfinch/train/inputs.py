@@ -1,18 +1,18 @@
 """What a user gives to ``fit``, ``step`` and ``evaluate``, checked before anything is changed.
 
-Design: data reach a plan as ``Data``, arrays that C reads in place, one C call each. A ``Source`` gives one or more of
-them per epoch; arrays are a source of one. Rejected: a loader that makes batches, which would come back to Python, and
-copy, at every step.
+Design: data reach a plan as ``Data``, arrays that C reads in place, one C call each. What is checked of targets and
+weights is checked of all rows before the first step, whatever gives x. Rejected: checks batch by batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..data.arrays import as_data, as_inputs, check_finite, check_whole, input_specs, wrong_shape
+from ..data.decoded import Decoded
 from ..errors import ArgumentError, HawfinchError, ShapeError
 from ..ir import BATCH, Array, Graph, Shape, Spec
 from ..losses import ClassWeight, FunctionLoss, weights_of_labels
@@ -25,10 +25,10 @@ MOST_SHAPES = 256  # of inputs, whose outputs' shapes are remembered
 
 class Data(NamedTuple):
     """Checked arrays, as a plan reads them: inputs, targets, and for each loss its weights or None. specs: of the
-    inputs and of the targets.
+    inputs and of the targets. An input may be a Decoded, whose rows a source takes and checks.
     """
 
-    x: tuple[Array, ...]
+    x: tuple[Any, ...]
     y: tuple[Array, ...]
     weight: tuple[Array | None, ...]
     specs: tuple[tuple[Spec, ...], tuple[Spec, ...]]
@@ -43,50 +43,6 @@ class Data(NamedTuple):
         return [*self.x, *self.y, *[w for w in self.weight if w is not None]]
 
 
-class Source(Protocol):
-    """Gives an epoch's data, a chunk after the other."""
-
-    def chunks(self) -> Iterator[Data]: ...
-
-
-class Arrays:
-    """One chunk: all rows."""
-
-    def __init__(self, data: Data):
-        self.data = data
-
-    def chunks(self) -> Iterator[Data]:
-        return iter((self.data,))
-
-
-class Chunks:
-    """Chunks that an iterable gives, or a function that gives an iterable: (x, y) or (x, y, sample_weight) each."""
-
-    def __init__(self, given: Any, check: Callable[..., Data]):
-        self.given, self.check = given, check
-
-    def chunks(self) -> Iterator[Data]:
-        given = self.given() if callable(self.given) else self.given
-        if not isinstance(given, Iterable):
-            raise ArgumentError(f"x: the function must return an iterable of (x, y), got {type(given).__name__}")
-        for i, chunk in enumerate(given):
-            yield self.check(*split_pair(chunk, f"chunk {i}"), name=f"chunk {i}")
-
-
-def is_chunks(x: Any) -> bool:
-    """Whether x is no array or what can be one, but gives them one after the other."""
-    if isinstance(x, tuple | list | str | bytes | Mapping) or hasattr(x, "__array__") or hasattr(x, "__dlpack__"):
-        return False
-    return callable(x) or (isinstance(x, Iterable) and not hasattr(x, "__getitem__")) or isinstance(x, Iterator)
-
-
-def split_pair(given: Any, name: str) -> tuple[Any, Any, Any]:
-    """(x, y, sample_weight or None) of a tuple of two or three."""
-    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        raise ArgumentError(f"{name}: expected (x, y) or (x, y, sample_weight), got {type(given).__name__}")
-    return given[0], given[1], given[2] if len(given) == 3 else None
-
-
 def check_data(
     model: Module,
     objective: Objective,
@@ -99,14 +55,15 @@ def check_data(
     name: str = "",
     checked: dict[Any, Any] | None = None,
     shapes: dict[Any, tuple[Shape, ...]],
+    decoded: bool = False,
 ) -> Data:
     """Everything that is checked of a user's arrays before anything is changed. The model is built if it isn't.
 
     name: what the arrays are part of, for messages. checked: what calls before this one have checked. shapes: see
-    ``outputs_of``.
+    ``outputs_of``. decoded: whether the caller takes the rows of a Decoded by itself.
     """
     try:
-        return _check_data(model, objective, seed, x, y, sample_weight, class_weight, checked, shapes)
+        return _check_data(model, objective, seed, x, y, sample_weight, class_weight, checked, shapes, decoded)
     except HawfinchError as error:
         if name:
             error.args = (f"{name}: {error}", *error.args[1:])
@@ -123,12 +80,15 @@ def _check_data(
     class_weight: ClassWeight,
     checked: dict[Any, Any] | None,
     shapes: dict[Any, tuple[Shape, ...]],
+    decoded: bool,
 ) -> Data:
     for value, what in ((x, "x"), (y, "y")):
         if value is None:
             raise ArgumentError(f"{what} is missing")
-    arrays, inputs = inputs_of(model, x, seed)
+    arrays, inputs = inputs_of(model, x, seed, decoded)
     outputs = outputs_of(model, inputs, arrays, shapes)
+    if objective.is_single and type(y) is tuple and len(y) == 1 and len(arrays[0]) != 1 and _is_array(y[0]):
+        y = y[0]  # as x may be a tuple of one
     given = (*arrays, y, sample_weight, class_weight)
     key = (*map(id, given), objective, outputs)
     if checked is not None and key in checked:
@@ -139,13 +99,16 @@ def _check_data(
     targets = targets_of(objective, y, outputs, model.output_names)
     for i, target in enumerate(targets):
         if len(target) != len(arrays[0]):
-            raise ShapeError(f"x has {len(arrays[0])} rows, {_part('y', i, targets)} has {len(target)}")
+            several = isinstance(y, tuple | list) and len(targets) == 1 and hasattr(y[0], "shape")
+            hint = f" (a {type(y).__name__} of {len(y)} arrays, taken as one)" if several else ""
+            raise ShapeError(f"x has {len(arrays[0])} rows, {_part('y', i, targets)} has {len(target)}{hint}")
     if not objective.is_single:
         outputs = tuple([outputs[i] for i in places(objective, model.output_names, len(outputs))])
     targets = _checked_targets(objective, targets, outputs)
     weight = weights_of(objective, targets, outputs, sample_weight, class_weight)
     for i, a in enumerate(arrays):
-        check_finite(a, _part("x", i, arrays))
+        if not isinstance(a, Decoded):
+            check_finite(a, _part("x", i, arrays))
     for i, target in enumerate(targets):
         check_finite(target, _part("y", i, targets))
     data = Data(arrays, targets, weight, (inputs, target_specs(targets, outputs)))
@@ -160,9 +123,9 @@ def _part(name: str, i: int, of: Sequence[Any]) -> str:
     return name if len(of) == 1 else f"{name}[{i}]"
 
 
-def inputs_of(model: Module, x: Any, seed: int) -> tuple[tuple[Array, ...], tuple[Spec, ...]]:
+def inputs_of(model: Module, x: Any, seed: int, decoded: bool = False) -> tuple[tuple[Array, ...], tuple[Spec, ...]]:
     """The inputs as arrays, and what they are in a trace. The model is built for them if it isn't."""
-    arrays = as_inputs(x, model.forward)
+    arrays = as_inputs(x, model.forward, decoded)
     if model.inputs is None:
         model.build(*[a.shape[1:] for a in arrays], seed=seed)
     else:
@@ -171,7 +134,7 @@ def inputs_of(model: Module, x: Any, seed: int) -> tuple[tuple[Array, ...], tupl
     assert built is not None
     specs = input_specs(arrays, built)
     for i, spec in enumerate(specs):
-        if spec.dtype == "int":
+        if spec.dtype == "int" and not isinstance(arrays[i], Decoded):
             check_whole(arrays[i], _part("x", i, arrays))
     return arrays, specs
 
@@ -184,7 +147,7 @@ def outputs_of(
     shapes: what has been found before, for inputs of other shapes than the model was built for.
     """
     if inputs == model.inputs:
-        return tuple([spec.shape for spec in model.outputs])
+        return tuple([spec.shape for spec in model.output_specs])
     found = shapes.get((model.version, inputs))
     if found is None:
         try:
@@ -222,7 +185,7 @@ def targets_of(
                         f"y: a dict by the names of the model's outputs, {list(output_names)}; got {list(y)}"
                     )
                 return tuple([as_data(y[k], f"y[{k!r}]") for k in output_names])
-            if isinstance(y, tuple) and len(y) > 1 and all(getattr(v, "ndim", 0) for v in y):
+            if isinstance(y, tuple) and len(y) > 1 and all(map(_is_array, y)):
                 return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
         elif len(outputs) > 1:
             raise ArgumentError(
@@ -240,6 +203,11 @@ def targets_of(
     if not isinstance(y, tuple | list) or len(y) != len(names):
         raise ArgumentError(f"y: expected {len(names)} arrays, one for each loss, as a tuple or a dict")
     return tuple([_whole_numbers(as_data(v, f"y[{i}]"), f"y[{i}]") for i, v in enumerate(y)])
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it has axes: no number, no list."""
+    return bool(getattr(value, "ndim", 0))
 
 
 def _whole_numbers(y: Array, name: str) -> Array:

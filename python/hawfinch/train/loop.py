@@ -17,7 +17,9 @@ from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError
 from ..ir import Array
 from .batch_plan import BatchPlan
 from .history import History
-from .inputs import Arrays, Data, Source
+from .inputs import Data
+from .monitor import check_monitor, history_names
+from .sources import EpochRows, Source
 from .state import FitProgress, TrainState
 from .update.averages import show_average
 from .update.columns import after_epoch
@@ -103,12 +105,16 @@ def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: 
     )
 
 
-def _total_steps(call: FitCall) -> int | None:
-    """Of a whole fit; None for chunks, whose rows are not known before."""
-    if type(call.source) is not Arrays:
-        return None
+def _total_steps(trainer: Trainer, call: FitCall) -> int | None:
+    """Of a whole fit; for chunks, whose rows are not known before, what the trainer was told, or None."""
+    if call.source.data is None:
+        return trainer._total_steps
     rows = call.source.data.rows
     return call.epochs * -(-rows // min(call.batch or rows, rows))
+
+
+def _history_names(trainer: Trainer, call: FitCall) -> list[str]:
+    return history_names(trainer._objective, bool(trainer._update.regularizers), call.validation is not None)
 
 
 def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
@@ -124,11 +130,17 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
         last = state.fit.first_epoch + state.fit.epochs
         trainer.stop, trainer.epochs_planned = False, call.epochs
         plan: BatchPlan | None = None
-        if state.epoch < last and type(call.source) is Arrays:  # what can't be compiled is told before any callback
-            data = call.source.data
+        data = call.source.data
+        if state.epoch < last and data is not None:  # what can't be compiled is told before any callback
             plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
             if trainer._update.columns.schedules:
-                trainer._update.columns.check_length(_total_steps(call))
+                trainer._update.columns.check_length(_total_steps(trainer, call))
+                names = history_names(
+                    trainer._objective, bool(trainer._update.regularizers), call.validation is not None
+                )
+                for schedule in trainer._update.columns.schedules:
+                    for name in schedule.monitors:
+                        check_monitor(type(schedule).__name__, name, names)
         for notify in call.events["on_fit_begin"]:
             notify(trainer)
         begun = True
@@ -166,37 +178,36 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
 def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan | None) -> dict[str, float]:
     """The rest of the epoch under way; returns its loss and metrics. plan: the one to use, if it is known."""
     begin = state.position  # steps that are done already, when a fit is gone on with
-    before = 0  # steps of the chunks before this one
     on_step_end = call.events["on_step_end"]
     used: BatchPlan | None = None
-    for chunk, data in enumerate(call.source.chunks()):
-        rows = data.rows
-        batch = min(call.batch or rows, rows)
-        n_steps = -(-rows // batch)
-        first = min(max(begin - before, 0), n_steps)
-        before += n_steps
-        used = plan or trainer._plan(data, batch, True)
-        used.sums[...] = 0 if state.sums is None else state.sums
-        if first == n_steps:
-            continue
-        order = _core.permutation(rows, state.seed, state.epoch + (chunk << 32)) if call.shuffle else None
-        assert state.fit is not None
-        clock = trainer._clock(n_steps, first, rows, batch, _total_steps(call))
-        steps = Steps(data, batch, order, trainer._update.columns.fill(clock), trainer._update.accumulate)
-        team = used.plan.team(call.threads, batch, n_steps)
-        while first < n_steps:
-            stop = first + 1 if on_step_end else n_steps
-            step0 = state.step
-            try:
-                run_steps(used, steps, state, first, stop, team)
-            finally:
-                state.position += state.step - step0
-                state.sums = used.sums.copy()
-            first = stop
-            for notify in on_step_end:
-                notify(trainer, state.step - 1, float(used.value[0]))
-            if on_step_end:  # which may have used the plan for a step of its own
-                used.sums[...] = state.sums
+    with call.source.open(
+        EpochRows(state.seed, state.epoch, call.shuffle, call.batch, trainer._update.accumulate, begin)
+    ) as chunks:
+        for data, order, before in chunks:
+            rows = data.rows
+            batch = min(call.batch or rows, rows)
+            n_steps = -(-rows // batch)
+            first = min(max(begin - before, 0), n_steps)
+            used = plan or trainer._plan(data, batch, True)
+            used.sums[...] = 0 if state.sums is None else state.sums
+            if first == n_steps:
+                continue
+            clock = trainer._clock(n_steps, first, rows, batch, _total_steps(trainer, call))
+            steps = Steps(data, batch, order, trainer._update.columns.fill(clock), trainer._update.accumulate)
+            team = used.plan.team(call.threads, batch, n_steps)
+            while first < n_steps:
+                stop = first + 1 if on_step_end else n_steps
+                step0 = state.step
+                try:
+                    run_steps(used, steps, state, first, stop, team)
+                finally:
+                    state.position += state.step - step0
+                    state.sums = used.sums.copy()
+                first = stop
+                for notify in on_step_end:
+                    notify(trainer, state.step - 1, float(used.value[0]))
+                if on_step_end:  # which may have used the plan for a step of its own
+                    used.sums[...] = state.sums
     if used is None:
         raise ArgumentError("there are no chunks to train on: an iterable that is used up?")
     return used.results()

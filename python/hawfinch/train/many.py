@@ -25,7 +25,6 @@ from ..runtime.plan import check_threads
 from .batch_plan import BatchPlan
 from .batch_trace import BatchTrace, StepKey
 from .history import History
-from .inputs import Arrays
 from .loop import FitCall, run_fit
 from .plans import Plans
 from .trainer import Trainer
@@ -185,8 +184,8 @@ class _Preparation:
         call = trainer._prepare(self.x, self.y, threads=1, checked=self.data, **{**self.common, **mine})
         if structure is not None:
             self.twins.setdefault(structure, model)
-        assert isinstance(call.source, Arrays)
         data = call.source.data
+        assert data is not None
         batch = min(call.batch or data.rows, data.rows)
         plans = SharedPlans()
         trainer._plans = plans

@@ -15,6 +15,7 @@ from ..averaging import Average
 from ..constraints import Constraint
 from ..data.arrays import reads_as_is
 from ..errors import ArgumentError, BusyError, LabelError, ShapeError
+from ..initializers import Data as DataInit, InitLike
 from ..ir import Array
 from ..losses import ClassWeight
 from ..nn.module import Module
@@ -28,10 +29,12 @@ from .batch_trace import StepKey
 from .callbacks import collect, restore, state_of
 from .fingerprint import check_same, data_text, model_text, source_text, value_text
 from .history import History
-from .inputs import Arrays, Chunks, Data, check_data, is_chunks, split_pair
+from .inputs import Data, check_data
 from .loop import FitCall, Steps, run_fit, run_steps
 from .plans import Plans
+from .scale_weights import scale_weights
 from .settings import LossLike, Settings
+from .sources import Arrays, Chunks, EpochRows, Source, is_chunks, split_pair
 from .state import TrainState
 from .update import Clock, Update, UpdateState
 from .update.averages import take_back
@@ -47,10 +50,12 @@ class Trainer(Settings):
     output, weighted by ``loss_weights`` (default 1 each). optimizer: an Optimizer or its name; default Adam. metrics:
     names ("accuracy", "f1", "r2", "mse", "mae"), Metrics or functions of traced (prediction, target) that give (rows,);
     for several outputs a list for all of them, or a tuple or dict of lists. seed: initial parameters, row order and
-    dropout follow from it alone. threads: default None chooses by cost; the result is the same bits for any number.
-    device: "cpu". precision: default "f32"; "bf16": products of a training step that are large enough to gain round
-    their operands to bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. Raises
-    ArgumentError for what is none of these, where the processor has no AVX512-BF16, or the model is float64.
+    dropout follow from it alone. init: how weights start whose layers name no initializer: a name such as "auto" or
+    "data", or an initializer (see ``hf.initializers``); default PyTorch's; of a model that isn't built yet.
+    threads: default None chooses by cost; the result is the same bits for any number. device: "cpu". precision:
+    default "f32"; "bf16": products of a training step that are large enough to gain round their operands to
+    bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. Raises ArgumentError for what
+    is none of these, where the processor has no AVX512-BF16, or the model is float64.
 
     What follows the gradient, by patterns of parameter names such as "*.bias" (``fnmatch``; later rows win, a pattern
     that matches nothing is an error). groups: other settings of the optimiser, ``{"*.bias": dict(weight_decay=0.0)}``;
@@ -96,6 +101,7 @@ class Trainer(Settings):
         metrics: Any = (),
         loss_weights: Sequence[float] | Mapping[str, float] | None = None,
         seed: int = 0,
+        init: InitLike = None,
         threads: int | None = None,
         device: str = "cpu",
         precision: str = "f32",
@@ -113,6 +119,9 @@ class Trainer(Settings):
             known = "this build has no CUDA backend" if device == "cuda" else 'known: "cpu"'
             raise ArgumentError(f"device {device!r} is not available: {known}")
         self._model = model
+        if init is not None:
+            model._start_with(init)
+        self._scales_weights = isinstance(model._hf.init, DataInit)  # at the first data
         self.state = TrainState()
         self._start()
         self._metrics_given, self._weights_given = (), None
@@ -251,9 +260,13 @@ class Trainer(Settings):
         )
 
     def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
-        return check_data(
+        data = check_data(
             self._model, self._objective, self.state.seed, x, y, weight, shapes=self._output_shapes, **more
         )
+        if self._scales_weights:
+            self._scales_weights = False
+            scale_weights(self._model, data.arrays[: len(data.specs[0])])
+        return data
 
     # ---- training ----
     def fit(
@@ -267,6 +280,7 @@ class Trainer(Settings):
         sample_weight: Any = None,
         class_weight: ClassWeight = None,
         shuffle: bool = True,
+        prefetch: bool = True,
         callbacks: Iterable[Any] = (),
         resume: str | os.PathLike[str] | TrainState | None = None,
         threads: int | None = None,
@@ -274,13 +288,16 @@ class Trainer(Settings):
         """Trains for ``epochs`` more epochs; returns the trainer's History.
 
         x: array (rows, ...) or a tuple of arrays; float, int or bool of any strides, read-only or memory-mapped:
-        batches are gathered from it in place. y: as the loss wants it; for several losses a tuple, or a dict by the
-        names of the losses. Or x alone: an iterable, or a function that returns one anew for each epoch, of chunks
-        (x, y) or (x, y, sample_weight); rows are shuffled within a chunk. validation_data: (x, y) or (x, y,
-        sample_weight). sample_weight: (rows,); only ratios matter. class_weight: see SoftmaxCrossEntropy. batch_size:
-        default 32; the last batch of an epoch may be short; "full": all rows. shuffle: a new row order each epoch.
-        callbacks: see ``hawfinch.train.callbacks``. resume: a state of ``save_state`` or ``get_state``, taken while the
-        same call was at work: it is gone on with, up to its ``epochs``, with the bits of a run that was never stopped.
+        batches are gathered from it in place; or ``hf.data.Decoded``, of which some rows are held at a time. y: as the
+        loss wants it; for several losses a tuple, or a dict by the names of the losses. Or x alone: an iterable, or a
+        function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows are shuffled
+        within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False`` it is made
+        when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at what
+        callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios matter.
+        class_weight: see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full":
+        all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. resume: a state of
+        ``save_state`` or ``get_state``, taken while the same call was at work: it is gone on with, up to its
+        ``epochs``, with the bits of a run that was never stopped.
 
         Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
         changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
@@ -304,6 +321,7 @@ class Trainer(Settings):
                 sample_weight=sample_weight,
                 class_weight=class_weight,
                 shuffle=shuffle,
+                prefetch=prefetch,
                 callbacks=callbacks,
                 threads=threads,
             )
@@ -335,6 +353,7 @@ class Trainer(Settings):
         sample_weight: Any = None,
         class_weight: ClassWeight = None,
         shuffle: bool = True,
+        prefetch: bool = True,
         callbacks: Iterable[Any] = (),
         threads: int | None = None,
         checked: dict[Any, Any] | None = None,
@@ -342,25 +361,27 @@ class Trainer(Settings):
         """Checks what ``fit`` is given. checked: the data that calls before this one have checked."""
         batch = None if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
         epochs = check_whole(epochs, "epochs")
-        if not isinstance(shuffle, bool | np.bool_):
-            raise ArgumentError(f"shuffle must be True or False, got {shuffle!r}")
+        for name, flag in (("shuffle", shuffle), ("prefetch", prefetch)):
+            if not isinstance(flag, bool | np.bool_):
+                raise ArgumentError(f"{name} must be True or False, got {flag!r}")
         if type(callbacks) is not tuple and isinstance(callbacks, Iterable) and not isinstance(callbacks, str):
             callbacks = tuple(callbacks)
         events = collect(callbacks)
         threads = self._threads if threads is None else check_threads(threads)
-        source: Arrays | Chunks
+        source: Source
         if y is None and is_chunks(x):
             if sample_weight is not None or class_weight is not None:
                 raise ArgumentError("sample_weight and class_weight belong to the chunks: give (x, y, sample_weight)")
             if isinstance(x, Iterator) and epochs > 1:
                 raise ArgumentError("a generator can be read once: for several epochs pass the function that makes it")
-            source = Chunks(x, self._check)
+            source = Chunks(x, self._check, bool(prefetch))
         else:
-            source = Arrays(self._check(x, y, sample_weight, class_weight=class_weight, checked=checked))
+            data = self._check(x, y, sample_weight, class_weight=class_weight, checked=checked, decoded=True)
+            source = Arrays(data)
         validation = None
         if validation_data is not None:
             pair = split_pair(validation_data, "validation_data")
-            validation = self._check(*pair, name="validation_data", checked=checked)
+            validation = self._check(*pair, name="validation_data", checked=checked, decoded=True)
         return FitCall(source, validation, epochs, batch, bool(shuffle), events, threads, tuple(callbacks))
 
     def step(self, x: Any, y: Any, *, sample_weight: Any = None, threads: int | None = None) -> float:
@@ -456,7 +477,8 @@ class Trainer(Settings):
         else:
             raise ArgumentError(f"resume: expected a path or a TrainState, got {type(given).__name__}")
         if self._model.inputs is None and call is not None:
-            next(call.source.chunks(), None)  # builds the model
+            with call.source.open(EpochRows(self.state.seed, 0, False, None)) as chunks:
+                next(chunks, None)  # builds the model
         check_same(state.settings, self._settings(call))
         self._bind()
         if call is not None:
@@ -496,24 +518,28 @@ class Trainer(Settings):
         >>> sorted(trainer.evaluate(np.ones((4, 2)), np.ones((4, 1))))
         ['loss', 'mae']
         """
-        data = self._check(x, y, sample_weight)
+        data = self._check(x, y, sample_weight, decoded=True)
         batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
     def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, float]:
-        rows = data.rows
-        batch = min(batch, rows)
-        n_steps = -(-rows // batch)
-        with self._evaluating:
+        batch = min(batch, data.rows)
+        seed = self.state.seed
+        with self._evaluating, Arrays(data).open(EpochRows(seed, 0, False, batch)) as chunks:
             plan = self._plan(data, batch, False)
-            plan.set_data(data.arrays)
             plan.sums[...] = 0
-            team = plan.plan.team(self._threads if threads is None else threads, batch, n_steps)
-            status, step = plan.core.run(plan.buffers, n_steps, batch, rows, None, None, self.state.seed, 0, team)
-            plan.core.drop_sources()
-            if status == _core.BAD_INDEX:
-                last = min((step + 1) * batch, rows)
-                raise LabelError(f"rows {step * batch} to {last}: an index or label is out of range")
+            team = plan.plan.team(self._threads if threads is None else threads, batch, -(-data.rows // batch))
+            for part, _, before in chunks:
+                plan.set_data(part.arrays)
+                rows = part.rows
+                status, step = plan.core.run(
+                    plan.buffers, -(-rows // batch), batch, rows, None, None, seed, before, team
+                )
+                plan.core.drop_sources()
+                if status == _core.BAD_INDEX:
+                    first = (before + step) * batch
+                    last = min(first + batch, data.rows)
+                    raise LabelError(f"rows {first} to {last}: an index or label is out of range")
             return plan.results()
 
     # ---- looking inside ----

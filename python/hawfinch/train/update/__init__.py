@@ -26,7 +26,7 @@ from ...constraints import Constraint
 from ...errors import ArgumentError
 from ...ir import Step, Tensor
 from ...nn.store import Store
-from ...optim import Optimizer
+from ...optim.base import Optimizer, richest
 from ...regularizers import Regularizer
 from .accumulate import accumulation_columns, accumulation_steps
 from .averages import average_columns, average_steps, check_average
@@ -34,7 +34,7 @@ from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers, state_step
 from .check import check_steps, product_checks
 from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
-from .groups import by_name, check_groups, check_patterns, group_optimizers, sparse_names
+from .groups import by_name, check_groups, check_patterns, group_optimizers, pattern_of, sparse_names
 from .penalties import SoftThreshold, penalty, penalty_columns
 from .products import Product, products_of_optimizer
 from .reduce import check_reduce, reduce_steps
@@ -88,7 +88,7 @@ class Update:
         self.accumulate = int(accumulate)
         self.reduce, self.trainers = check_reduce(reduce)
         rules = [optimizer.rule, *(o.rule for o in group_optimizers(optimizer, self.groups, None).values())]
-        self.rule = max(rules, key=lambda rule: len(optimizer.slots_of(rule)))
+        self.rule = richest(rules)
         self._arranged: Any = None
         self.columns = Columns()
         self.signature: tuple[Any, ...] = ()
@@ -138,15 +138,25 @@ class Update:
             chosen = (id(optimizer), id(regularizer), lag)
             if chosen not in sets:
                 since = Rows(lambda clock, lag=lag: clock.since(lag, every))  # type: ignore[misc]
-                common = {"since": since, "active": active, **penalty_columns(regularizer)}
+                common = {
+                    "since": since,
+                    "active": active,
+                    **penalty_columns(regularizer, pattern_of(self.regularizers, regularizer)),
+                }
                 sets[chosen] = columns.add(optimizer.columns(self.rule, common))
             self.column_of[name] = sets[chosen]
         self.thresholds: dict[str, tuple[Constraint, int]] = {}
         for k, regularizer in self.penalties.items():
             if regularizer.proximal and k in trainable:
-                step = SoftThreshold(own.get(k, self.optimizer).lr, regularizer.l1)
-                self.thresholds[k] = step, columns.add(constraint_columns(step))
-        self.limits = {k: (limits[k], columns.add(constraint_columns(limits[k]))) for k in trainable if k in limits}
+                step = SoftThreshold(
+                    own.get(k, self.optimizer).lr, regularizer, pattern_of(self.regularizers, regularizer)
+                )
+                self.thresholds[k] = step, columns.add(step.numbers)
+        self.limits = {
+            k: (limits[k], columns.add(constraint_columns(limits[k], pattern_of(self.constraints, limits[k]))))
+            for k in trainable
+            if k in limits
+        }
         alone = self.accumulate == 1 and self.reduce is None and self.average is None  # who else needs every row
         whole = {*limits, *self.thresholds}
         self.sparse = [k for k in sparse_names(self.groups, names) if alone and k in trainable and k not in whole]

@@ -11,6 +11,7 @@ from ...compiler.memory import Dynamic
 from ...errors import ArgumentError
 from ...ir import Array, Step, Tensor
 from ...nn.store import Store
+from ...values import called
 from .buffers import PARAMS, STATE, Buffers
 from .columns import Clock, Rows
 from .state import UpdateState
@@ -27,7 +28,16 @@ def average_columns(average: Average, accumulate: int) -> dict[str, Any]:
     """keep and gain; 1 and 0 in steps that update nothing."""
 
     def factors(clock: Clock) -> tuple[Array, Array]:
-        keep, gain = average.factors(clock.updates_before(accumulate) - clock.averaged_from)
+        updates = clock.updates_before(accumulate) - clock.averaged_from
+        given = called(f"factors of {average!r}", average.factors, updates)
+        try:
+            keep, gain = (np.broadcast_to(np.asarray(part, np.float64), updates.shape) for part in given)
+        except (TypeError, ValueError):
+            raise ArgumentError(
+                f"{average!r}: factors must give (keep, gain), of {updates.shape} numbers each"
+            ) from None
+        if not np.isfinite([keep, gain]).all():
+            raise ArgumentError(f"{average!r}: factors gave numbers that are not finite")
         active = np.asarray(clock.active(accumulate)) != 0
         return np.where(active, keep, 1.0), np.where(active, gain, 0.0)
 

@@ -16,7 +16,10 @@ import numpy as np
 
 from ...errors import ArgumentError
 from ...ir import Array
-from ...schedules import Schedule, check_values
+from ...schedules import Schedule, as_number, check_values
+from ...values import called
+from ..fingerprint import value_text
+from ..monitor import check_monitor
 
 
 class Clock(NamedTuple):
@@ -78,14 +81,22 @@ class Times(NamedTuple):
     b: Any
 
 
+class Named(NamedTuple):
+    """A source that errors call ``what``."""
+
+    source: Any
+    what: str
+
+
 class Columns:
-    """Sources by position. A source: a number, a schedule, a function of the step, ``Rows``, ``Times``, or a tuple of
-    these, to be added."""
+    """Sources by position. A source: a number, a schedule, a function of the step, ``Rows``, ``Times``, ``Named``, or a
+    tuple of these, to be added."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self.sources: list[Any] = []
         self.schedules: list[Schedule] = []
+        self.fits: int | None = None  # the last length of a run that was checked
         self.fixed: tuple[int, Array] | None = None  # for clocks whose steps are as many ahead of the updates
 
     def add(self, sources: Mapping[str, Any]) -> int:
@@ -118,18 +129,24 @@ class Columns:
         return out
 
     def check_length(self, total: int | None) -> None:
-        """Raises ArgumentError where a schedule needs to know the length of the run, which is not known."""
+        """Raises ArgumentError where a schedule does not fit into the run, or needs to know its length, which is not
+        known."""
+        if total is not None and total == self.fits:
+            return
         for schedule in self.schedules:
-            if schedule.needs_total and total is None:
+            if total is not None:
+                schedule.check(total)
+            elif schedule.needs_total:
                 raise ArgumentError(
                     f"{schedule!r} needs to know how long the run is: call fit with arrays, or make the Trainer with "
                     "total_steps="
                 )
+        self.fits = total
 
 
 def _schedules(source: Any) -> list[Schedule]:
     """Those in a source that is no number."""
-    if type(source) in (tuple, Times):
+    if type(source) in (tuple, Times, Named):
         return [schedule for part in source for schedule in _schedules(part)]
     return [source] if isinstance(source, Schedule) else []
 
@@ -139,7 +156,9 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
     if isinstance(source, Rows):
         return source.at(clock)
     if isinstance(source, Times):
-        return values_of("lr", source.a, clock) * values_of("strength", source.b, clock)
+        return values_of("lr", source.a, clock) * values_of(name, source.b, clock)
+    if isinstance(source, Named):
+        return values_of(source.what, source.source, clock)
     if isinstance(source, tuple):
         return sum((values_of(name, s, clock) for s in source[1:]), values_of(name, source[0], clock))
     if not callable(source) and not isinstance(source, Schedule):
@@ -147,7 +166,8 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
     what = "learning rate" if name == "lr" else name
     if isinstance(source, Schedule):
         steps = np.arange(clock.first - clock.start, clock.first - clock.start + clock.n)
-        values = np.asarray(source.with_state(clock.kept.get(repr(source))).at(steps, clock.total), np.float64)
+        now = source.with_state(clock.kept.get(value_text(source))) if clock.kept else source
+        values = np.asarray(now.at(steps, clock.total), np.float64)
         if values.shape != steps.shape:
             raise ArgumentError(f"{source!r}: at() must give one value per step, {steps.shape}, got {values.shape}")
     else:
@@ -157,15 +177,17 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
 
 
 def _asked(what: str, function: Callable[[int], Any], step: int) -> float:
-    value = function(step)
+    value = called(f"the function of the {what}", function, step)
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ArgumentError(f"the {what} at step {step} is {value!r}; its function must give a number")
-    return float(value)
+    return as_number(f"step {step}", f"the {what}", value)
 
 
 def after_epoch(columns: Columns, kept: dict[str, Any], logs: dict[str, float]) -> None:
     """Lets the schedules see an epoch's results."""
-    for schedule in {repr(s): s for s in columns.schedules}.values():  # one that fills several columns sees it once
-        state = schedule.after_epoch(kept.get(repr(schedule)), logs)
+    for text, schedule in {value_text(s): s for s in columns.schedules}.items():  # once, whatever columns it fills
+        for name in schedule.monitors:
+            check_monitor(type(schedule).__name__, name, logs)
+        state = schedule.after_epoch(kept.get(text), logs)
         if state is not None:
-            kept[repr(schedule)] = state
+            kept[text] = state

@@ -11,12 +11,16 @@ from ...constraints import Constraint
 from ...errors import ArgumentError
 from ...ir import Step, Tensor
 from ...nn.store import Store
+from ...values import short
 from .buffers import PARAMS, Buffers
+from .columns import Named
 from .traced import traced_steps
 
 
-def constraint_columns(constraint: Constraint) -> dict[str, Any]:
-    return constraint.numbers
+def constraint_columns(constraint: Constraint, pattern: str) -> dict[str, Any]:
+    """pattern: under which it is given, for errors."""
+    where = f"of {short(constraint)} (constraints[{pattern!r}])"
+    return {k: v if type(v) is float else Named(v, f"{k} {where}") for k, v in constraint.numbers.items()}
 
 
 def constraint_steps(

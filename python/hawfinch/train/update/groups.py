@@ -34,6 +34,11 @@ def by_name(what: str, patterns: Mapping[str, Any], names: Iterable[str]) -> dic
     return {name: value for pattern, value in patterns.items() for name in matching(what, pattern, names)}
 
 
+def pattern_of(patterns: Mapping[str, Any], value: Any) -> str:
+    """The last pattern that has this value; "" where none has."""
+    return next((pattern for pattern in reversed(list(patterns)) if patterns[pattern] is value), "")
+
+
 def check_patterns(what: str, patterns: Any, kind: type, example: str) -> dict[str, Any]:
     """patterns as a dict; raises ArgumentError unless its values are of this kind."""
     if patterns is None:

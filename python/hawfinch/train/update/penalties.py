@@ -12,31 +12,34 @@ from ...constraints import Constraint
 from ...ir import Tensor
 from ...nn.store import Store
 from ...regularizers import Regularizer
-from ...schedules import Scaled, Schedule
-from .columns import Clock, Times, values_of
+from ...values import short
+from .columns import Clock, Named, Times, values_of
 
 
-def penalty_columns(regularizer: Regularizer | None) -> dict[str, Any]:
-    """g += l1 sign(p) + 2 l2 p; without the first where that is a step of its own."""
+def penalty_columns(regularizer: Regularizer | None, pattern: str) -> dict[str, Any]:
+    """g += l1 sign(p) + 2 l2 p; without the first where that is a step of its own. pattern: under which it is given."""
     if regularizer is None:
         return {"l1": 0.0}
-    l2 = regularizer.l2
-    if callable(l2):
-        twice: Any = lambda step: 2 * l2(step)  # noqa: E731
-    else:
-        twice = Scaled(2.0, l2) if isinstance(l2, Schedule) else 2 * l2
-    return {"l1": 0.0 if regularizer.proximal else regularizer.l1, "decay": twice}
+    l1, l2 = (_strength(s, regularizer, pattern) for s in (regularizer.l1, regularizer.l2))
+    return {"l1": 0.0 if regularizer.proximal else l1, "decay": 2 * l2 if isinstance(l2, float) else Times(2.0, l2)}
+
+
+def _strength(given: Any, regularizer: Regularizer, pattern: str) -> Any:
+    """A number, or a source that errors call by the regularizer."""
+    if isinstance(given, int | float | np.integer | np.floating):
+        return float(given)
+    return Named(given, f"strength of {short(regularizer)} (regularizers[{pattern!r}])")
 
 
 class SoftThreshold(Constraint):
     """The proximal step of an l1 penalty: p = sign(p) max(|p| - lr l1, 0)."""
 
-    def __init__(self, lr: Any, l1: Any):
-        self.lr, self.l1 = lr, l1
+    def __init__(self, lr: Any, regularizer: Regularizer, pattern: str):
+        self.lr, self.regularizer, self.pattern = lr, regularizer, pattern
 
     @property
     def numbers(self) -> dict[str, Any]:
-        return {"threshold": Times(self.lr, self.l1)}
+        return {"threshold": Times(self.lr, _strength(self.regularizer.l1, self.regularizer, self.pattern))}
 
     @property
     def signature(self) -> tuple[Any, ...]:

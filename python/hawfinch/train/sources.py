@@ -1,0 +1,221 @@
+"""Where the rows of an epoch come from, a chunk after the other.
+
+Design: a chunk is arrays that C reads in place, one call into C each, and arrays are one chunk. What makes chunks (a
+generator, a decoder) is at work on the next one, in a thread of its own, while C trains on this one: two chunks are
+held, never more. The thread lives as long as the epoch. Rejected: a loader of batches, which would come back to Python,
+and copy, at every step; a queue of several chunks, which hides a slow reader for a few steps and costs the memory
+for all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from .. import _core
+from ..data.arrays import as_data, check_whole
+from ..data.decoded import Decoded
+from ..errors import ArgumentError, BusyError
+from ..ir import Array
+from .inputs import Data
+
+LONGEST_WAIT = 0.05  # seconds that Ctrl-C waits for what is under way in the thread that reads ahead
+LEAST_CHUNKS = 8  # of an epoch of decoded rows, so that the first does not keep training waiting for long
+
+
+class EpochRows(NamedTuple):
+    """How an epoch goes over the rows. batch: None: all rows of a chunk. begin: steps that are done already."""
+
+    seed: int
+    epoch: int
+    shuffle: bool
+    batch: int | None
+    accumulate: int = 1
+    begin: int = 0
+
+    def order(self, rows: int, chunk: int = 0) -> Array | None:
+        """int64 (rows,): which row comes when; None: as they lie."""
+        return _core.permutation(rows, self.seed, self.epoch + (chunk << 32)) if self.shuffle else None
+
+
+class Chunk(NamedTuple):
+    """Rows to train on, and their order. before: steps of the epoch in the chunks before it."""
+
+    data: Data
+    order: Array | None
+    before: int
+
+
+class Source(Protocol):
+    """Gives an epoch's data; from the step on that is asked for, or from one before it."""
+
+    @property
+    def data(self) -> Data | None:
+        """What all chunks are like, and how many rows they have together; None where that is not known before."""
+
+    def open(self, rows: EpochRows) -> AbstractContextManager[Iterator[Chunk]]: ...
+
+
+class Arrays:
+    """Rows that are all known: one chunk of arrays, or what decoded rows make necessary."""
+
+    def __init__(self, data: Data):
+        self.data = data
+
+    def open(self, rows: EpochRows) -> AbstractContextManager[Iterator[Chunk]]:
+        data = self.data
+        if any([isinstance(a, Decoded) for a in data.x]):
+            return self._decoded(rows)
+        return contextlib.nullcontext(iter((Chunk(data, rows.order(data.rows), 0),)))
+
+    @contextlib.contextmanager
+    def _decoded(self, how: EpochRows) -> Iterator[Iterator[Chunk]]:
+        """In an order over all rows, so many whole batches and updates at a time that the steps are those of arrays."""
+        data, rows = self.data, self.data.rows
+        batch = min(how.batch or rows, rows)
+        size = chunk_rows(data, batch * how.accumulate)
+        steps = -(-size // batch)
+        order = how.order(rows)
+        if order is None:
+            order = np.arange(rows)
+        first = min(how.begin // steps, -(-rows // size) - 1)
+        closing = threading.Event()
+        made = (_taken(data, order[at : at + size], closing) for at in range(first * size, rows, size))
+        with ReadAhead(made, closing) as read:
+            yield (Chunk(part, None, i * steps) for i, part in enumerate(read, first))
+
+
+def chunk_rows(data: Data, update: int) -> int:
+    """Rows of a chunk of decoded ones: whole updates, at least one; two chunks fill the memory that was allowed."""
+    decoded = [a for a in data.x if isinstance(a, Decoded)]
+    row_bytes = sum([a.like.nbytes for a in decoded])
+    most = min([a.memory for a in decoded]) // (2 * max(row_bytes, 1))
+    return max(min(most, -(-data.rows // LEAST_CHUNKS)) // update, 1) * update
+
+
+def _taken(data: Data, index: Array, stop: threading.Event) -> Data:
+    """These rows."""
+    x = []
+    for a, spec in zip(data.x, data.specs[0], strict=True):
+        a = as_data(a.take(index, stop), "x") if isinstance(a, Decoded) else a[index]
+        if spec.dtype == "int":
+            check_whole(a, "x")
+        x.append(a)
+    y = tuple([a[index] for a in data.y])
+    return Data(tuple(x), y, tuple([None if w is None else w[index] for w in data.weight]), data.specs)
+
+
+class Chunks:
+    """Chunks that an iterable gives, or a function that gives an iterable: (x, y) or (x, y, sample_weight) each.
+
+    ahead: whether a thread makes the next one.
+    """
+
+    data: Data | None = None
+
+    def __init__(self, given: Any, check: Callable[..., Data], ahead: bool):
+        self.given, self.check, self.ahead = given, check, ahead
+
+    @contextlib.contextmanager
+    def open(self, rows: EpochRows) -> Iterator[Iterator[Chunk]]:
+        given = self.given() if callable(self.given) else self.given
+        if not isinstance(given, Iterable):
+            raise ArgumentError(f"x: the function must return an iterable of (x, y), got {type(given).__name__}")
+        if self.ahead and not isinstance(given, list | tuple):
+            with ReadAhead(iter(given)) as read:
+                del given
+                yield self._checked(read, rows)
+        else:
+            yield self._checked(given, rows)
+
+    def _checked(self, given: Iterable[Any], rows: EpochRows) -> Iterator[Chunk]:
+        before = 0
+        for i, chunk in enumerate(given):
+            data = self.check(*split_pair(chunk, f"chunk {i}"), name=f"chunk {i}")
+            yield Chunk(data, rows.order(data.rows, i), before)
+            before += -(-data.rows // min(rows.batch or data.rows, data.rows))
+
+
+class ReadAhead:
+    """Iterates over ``given``, whose next item a thread makes while the caller is at work with the one before.
+
+    Within ``with``. It raises what ``given`` raises. At its end the thread is waited for, which lets go of ``given``;
+    after Ctrl-C not for long: then it ends with what it has under way. closing: set at the end, for ``given`` to see.
+    """
+
+    def __init__(self, given: Iterator[Any], closing: threading.Event | None = None):
+        self._given: Iterator[Any] | None = given
+        self._closing = threading.Event() if closing is None else closing
+        self._wanted, self._made, self._over = threading.Lock(), threading.Lock(), threading.Lock()
+        self._item: Any = None
+        self._error: BaseException | None = None
+        self._process = os.getpid()
+        context = contextvars.copy_context()  # NumPy's errstate, decimal's precision
+        self._thread = threading.Thread(target=context.run, args=(self._work,), name="hawfinch-read", daemon=True)
+
+    def __enter__(self) -> ReadAhead:
+        for lock in (self._made, self._over):
+            lock.acquire()
+        self._thread.start()  # which makes the first item at once
+        return self
+
+    def _work(self) -> None:
+        given, self._given = self._given, None
+        assert given is not None
+        try:
+            while True:
+                self._wanted.acquire()
+                if self._closing.is_set():
+                    break
+                self._item = next(given)
+                self._made.release()
+        except BaseException as error:
+            self._error = error
+            self._made.release()
+        finally:
+            del given
+            self._over.release()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if os.getpid() != self._process:
+            raise BusyError("a fit that reads its data ahead can't go on in a process that was forked within it")
+        self._made.acquire()
+        if self._error is not None:
+            raise self._error
+        item, self._item = self._item, None
+        self._wanted.release()
+        return item
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        self._closing.set()
+        if os.getpid() != self._process:
+            return
+        with contextlib.suppress(RuntimeError):  # it is wanted already
+            self._wanted.release()
+        if self._over.acquire(timeout=-1 if kind is None or issubclass(kind, Exception) else LONGEST_WAIT):
+            self._thread.join()
+        self._item = self._error = None  # whose traceback holds all of this
+
+
+def is_chunks(x: Any) -> bool:
+    """Whether x is no array or what can be one, but gives them one after the other."""
+    if isinstance(x, tuple | list | str | bytes | Mapping) or hasattr(x, "__array__") or hasattr(x, "__dlpack__"):
+        return False
+    return callable(x) or (isinstance(x, Iterable) and not hasattr(x, "__getitem__")) or isinstance(x, Iterator)
+
+
+def split_pair(given: Any, name: str) -> tuple[Any, Any, Any]:
+    """(x, y, sample_weight or None) of a tuple of two or three."""
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise ArgumentError(f"{name}: expected (x, y) or (x, y, sample_weight), got {type(given).__name__}")
+    return given[0], given[1], given[2] if len(given) == 3 else None
