@@ -129,6 +129,14 @@ def check_finite(array: Array, name: str) -> None:
         raise NonFiniteInputError(f"{name} holds {array[at]} in {where}; remove or fill such values first", tensor=name)
 
 
+def check_observed(array: Array, name: str) -> None:
+    """As ``check_finite``, but NaN is a value that is missing; raises NonFiniteInputError where all of them are."""
+    if _core.first_nonfinite(array) is not None:
+        check_finite(np.where(np.isnan(array), 0.0, array), name)
+        if np.isnan(array).all():
+            raise NonFiniteInputError(f"{name}: all are NaN, so that there is nothing to learn or to measure")
+
+
 def check_lengths(x: Array, y: Array, name: str = "y") -> None:
     if len(x) != len(y):
         raise ShapeError(f"x has {len(x)} rows, {name} has {len(y)}")

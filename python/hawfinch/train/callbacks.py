@@ -38,7 +38,7 @@ class Progress(metaclass=CheckedCall):
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
         """Moves the bar on, with the epoch's loss and metrics beside it."""
-        self._bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items()}, refresh=False)
+        self._bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items() if isinstance(v, float)}, refresh=False)
         self._bar.update()
 
     def on_fit_end(self, trainer: Any) -> None:

@@ -70,7 +70,7 @@ def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop
     try:
         try:
             how = (stop, steps.batch, data.rows, steps.order, steps.scalars, state.seed, step0, team, -1, first)
-            status, reached = plan.core.run(plan.buffers, *how)
+            status, reached = plan.core.run((*plan.buffers, *plan.kept), *how)
             if status == _core.YIELDED:
                 status, reached = plan.reduce()
         except BaseException:  # Ctrl-C, or what another signal's handler raised
@@ -126,7 +126,8 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
     begun = False
     try:
         if not resumed or state.fit is None:
-            state.fit, state.position, state.sums = FitProgress(state.epoch, call.epochs, state.step), 0, None
+            state.fit = FitProgress(state.epoch, call.epochs, state.step)
+            state.position, state.sums, state.kept = 0, None, []
         last = state.fit.first_epoch + state.fit.epochs
         trainer.stop, trainer.epochs_planned = False, call.epochs
         plan: BatchPlan | None = None
@@ -154,7 +155,7 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
                 validation = trainer._evaluate(call.validation, call.batch or call.validation.rows, call.threads)
                 logs |= {f"val_{k}": v for k, v in validation.items()}
             state.epoch += 1
-            state.position, state.sums = 0, None
+            state.position, state.sums, state.kept = 0, None, []
             state.history.add(logs)
             if trainer._update.columns.schedules:
                 after_epoch(trainer._update.columns, state.update.schedules, logs)
@@ -183,13 +184,14 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
     with call.source.open(
         EpochRows(state.seed, state.epoch, call.shuffle, call.batch, trainer._update.accumulate, begin)
     ) as chunks:
-        for data, order, before in chunks:
+        for data, order, before, rows_before in chunks:
             rows = data.rows
             batch = min(call.batch or rows, rows)
             n_steps = -(-rows // batch)
             first = min(max(begin - before, 0), n_steps)
             used = plan or trainer._plan(data, batch, True)
             used.sums[...] = 0 if state.sums is None else state.sums
+            kept = _kept_rows(used, state, rows_before, rows) if used.keeps_rows else []
             if first == n_steps:
                 continue
             clock = trainer._clock(n_steps, first, rows, batch, _total_steps(trainer, call))
@@ -198,6 +200,7 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
             while first < n_steps:
                 stop = first + 1 if on_step_end else n_steps
                 step0 = state.step
+                used.kept = kept
                 try:
                     run_steps(used, steps, state, first, stop, team)
                 finally:
@@ -210,4 +213,14 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
                     used.sums[...] = state.sums
     if used is None:
         raise ArgumentError("there are no chunks to train on: an iterable that is used up?")
-    return used.results()
+    return used.results(state.kept)
+
+
+def _kept_rows(plan: BatchPlan, state: TrainState, before: int, rows: int) -> list[Array]:
+    """Where metrics keep the rows of a chunk, behind those of the chunks before it, in the state."""
+    if not state.kept or len(state.kept[0]) < before + rows:
+        longer = plan.new_kept(before + rows)
+        for new, old in zip(longer, state.kept, strict=False):
+            new[: len(old)] = old
+        state.kept = longer
+    return [a[before : before + rows] for a in state.kept]

@@ -31,9 +31,10 @@ class TrainState:
     """What a training has come to. ``Trainer.state`` is the live one; ``copy`` gives one that stays.
 
     step, epoch: how many steps and whole epochs are done. position: steps done within the epoch under way; sums: what
-    loss and metrics have summed up to in it, or None. fit: the call of ``fit`` under way, or the last one. parameters,
-    buffers, slots: flat arrays, the first two those of the model. settings: what the run was made of, as text by name,
-    and callbacks: what the callbacks with ``get_state`` keep; both in a state from ``Trainer.get_state`` only.
+    loss and metrics have summed up to in it, or None; kept: what metrics of rows keep of it. fit: the call of ``fit``
+    under way, or the last one. parameters, buffers, slots: flat arrays, the first two those of the model. settings:
+    what the run was made of, as text by name, and callbacks: what the callbacks with ``get_state`` keep; both in a
+    state from ``Trainer.get_state`` only.
 
     >>> import hawfinch as hf
     >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")
@@ -46,6 +47,7 @@ class TrainState:
         self.seed = seed
         self.step = self.epoch = self.position = 0
         self.sums: Array | None = None
+        self.kept: list[Array] = []
         self.fit: FitProgress | None = None
         self.history = History()
         self.parameters = self.buffers = np.zeros(0, np.float32)
@@ -63,11 +65,13 @@ class TrainState:
         """All of its arrays, by name."""
         found = {"parameters": self.parameters, "buffers": self.buffers}
         found |= {f"slots.{name}": slot for name, slot in self.slots.items()}
+        found |= {f"kept.{i}": a for i, a in enumerate(self.kept)}
         return found if self.sums is None else found | {"sums": self.sums}
 
     def set_arrays(self, arrays: dict[str, Array]) -> None:
         """The inverse of ``arrays``. Raises KeyError where one is missing."""
         self.parameters, self.buffers, self.sums = arrays["parameters"], arrays["buffers"], arrays.get("sums")
+        self.kept = [arrays[f"kept.{i}"] for i in range(sum(name.startswith("kept.") for name in arrays))]
         self.slots = {name.removeprefix("slots."): a for name, a in arrays.items() if name.startswith("slots.")}
 
     def take(self, other: TrainState) -> None:
@@ -76,7 +80,8 @@ class TrainState:
         self.sums = given.pop("sums", None)
         if self.sums is not None:
             self.sums = self.sums.copy()
-        mine = {name: a for name, a in self.arrays().items() if name != "sums"}
+        self.kept = [a.copy() for a in other.kept]
+        mine = {name: a for name, a in self.arrays().items() if name != "sums" and not name.startswith("kept.")}
         for name, array in mine.items():
             if name not in given or array.shape != given[name].shape or array.dtype != given[name].dtype:
                 raise ArgumentError(f"resume: the state has no {name} of shape {array.shape} and {array.dtype}")

@@ -45,10 +45,11 @@ NOT_COPIED = ("gradient", "_update", "_plans", "_output_shapes", "_repeated", "_
 class Trainer(Settings):
     """Trains a model: one C call per epoch.
 
-    model: a Module. loss: a Loss, a name ("softmax_cross_entropy", "bce_with_logits", "mse", "mae", "huber") or a
-    function of traced (prediction, target); for a model with several outputs a tuple or a dict of them, one for each
-    output, weighted by ``loss_weights`` (default 1 each). optimizer: an Optimizer or its name; default Adam. metrics:
-    names ("accuracy", "f1", "r2", "mse", "mae"), Metrics or functions of traced (prediction, target) that give (rows,);
+    model: a Module. loss: a Loss, its name ("softmax_cross_entropy", "mse", "huber", ...: ``hf.losses.LOSSES``), a sum
+    of losses (``0.5 * hf.MSE() + hf.MAE()``) or a function of traced (prediction, target); for a model with several
+    outputs a tuple or a dict of them, one for each output, weighted by ``loss_weights`` (default 1 each). optimizer: an
+    Optimizer or its name; default Adam. metrics: names ("accuracy", "f1", "roc_auc", ...: ``hf.metrics.METRICS``),
+    Metrics (``hf.metrics.F1("micro")``) or functions of traced (prediction, target) that give (rows,);
     for several outputs a list for all of them, or a tuple or dict of lists. seed: initial parameters, row order and
     dropout follow from it alone. init: how weights start whose layers name no initializer: a name such as "auto" or
     "data", or an initializer (see ``hf.initializers``); default PyTorch's; of a model that isn't built yet.
@@ -411,11 +412,12 @@ class Trainer(Settings):
             rows = data.rows
             self._take_back()
             plan = self._plan(data, rows, True)
+            plan.kept = plan.new_kept(rows)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
             short = self._update.reduce is None and len(data.arrays) == 2 and isinstance(y, np.ndarray)
             reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
-            if short and reads_all and not plan.watches:
+            if short and reads_all and not plan.watches and not plan.keeps_rows:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
                     watch = self._model.watch()
@@ -439,7 +441,7 @@ class Trainer(Settings):
         state = self.state.copy()
         state.settings = self._settings(self._call)
         if self._call is None:
-            state.fit, state.position, state.sums = None, 0, None
+            state.fit, state.position, state.sums, state.kept = None, 0, None, []
         else:
             state.callbacks = state_of(self._call.callbacks)
         return state
@@ -451,7 +453,7 @@ class Trainer(Settings):
         """
         with self._alone():
             self._take(state, None)
-            self.state.fit, self.state.position, self.state.sums = None, 0, None
+            self.state.fit, self.state.position, self.state.sums, self.state.kept = None, 0, None, []
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Writes ``get_state`` to a file (safetensors), atomically; ``fit(resume=path)`` and ``set_state`` read it.
@@ -508,7 +510,7 @@ class Trainer(Settings):
     # ---- evaluation ----
     def evaluate(
         self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int | str = 256, threads: int | None = None
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Loss and metrics of the model in inference mode, by the names that ``History`` has: over all rows, weighted.
 
         Arguments and errors as in ``fit``.
@@ -522,25 +524,27 @@ class Trainer(Settings):
         batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
-    def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, float]:
+    def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, Any]:
         batch = min(batch, data.rows)
         seed = self.state.seed
         with self._evaluating, Arrays(data).open(EpochRows(seed, 0, False, batch)) as chunks:
             plan = self._plan(data, batch, False)
             plan.sums[...] = 0
+            kept = plan.new_kept(data.rows)
             team = plan.plan.team(self._threads if threads is None else threads, batch, -(-data.rows // batch))
-            for part, _, before in chunks:
+            for part, _, before, at in chunks:
                 plan.set_data(part.arrays)
                 rows = part.rows
+                plan.kept = [a[at : at + rows] for a in kept]
                 status, step = plan.core.run(
-                    plan.buffers, -(-rows // batch), batch, rows, None, None, seed, before, team
+                    (*plan.buffers, *plan.kept), -(-rows // batch), batch, rows, None, None, seed, before, team
                 )
                 plan.core.drop_sources()
                 if status == _core.BAD_INDEX:
                     first = (before + step) * batch
                     last = min(first + batch, data.rows)
                     raise LabelError(f"rows {first} to {last}: an index or label is out of range")
-            return plan.results()
+            return plan.results(kept)
 
     # ---- looking inside ----
     def scalars(self, n_steps: int) -> Array:
