@@ -18,20 +18,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import ArgumentError, unknown_name
+from .adafactor import Adafactor
 from .adam import Adam, Adamax, AdamW, NAdam, NAdamW, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .base import Optimizer
+from .muon import Muon
 from .sgd import SGD
 from .sign import Lion, Rprop
 
 __all__ = [
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
     "Lion",
+    "Muon",
     "NAdam",
     "NAdamW",
     "Optimizer",
