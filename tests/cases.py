@@ -263,6 +263,7 @@ CASES = [
     unary("erf", erf, -4, 4),
     unary("relu", lambda x: np.where(x < 0, 0, x), tol=EXACT, kinks=(0.0,)),
     unary("softplus", softplus, -20, 20),
+    unary("softsign", lambda x: x / (1 + np.abs(x)), kinks=(0.0,)),
     unary("gelu", gelu, scale=np.abs),  # x * (erf(..) / 2 + 1/2) cancels for negative x: errors are relative to x
     # two roundings more than sigmoid
     unary("silu", lambda x: x * sigmoid(x), tol=(4, 4)),

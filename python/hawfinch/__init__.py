@@ -24,15 +24,17 @@ from .nn import *  # noqa: F403
 from .nn import Module as Module
 from .nn.summary import summary as _summary
 from .optim import *  # noqa: F403
-from .predict.predictor import predict as _predict
+from .predict.predictor import outputs as _outputs, predict as _predict
 from .regularizers import *  # noqa: F403
 from .show_config import show_config as show_config
 from .train.callbacks import Progress as Progress
+from .train.checkpoint import Checkpoint as Checkpoint
+from .train.early_stopping import EarlyStopping as EarlyStopping
 from .train.history import History as History
 from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer
 
-Module.uses.update(load_weights=_load_weights, predict=_predict, save=_save_model, summary=_summary)
+Module.uses.update(load_weights=_load_weights, outputs=_outputs, predict=_predict, save=_save_model, summary=_summary)
 __version__: str = _VERSION
 
 if _TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layer_cases import LAYER_CASES, LayerCase
+from layer_cases import LAYER_CASES, LayerCase, Positions
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, ShapeError
@@ -121,7 +121,9 @@ def test_in_a_trainer(name: str) -> None:
     case = LAYER_CASES[name]
     x = np.random.default_rng(1).normal(size=(64, 6))
     y = np.stack([x[:, 0], x[:, 1]], 1)
-    model = hf.Sequential(hf.Linear(8), case.make(), hf.Linear(2))
+    layers = [hf.Linear(8), hf.Linear(2)]
+    layers.insert(2 if case.last else 1, Positions(case.make()) if case.positions else case.make())
+    model, y = hf.Sequential(layers), np.exp(y / 3) if case.last else y
     losses = hf.Trainer(model, "mse", hf.Adam(lr=0.02)).fit(x, y, epochs=40)["loss"]
     assert losses[-1] < 0.8 * losses[0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from .. import ops
 from ..errors import ArgumentError, ShapeError, unknown_name
@@ -37,6 +37,7 @@ class Metric(Value):
     """
 
     name: str = "Metric"  # in the history
+    larger_is_better: ClassVar[bool | None] = None  # what EarlyStopping and Checkpoint take it for; None: they ask
 
     def __init_subclass__(cls, name: str | None = None, **more: Any) -> None:
         super().__init_subclass__(**more)

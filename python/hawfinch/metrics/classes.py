@@ -32,6 +32,8 @@ class Accuracy(BoundMetric, name="accuracy"):
     0.75
     """
 
+    larger_is_better = True
+
     def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
         return self.mean_sums(hits(self, prediction, target), target, weight)
 
@@ -60,6 +62,8 @@ class TopKAccuracy(BoundMetric, name="top_k_accuracy"):
     >>> trainer.evaluate(np.array([[3.0, 2.0, 1.0]] * 3), [0, 1, 2])["top_2_accuracy"].__round__(4)
     0.6667
     """
+
+    larger_is_better = True
 
     def __init__(self, k: int = 5):
         self.k = check_whole(k, "TopKAccuracy: k", 1)
@@ -96,6 +100,8 @@ def class_counts(metric: BoundMetric, prediction: Tensor, target: Tensor, weight
 
 class _Averaged(BoundMetric):
     """Base of metrics of each class, averaged."""
+
+    larger_is_better = True
 
     def __init__(self, average: str | None = "macro"):
         kinds = ["macro", "micro", "weighted", "binary"]
@@ -191,6 +197,8 @@ class BalancedAccuracy(BoundMetric, name="balanced_accuracy"):
     >>> trainer.evaluate(np.eye(2)[[0, 0, 0, 0]], [0, 0, 0, 1])["balanced_accuracy"]
     0.5
     """
+
+    larger_is_better = True
 
     def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
         hits, predicted, actual, rows = class_counts(self, prediction, target, weight)

@@ -26,6 +26,8 @@ class LogLoss(BoundMetric, name="log_loss"):
     0.6931
     """
 
+    larger_is_better = False
+
     def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
         loss = self.classes
         loss.probabilities(prediction, target)  # raises where there are none
@@ -49,6 +51,8 @@ class Brier(BoundMetric, name="brier"):
     0.25
     """
 
+    larger_is_better = False
+
     def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
         p = self.classes.probabilities(prediction, target)
         if not self.classes.is_one_of_many(prediction, target):
@@ -71,6 +75,8 @@ class CalibrationError(BoundMetric, name="calibration_error"):
     >>> trainer.evaluate(np.zeros((4, 2)), [0, 1, 1, 1])["calibration_error"]  # sure by a half, right in a quarter
     0.25
     """
+
+    larger_is_better = False
 
     def __init__(self, bins: int = 15):
         self.bins = check_whole(bins, "CalibrationError: bins", 1)

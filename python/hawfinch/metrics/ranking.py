@@ -20,6 +20,8 @@ FIRST_LABEL = 2  # a kept label is its number + 2, so that it is told from 0, 1 
 class _Ranking(BoundMetric, RowMetric):
     """Base of metrics of each class, from scores against all others, averaged over the classes."""
 
+    larger_is_better = True
+
     def __init__(self, average: str = "macro"):
         if average not in ("macro", "weighted"):
             raise unknown_name(f"{type(self).__name__}: average", str(average), ["macro", "weighted"])

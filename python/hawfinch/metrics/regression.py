@@ -15,6 +15,8 @@ from .base import BoundMetric, mean_of, same_shape
 class _ElementMetric(BoundMetric):
     """The mean over all elements of a value of each."""
 
+    larger_is_better = False
+
     def sums(self, prediction: Any, target: Tensor, weight: Tensor | None) -> Any:
         assert self.loss is not None
         point = self.loss.point(prediction)
@@ -94,6 +96,8 @@ class R2(BoundMetric, name="r2"):
     >>> round(trainer.evaluate([[1.0], [2.0], [3.0]], [[1.0], [2.0], [6.0]])["r2"], 4)
     0.3571
     """
+
+    larger_is_better = True
 
     def sums(self, prediction: Any, target: Tensor, weight: Tensor | None) -> Any:
         assert self.loss is not None

@@ -281,7 +281,7 @@ class PReLU(Module):
 class Parametric(Module):
     """x + (f(x) - x) * weight, with a learnt weight for each feature of the last axis: between the identity and f.
 
-    activation: f, a layer without arrays, or its name. The weights _start at 1, so the layer as f. RealMLP has it with
+    activation: f, a layer without arrays, or its name. They start at 1, so the layer as f. RealMLP has it with
     SELU and Mish and a rate of 0.1 times the others', ``groups={"1.weight": dict(lr=hf.schedules.Scaled(0.1))}``.
     Holzmüller, Grinsztajn, Steinwart, NeurIPS 2024.
 

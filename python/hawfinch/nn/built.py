@@ -11,7 +11,7 @@ from .. import _core
 from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError
 from ..ir import BATCH, PARAM, STATE, Graph, Spec, Tensor, collector_paused, input_tensor, tracing
 from .starts import choose_initializers
-from .store import Parameter, Store
+from .store import Following, Parameter, Store
 from .structure import Tree, drop_unborn
 
 DTYPES = ("float32", "float64")
@@ -120,9 +120,14 @@ class Built(Tree):
 
     def build_like(self, twin: Built, seed: int = 0) -> None:
         """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""
+        of: dict[int, Parameter] = {}
         for (path, m), (_, other) in zip(self._walk([]), twin._walk([]), strict=True):
             m._hf.path = path
             m._hf.own = {k: p.like() for k, p in other._hf.own.items()}
+            of |= {id(p): m._hf.own[k] for k, p in other._hf.own.items()}
+        for p in of.values():
+            if isinstance(p.init, Following):
+                p.init = Following(of[id(p.init.of)], p.init.function)
         assert twin._hf.inputs is not None
         self._settle(twin._hf.inputs, twin._hf.outputs, seed)
 

@@ -8,7 +8,7 @@ from .. import ops
 from ..errors import ArgumentError, ShapeError
 from ..initializers import InitLike, get_initializer
 from ..ir import Tensor
-from ..values import short
+from ..values import check_flag, short
 from .module import Module
 from .starts import bias_init
 
@@ -31,11 +31,9 @@ class Linear(Module):
     def __init__(self, out: int, *, bias: bool = True, init: InitLike = None):
         if isinstance(out, bool) or not isinstance(out, int | np.integer) or out < 1:
             raise ArgumentError(f"Linear: the number of outputs must be a whole number >= 1, got {short(out)}")
-        if not isinstance(bias, bool | np.bool_):
-            raise ArgumentError(f"Linear: bias must be True or False, not {short(bias)}")
         if init is not None:
             get_initializer(init)
-        self.out, self.bias, self.init = int(out), bool(bias), init
+        self.out, self.bias, self.init = int(out), check_flag(bias, "Linear: bias"), init
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or not isinstance(x.shape[-1], int):

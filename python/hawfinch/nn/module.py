@@ -209,7 +209,8 @@ class Module(Built):
         elif known.trainable is not trainable:
             raise ArgumentError(f"{name!r} is the name of a parameter and of a state of {known.layer}; rename one")
         if trainable:
-            return leaf(graph, PARAM, known)
+            wrap = graph.wrapped.get((id(self), name))
+            return leaf(graph, PARAM, known) if wrap is None else wrap(leaf(graph, PARAM, known))
         found = leaf(graph, STATE, known)
         return next((value for target, value in graph.updates if target is found), found)
 
@@ -450,6 +451,19 @@ class Module(Built):
             if y is not None:
                 return y
         return cast("Array | tuple[Array, ...]", self.uses["predict"](self, x, out, threads))
+
+    def outputs(self, x: Any, name: str) -> Array | tuple[Array, ...]:
+        """What one layer gives for rows of x, in inference mode: the layer ``name``, as parameters' names begin.
+
+        x: as in ``predict``; nothing behind the layer is computed. Returns an array, or a tuple of them where forward
+        calls the layer several times or it gives several. Raises ArgumentError with near matches, and as ``predict``.
+
+        >>> import numpy as np, hawfinch as hf
+        >>> model = hf.Sequential(hf.Linear(3), "relu", hf.Linear(2)).build((4,))
+        >>> model.outputs(np.zeros((5, 4)), "1").shape
+        (5, 3)
+        """
+        return cast("Array | tuple[Array, ...]", self.uses["outputs"](self, x, name))
 
     def summary(self) -> str:
         """A table: layer, output shape, parameters, bytes, FLOPs of one row. The model must be built.

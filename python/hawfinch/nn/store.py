@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,16 @@ class Parameter:
             setattr(self, k, v)
 
 
+class Following:
+    """The initializer of an array that begins with what another one gives: ``function(the other, draw)``."""
+
+    def __init__(self, of: Parameter, function: Callable[[Array, Draw], Array]):
+        self.of, self.function = of, function
+
+    def __call__(self, shape: tuple[int, ...], fan_in: int, fan_out: int, draw: Draw) -> Array:
+        return np.zeros(shape)  # until the other one is there
+
+
 class Store:
     """The buffers of a model: ``params`` for what is trained, ``buffers`` for state. Values that are missing are drawn.
 
@@ -109,6 +119,11 @@ class Store:
         homes: list[tuple[Parameter, Array, int]] = []
         self.params = self._buffer(self.parameters, draws, homes)
         self.buffers = self._buffer(self.state, draws, homes)
+        values = {id(p): view for p, view, _ in homes}
+        for k, p in arrays.items():
+            if p.data is None and isinstance(p.init, Following):
+                other = values[id(p.init.of)].astype(np.float64)
+                values[id(p)][...] = p.init.function(other, draws[k])
         for p, view, offset in homes:  # nothing has changed if an initializer has failed
             p.data, p.offset, p.store = view, offset, self
 

@@ -15,8 +15,9 @@ class History(metaclass=CheckedCall):
     ``val_``.
 
     With several losses ``loss`` is the weighted sum, and each output has NAME_loss and NAME_METRIC. ``error``: the
-    NonFiniteError that ended the training of this net in ``fit_many``, else None. ``history[name]`` raises KeyError for
-    a name that is not there, with those that are.
+    NonFiniteError that ended the training of this net in ``fit_many``, else None. ``best_epoch``: the epoch, counted
+    from 0, whose weights the last fit has left in the model, where ``EarlyStopping`` chose them, else None.
+    ``history[name]`` raises KeyError for a name that is not there, with those that are.
 
     >>> history = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse").fit([[1.0]], [[2.0]], epochs=3)
     >>> len(history), list(history.to_dict()), history["loss"][-1] < history["loss"][0]
@@ -27,6 +28,7 @@ class History(metaclass=CheckedCall):
         self.error: NonFiniteError | None = None
         self._values: dict[str, list[Any]] = {}
         self.epochs = 0
+        self.best_epoch: int | None = None
 
     @classmethod
     def from_dict(cls, values: dict[str, list[Any]], epochs: int) -> History:
@@ -54,7 +56,7 @@ class History(metaclass=CheckedCall):
         [2.0]
         """
         self._values = {k: list(v) for k, v in other._values.items()}
-        self.epochs, self.error = other.epochs, other.error
+        self.epochs, self.error, self.best_epoch = other.epochs, other.error, other.best_epoch
 
     def add(self, logs: dict[str, Any]) -> None:
         """One more epoch: its values by name."""
@@ -97,7 +99,8 @@ class History(metaclass=CheckedCall):
         return {k: v for k, v in self._values.items() if v and not any([isinstance(n, np.ndarray) for n in v])}
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws loss (left axis) and metrics (right axis), training solid, validation dashed. Gives the Axes.
+        """Draws loss (left axis) and metrics (right axis), training solid, validation dashed, and a line at the best
+        epoch. Gives the Axes.
 
         ax: matplotlib Axes to draw into; default: a new figure. Needs matplotlib (``pip install hawfinch[plot]``).
         """
@@ -120,6 +123,8 @@ class History(metaclass=CheckedCall):
                     epochs = range(self.epochs - len(values) + 1, self.epochs + 1)
                     marker = "o" if len(values) == 1 else None
                     lines += target.plot(epochs, values, style, color=color, label=key, marker=marker)
+        if self.best_epoch is not None:
+            ax.axvline(self.best_epoch + 1, color="gray", linestyle=":", linewidth=1)
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss")
         if right is not None:

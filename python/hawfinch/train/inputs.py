@@ -276,6 +276,18 @@ def weights_of(
     return tuple(found)
 
 
+def weights_of_batches(objective: Objective, data: Data, order: Array | None, batch: int) -> Array | None:
+    """What the loss of each batch is divided by, over the rows in this order; None: the number of its rows. Of several
+    losses that of the first."""
+    weights, loss = data.weight[0], objective.heads[0].loss
+    if loss.ignore_nan:
+        shares = np.asarray(loss.counts(data.y[0]), np.float64).reshape(data.rows, -1).mean(1)
+        weights = shares if weights is None else weights * shares
+    if weights is None:
+        return None
+    return np.add.reduceat(weights if order is None else weights[order], np.arange(0, data.rows, batch))
+
+
 def _sample_weight(value: Any, rows: int) -> Array:
     given = as_data(value, "sample_weight")
     if given.shape != (rows,):

@@ -7,7 +7,7 @@ that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError
 from ..ir import Array
 from .batch_plan import BatchPlan
 from .history import History
-from .inputs import Data
+from .inputs import Data, weights_of_batches
 from .monitor import check_monitor, history_names
 from .sources import EpochRows, Source
 from .state import FitProgress, TrainState
@@ -39,6 +39,8 @@ class FitCall(NamedTuple):
     events: dict[str, list[Callable[..., Any]]]
     threads: int | None
     callbacks: tuple[Any, ...]
+    texts: dict[str, str]  # of the data, for the settings of a state; empty until they are asked for
+    stride: int  # steps after which on_step_end is called
 
 
 class Steps(NamedTuple):
@@ -113,14 +115,19 @@ def _total_steps(trainer: Trainer, call: FitCall) -> int | None:
     return call.epochs * -(-rows // min(call.batch or rows, rows))
 
 
-def _history_names(trainer: Trainer, call: FitCall) -> list[str]:
-    return history_names(trainer._objective, bool(trainer._update.regularizers), call.validation is not None)
+def _check_monitors(trainer: Trainer, call: FitCall, followers: Iterable[Any]) -> None:
+    """Raises ArgumentError where a schedule or a callback follows what the History will not have."""
+    names = history_names(trainer._objective, bool(trainer._update.regularizers), call.validation is not None)
+    for follower in followers:
+        for name in getattr(follower, "monitors", ()):
+            check_monitor(type(follower).__name__, name, names)
 
 
 def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
     """The epochs of a call of ``fit`` that are still to be done; a callback may call it for a fit within the fit."""
     state, outer = trainer.state, trainer._call
     trainer._call = call
+    best_of_outer = None if outer is None else state.best
     if outer is None:
         trainer._take_back()
     begun = False
@@ -128,6 +135,7 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
         if not resumed or state.fit is None:
             state.fit = FitProgress(state.epoch, call.epochs, state.step)
             state.position, state.sums, state.kept = 0, None, []
+            state.best = state.history.best_epoch = None
         last = state.fit.first_epoch + state.fit.epochs
         trainer.stop, trainer.epochs_planned = False, call.epochs
         plan: BatchPlan | None = None
@@ -136,12 +144,9 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
             plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
             if trainer._update.columns.schedules:
                 trainer._update.columns.check_length(_total_steps(trainer, call))
-                names = history_names(
-                    trainer._objective, bool(trainer._update.regularizers), call.validation is not None
-                )
-                for schedule in trainer._update.columns.schedules:
-                    for name in schedule.monitors:
-                        check_monitor(type(schedule).__name__, name, names)
+                _check_monitors(trainer, call, trainer._update.columns.schedules)
+        if call.callbacks:
+            _check_monitors(trainer, call, call.callbacks)
         for notify in call.events["on_fit_begin"]:
             notify(trainer)
         begun = True
@@ -171,6 +176,9 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
                     notify(trainer)
         finally:
             trainer._call = outer
+            if state.best is not None:
+                state.take_best()
+                state.best = best_of_outer
             if outer is None and "average" in state.slots:
                 show_average(trainer._count_updates(), trainer._model.store(), state.slots)
     return state.history
@@ -195,10 +203,12 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
             if first == n_steps:
                 continue
             clock = trainer._clock(n_steps, first, rows, batch, _total_steps(trainer, call))
+            if trainer._update.accumulate > 1:
+                clock = clock._replace(weights=weights_of_batches(trainer._objective, data, order, batch))
             steps = Steps(data, batch, order, trainer._update.columns.fill(clock), trainer._update.accumulate)
             team = used.plan.team(call.threads, batch, n_steps)
             while first < n_steps:
-                stop = first + 1 if on_step_end else n_steps
+                stop = min(first + call.stride - state.step % call.stride, n_steps) if on_step_end else n_steps
                 step0 = state.step
                 used.kept = kept
                 try:
