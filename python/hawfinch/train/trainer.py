@@ -24,7 +24,7 @@ from ..optim import Optimizer
 from ..regularizers import Regularizer
 from ..runtime.buffers import Memory, aligned_zeros
 from ..runtime.plan import Plan, check_threads
-from ..values import check_whole, short
+from ..values import check_whole, is_word, items_of, short
 from .batch_plan import BatchPlan
 from .batch_trace import StepKey
 from .callbacks import collect, state_of, stride_of
@@ -118,8 +118,8 @@ class Trainer(Settings):
     ):
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
-        if device != "cpu":
-            known = "this build has no CUDA backend" if device == "cuda" else 'known: "cpu"'
+        if not is_word(device, "cpu"):
+            known = "this build has no CUDA backend" if is_word(device, "cuda") else 'known: "cpu"'
             raise ArgumentError(f"device {device!r} is not available: {known}")
         self._model = model
         if init is not None:
@@ -364,13 +364,13 @@ class Trainer(Settings):
         checked: dict[Any, Any] | None = None,
     ) -> FitCall:
         """Checks what ``fit`` is given. checked: the data that calls before this one have checked."""
-        batch = None if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
+        batch = None if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
         epochs = check_whole(epochs, "epochs")
         for name, flag in (("shuffle", shuffle), ("prefetch", prefetch)):
             if not isinstance(flag, bool | np.bool_):
                 raise ArgumentError(f"{name} must be True or False, got {flag!r}")
-        if isinstance(callbacks, Iterator):
-            callbacks = tuple(callbacks)
+        if type(callbacks) is not tuple:
+            callbacks = items_of(callbacks, "callbacks: expected a list such as [hf.Progress()]")
         events = collect(callbacks)
         threads = self._threads if threads is None else check_threads(threads)
         source: Source
@@ -490,7 +490,7 @@ class Trainer(Settings):
         ['loss', 'mae']
         """
         data = self._check(x, y, sample_weight, decoded=True)
-        batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
+        batch = data.rows if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
     def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import ArgumentError
 from ...ir import Array
 from ...schedules import Schedule, as_number, check_values
-from ...values import called
+from ...values import called, short
 from ..fingerprint import value_text
 from ..monitor import check_monitor, score_of
 
@@ -173,7 +173,11 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
     if isinstance(source, Schedule):
         steps = np.arange(clock.first - clock.start, clock.first - clock.start + clock.n)
         now = source.with_state(clock.kept.get(value_text(source))) if clock.kept else source
-        values = np.asarray(now.at(steps, clock.total), np.float64)
+        given = now.at(steps, clock.total)
+        try:
+            values = np.asarray(given, np.float64)
+        except Exception:
+            raise ArgumentError(f"{source!r}: at() must give numbers, got {short(given)}") from None
         if values.shape != steps.shape:
             raise ArgumentError(f"{source!r}: at() must give one value per step, {steps.shape}, got {values.shape}")
     else:
