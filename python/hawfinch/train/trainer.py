@@ -38,6 +38,7 @@ from .scale_weights import scale_weights
 from .settings import LossLike, Settings
 from .sources import Arrays, Chunks, EpochRows, Source, is_chunks, split_pair
 from .state import TrainState
+from .statistics import recompute_statistics
 from .update import Clock, Update, UpdateState
 from .update.averages import take_back
 
@@ -241,9 +242,11 @@ class Trainer(Settings):
         """For n steps, of which ``first`` are done; those of a fit if there is one."""
         state, update = self.state, self._count_updates()
         before = update.updates - first // self._update.accumulate
-        start = state.fit.first_step if self._call is not None and state.fit is not None else 0
+        of_fit = state.fit if self._call is not None else None
+        start, begin = (0, 0) if of_fit is None else (of_fit.first_step, of_fit.first_update)
         step0 = state.step - first
-        return Clock(step0, n, start, total, update.schedules, before, update.averaged_from, rows, batch)
+        of_average = (before, update.averaged_from)
+        return Clock(step0, n, start, total, update.schedules, *of_average, rows, batch, begin=begin)
 
     def _arrange(self) -> None:
         self._update.arrange(self._model.store(), self._count_updates())
@@ -527,6 +530,9 @@ class Trainer(Settings):
         """
         self._arrange()
         return self._update.columns.fill(self._clock(n_steps, total=self._total_steps))
+
+    def _recompute_statistics(self, call: FitCall) -> None:
+        recompute_statistics(self, call)
 
     def _take_back(self) -> None:
         """The model may hold averages, after a fit."""
