@@ -198,9 +198,9 @@ class Trainer(Settings):
     def _bind(self) -> tuple[Array, ...]:
         """The buffers that a plan works on; gradient and slots are kept as long as the model's buffer stays."""
         store, state, kind = self._model.store(), self.state, self._optimizer.kind
-        params, slots = store.params, list(self._update.slots)
+        params, slots = store.params, self._update.slots(store)
         state.buffers = store.buffers
-        if self._params is not params or state.rule != kind or list(state.slots) != slots:
+        if self._params is not params or state.rule != kind or list(state.slots) != list(slots):
             if state.rule and params.size != state.parameters.size:
                 raise ShapeError("the model's parameters have changed since this trainer began; make a new Trainer")
             self.gradient = aligned_zeros(params.nbytes).view(params.dtype)
@@ -208,9 +208,8 @@ class Trainer(Settings):
             if state.rule != kind:
                 self._count_updates().begin_anew()
             state.rule, state.slots = kind, {}
-            for name, like in self._update.slots.items():
-                nbytes = params.nbytes if like == "parameters" else store.buffers.nbytes
-                slot = state.slots[name] = aligned_zeros(nbytes).view(params.dtype)
+            for name, size in slots.items():
+                slot = state.slots[name] = aligned_zeros(size * params.itemsize).view(params.dtype)
                 slot[...] = old.get(name, 0)  # zeros too: a page that is read before it is written is mapped twice
             self._plans.clear()
             self._forget()
