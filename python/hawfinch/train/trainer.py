@@ -215,9 +215,9 @@ class Trainer(Settings):
     def _bind(self) -> tuple[Array, ...]:
         """The buffers that a plan works on; gradient and slots are kept as long as the model's buffer stays."""
         store, state, kind = self._model.store(), self.state, self._optimizer.kind
-        params, slots = store.params, list(self._update.slots)
+        params, slots = store.params, self._update.slots(store)
         state.buffers = store.buffers
-        if self._params is not params or state.rule != kind or list(state.slots) != slots:
+        if self._params is not params or state.rule != kind or list(state.slots) != list(slots):
             if state.rule and params.size != state.parameters.size:
                 raise ShapeError("the model's parameters have changed since this trainer began; make a new Trainer")
             self.gradient = aligned_zeros(params.nbytes).view(params.dtype)
@@ -225,9 +225,8 @@ class Trainer(Settings):
             if state.rule != kind:
                 self._count_updates().begin_anew()
             state.rule, state.slots = kind, {}
-            for name, like in self._update.slots.items():
-                nbytes = params.nbytes if like == "parameters" else store.buffers.nbytes
-                slot = state.slots[name] = aligned_zeros(nbytes).view(params.dtype)
+            for name, size in slots.items():
+                slot = state.slots[name] = aligned_zeros(size * params.itemsize).view(params.dtype)
                 slot[...] = old.get(name, 0)  # zeros too: a page that is read before it is written is mapped twice
             self._plans.clear()
             self._forget()
@@ -473,8 +472,11 @@ class Trainer(Settings):
         >>> trainer.step([[1.0]], [[2.0]]) == after
         True
         """
+        return self._copy_state()
+
+    def _copy_state(self, into: TrainState | None = None) -> TrainState:
         self._bind()
-        state = self.state.copy()
+        state = self.state.copy(into)
         state.settings = settings_of(self, self._call)
         if self._call is None:
             state.fit, state.position, state.sums, state.kept = None, 0, None, []
@@ -560,9 +562,10 @@ class Trainer(Settings):
         if not self._update.watch:
             raise ArgumentError("norms: nothing is watched; make the Trainer with watch='*', or a pattern of names")
         plan = self._watched
-        if plan is None or plan.update is not self._update or np.isnan(plan.norms).any():
+        found = self._update.norms(plan.norms) if plan is not None and plan.update is self._update else {}
+        if plan is None or np.isnan(list(found.values())).any():
             raise ArgumentError("norms: there was no update yet")
-        return self._update.norms(plan.norms)
+        return found
 
     def scalars(self, n_steps: int) -> Array:
         """The numbers of the update for the next steps of ``step``: float64 (n_steps, k), or (1, k) if all are equal.
