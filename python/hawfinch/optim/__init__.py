@@ -6,8 +6,11 @@ be a number or a schedule, and changing one makes no new plan. Rejected: rules w
 that are compiled into a plan.
 
 All take ``lr``, ``weight_decay`` and other hyperparameters, each a number, a schedule (``hawfinch.schedules``) or a
-function of the step number that gives a number; ``clip_norm`` (scale the whole gradient down to this Euclidean norm)
-and ``clip_value`` (limit each element to +-value), default None; clipping comes before weight decay. What is True or
+function of the step number that gives a number; ``clip_norm`` (scale the whole gradient down to this Euclidean norm),
+``clip_value`` (limit each element to +-value) and ``clip_adaptive`` (limit the norm of the gradient of each output
+unit, a column of a weight or a whole vector, to this part of the norm of its weights, or of 1e-3 if that is larger:
+g *= min(1, clip_adaptive max(|p|, 1e-3) / |g|), over all axes but the last; Brock et al., ICML 2021; groups may set
+it; not with clip_norm), default None; clipping comes before weight decay and penalties. What is True or
 False (nesterov, amsgrad, ...) is a number to the update too: ``groups`` may set it for some parameters. Raise
 ArgumentError for numbers out of range. Optimisers are immutable: ``trainer.set(lr=...)`` changes what a trainer goes on
 with.

@@ -49,11 +49,12 @@ class Adafactor(TracedOptimizer):
         weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         both = pair_of("Adafactor", "eps", eps, ("eps1", "eps2"))
         for name, value in (("eps1", both["eps1"]), ("beta2_decay", beta2_decay)):
             setattr(self, name, self._checked_setting(name, value))
-        super().__init__(lr, clip_norm, clip_value, eps2=both["eps2"], d=d, weight_decay=weight_decay)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, eps2=both["eps2"], d=d, weight_decay=weight_decay)
 
     def _check(self) -> None:
         if isinstance(self.options["d"], int | float) and self.options["d"] < 1:

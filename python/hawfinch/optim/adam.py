@@ -30,9 +30,10 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         options = {**betas_of(type(self).__name__, betas), "eps": eps, "weight_decay": weight_decay}
-        super().__init__(lr, clip_norm, clip_value, {"amsgrad": amsgrad}, **options)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, {"amsgrad": amsgrad}, **options)
 
     @property
     def rule(self) -> str:  # type: ignore[override]
@@ -61,6 +62,7 @@ class AdamW(Adam):
         amsgrad: bool = False,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         super().__init__(
             lr,
@@ -70,6 +72,7 @@ class AdamW(Adam):
             amsgrad=amsgrad,
             clip_norm=clip_norm,
             clip_value=clip_value,
+            clip_adaptive=clip_adaptive,
         )
 
 
@@ -101,10 +104,11 @@ class NAdam(Optimizer):
         decoupled_weight_decay: bool = False,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         options = {**betas_of(type(self).__name__, betas), "eps": eps, "weight_decay": weight_decay}
         flags = {"decoupled_weight_decay": decoupled_weight_decay}
-        super().__init__(lr, clip_norm, clip_value, flags, **options, momentum_decay=momentum_decay)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, flags, **options, momentum_decay=momentum_decay)
 
     @property
     def decoupled(self) -> bool:  # type: ignore[override]
@@ -129,6 +133,7 @@ class NAdamW(NAdam):
         momentum_decay: Number = 4e-3,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         super().__init__(
             lr,
@@ -139,6 +144,7 @@ class NAdamW(NAdam):
             decoupled_weight_decay=True,
             clip_norm=clip_norm,
             clip_value=clip_value,
+            clip_adaptive=clip_adaptive,
         )
 
 
@@ -170,9 +176,12 @@ class RAdam(Optimizer):
         decoupled_weight_decay: bool = False,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         options = {**betas_of(type(self).__name__, betas), "eps": eps, "weight_decay": weight_decay}
-        super().__init__(lr, clip_norm, clip_value, {"decoupled_weight_decay": decoupled_weight_decay}, **options)
+        super().__init__(
+            lr, clip_norm, clip_value, clip_adaptive, {"decoupled_weight_decay": decoupled_weight_decay}, **options
+        )
 
     @property
     def decoupled(self) -> bool:  # type: ignore[override]
@@ -200,6 +209,7 @@ class Adamax(Optimizer):
         weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         options = {**betas_of(type(self).__name__, betas), "eps": eps, "weight_decay": weight_decay}
-        super().__init__(lr, clip_norm, clip_value, **options)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, **options)

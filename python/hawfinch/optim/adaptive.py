@@ -29,8 +29,11 @@ class Adagrad(Optimizer):
         weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
-        super().__init__(lr, clip_norm, clip_value, lr_decay=lr_decay, eps=eps, weight_decay=weight_decay)
+        super().__init__(
+            lr, clip_norm, clip_value, clip_adaptive, lr_decay=lr_decay, eps=eps, weight_decay=weight_decay
+        )
 
 
 class Adadelta(Optimizer):
@@ -55,8 +58,9 @@ class Adadelta(Optimizer):
         weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
-        super().__init__(lr, clip_norm, clip_value, rho=rho, eps=eps, weight_decay=weight_decay)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, rho=rho, eps=eps, weight_decay=weight_decay)
 
 
 class RMSprop(Optimizer):
@@ -86,9 +90,10 @@ class RMSprop(Optimizer):
         weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         options = {"alpha": alpha, "eps": eps, "momentum": momentum, "weight_decay": weight_decay}
-        super().__init__(lr, clip_norm, clip_value, {"centered": centered}, **options)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, {"centered": centered}, **options)
 
     @property
     def rule(self) -> str:  # type: ignore[override]

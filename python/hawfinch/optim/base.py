@@ -14,6 +14,8 @@ from ..ir import Shape
 from ..schedules import Number, as_number, check_number
 from ..values import Value
 
+CLIPS = ("clip_norm", "clip_value", "clip_adaptive")
+
 
 class Optimizer(Value):
     """Base. ``rule``: its name in optim.def. ``decoupled``: weight decay is apart from the gradient. ``pairs``:
@@ -33,19 +35,27 @@ class Optimizer(Value):
     lr: Number
     clip_norm: float | None
     clip_value: float | None
+    clip_adaptive: float | None
 
     def __init__(
         self,
         lr: Number,
         clip_norm: float | None,
         clip_value: float | None,
+        clip_adaptive: float | None = None,
         flags: Mapping[str, bool] | None = None,
         **options: Any,
     ):
         self._names, self._flags = tuple(options), tuple(flags or ())
-        given = {"lr": lr, "clip_norm": clip_norm, "clip_value": clip_value, **options, **(flags or {})}
-        for name, value in given.items():
+        clips = dict(zip(CLIPS, (clip_norm, clip_value, clip_adaptive), strict=True))
+        for name, value in {"lr": lr, **clips, **options, **(flags or {})}.items():
             setattr(self, name, self._checked(name, value))
+        self._check_all()
+
+    def _check_all(self) -> None:
+        if self.clip_norm is not None and self.clip_adaptive is not None:
+            what = type(self).__name__
+            raise ArgumentError(f"{what}: clip_norm and clip_adaptive exclude each other: choose one")
         self._check()
 
     def _check(self) -> None:
@@ -59,7 +69,7 @@ class Optimizer(Value):
             if not isinstance(value, bool | np.bool_):
                 raise ArgumentError(f"{what}: {name} must be True or False, got {value!r:.80}")
             return bool(value)
-        if name in ("clip_norm", "clip_value"):
+        if name in CLIPS:
             if value is not None and not as_number(what, name, value) > 0:
                 raise ArgumentError(f"{what}: {name} must be > 0, got {value}")
             return value
@@ -130,7 +140,7 @@ class Optimizer(Value):
         for name, both in self.pairs.items():
             if name in changes and both[0] in self._names:
                 changes.update(pair_of(type(self).__name__, name, changes.pop(name), both))
-        known = ("lr", "clip_norm", "clip_value", *self._names, *self._flags, *self.settings)
+        known = ("lr", *CLIPS, *self._names, *self._flags, *self.settings)
         for name in changes:
             if name not in known:
                 raise unknown_name(f"argument of {type(self).__name__}", name, known)
@@ -138,7 +148,7 @@ class Optimizer(Value):
         new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("_key", "_frozen")})
         for name, value in changes.items():
             setattr(new, name, self._checked(name, value))
-        new._check()
+        new._check_all()
         new.__dict__["_frozen"] = True
         return new
 

@@ -13,6 +13,7 @@ from ..ops.matmul import MATMUL, MATMUL_SYMMETRIC
 from ..schedules import Number
 from ..values import check_whole
 from .adam import AdamW
+from .base import CLIPS
 from .traced import Moving, TracedOptimizer
 
 MOST_STEPS = 99
@@ -64,13 +65,14 @@ class Muon(TracedOptimizer):
         exclude: str | Sequence[str] = (),
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         given = dict(ns_coefficients=ns_coefficients, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn, exclude=exclude)
         given["vectors"] = AdamW() if vectors is None else vectors
         for name, value in given.items():
             setattr(self, name, self._checked_setting(name, value))
         numbers = dict(momentum=momentum, weight_decay=weight_decay, eps=eps)
-        super().__init__(lr, clip_norm, clip_value, {"nesterov": nesterov}, **numbers)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, {"nesterov": nesterov}, **numbers)
 
     def _checked_setting(self, name: str, value: Any) -> Any:
         if name == "ns_steps":
@@ -94,7 +96,7 @@ class Muon(TracedOptimizer):
             return patterns
         if not isinstance(value, AdamW):
             raise ArgumentError(f"Muon: vectors must be an AdamW(...), got {value!r:.80}")
-        for clip in ("clip_norm", "clip_value"):
+        for clip in CLIPS:
             if getattr(value, clip) is not None:
                 raise ArgumentError(f"Muon: {clip} is of the whole gradient: Muon({clip}=...), not that of vectors")
         return value

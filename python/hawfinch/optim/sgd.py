@@ -34,9 +34,10 @@ class SGD(Optimizer):
         weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         options = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
-        super().__init__(lr, clip_norm, clip_value, {"nesterov": nesterov}, **options)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, {"nesterov": nesterov}, **options)
 
     def _check(self) -> None:
         if self.nesterov and is_zero(self.options["momentum"]):

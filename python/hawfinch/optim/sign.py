@@ -32,8 +32,9 @@ class Lion(Optimizer):
         weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
-        super().__init__(lr, clip_norm, clip_value, **betas_of("Lion", betas), weight_decay=weight_decay)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, **betas_of("Lion", betas), weight_decay=weight_decay)
 
 
 class Rprop(Optimizer):
@@ -65,10 +66,11 @@ class Rprop(Optimizer):
         weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         options = pair_of("Rprop", "etas", etas, self.pairs["etas"])
         options |= pair_of("Rprop", "step_sizes", step_sizes, self.pairs["step_sizes"])
-        super().__init__(lr, clip_norm, clip_value, **options, weight_decay=weight_decay)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, **options, weight_decay=weight_decay)
 
     def _check(self) -> None:
         least, most, longer = (self.options[k] for k in ("step_min", "step_max", "eta_plus"))

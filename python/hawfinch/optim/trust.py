@@ -35,9 +35,10 @@ class LARS(Optimizer):
         trust_ratio: bool = True,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         options = {"momentum": momentum, "weight_decay": weight_decay, "trust_coefficient": trust_coefficient}
-        super().__init__(lr, clip_norm, clip_value, {"trust_ratio": trust_ratio}, **options, eps=eps)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, {"trust_ratio": trust_ratio}, **options, eps=eps)
 
 
 class LAMB(Optimizer):
@@ -66,6 +67,7 @@ class LAMB(Optimizer):
         trust_ratio: bool = True,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        clip_adaptive: float | None = None,
     ):
         options = {**betas_of("LAMB", betas), "eps": eps, "weight_decay": weight_decay}
-        super().__init__(lr, clip_norm, clip_value, {"trust_ratio": trust_ratio}, **options)
+        super().__init__(lr, clip_norm, clip_value, clip_adaptive, {"trust_ratio": trust_ratio}, **options)

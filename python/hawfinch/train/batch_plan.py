@@ -117,7 +117,9 @@ class BatchPlan:
             steps, touched = touched_rows(steps, memory, store, gradient_of, capacity, update.sparse)
             self._gradient_names.update({id(t.gradient): t.name for t in touched})
         if update is not None and update.takes_products:
-            swept = {name: t for name, t in gradient_of.items() if name not in update.whole}
+            swept = {
+                name: t for name, t in gradient_of.items() if name not in update.whole and name not in update.adaptive
+            }
             steps, self.products = products_of_optimizer(steps, memory, store, swept, capacity)
         steps += [store_step(t, len(buffers) + i, itemsize) for i, t in enumerate(rows_kept)]
         self.n_compute = len(steps)

@@ -83,8 +83,8 @@ class Trainer(Settings):
     total_steps: for ``step`` with a schedule that spans a run. watch: a pattern or several, "*" for all parameters: the
     History has "grad_norm/0.weight", "param_norm/0.weight", "update_norm/0.weight" and so on, the root mean square over
     the epoch's updates of the Euclidean norms of the gradient (as it comes from the batch, or from all that are
-    accumulated: before clip_norm, clip_value, decay and penalties), the parameter after the update, and its change
-    (before constraints). ``norms()`` has those of the last update.
+    accumulated: before clip_norm, clip_value, decay and penalties, after clip_adaptive), the parameter after the
+    update, and its change (before constraints). ``norms()`` has those of the last update.
 
     reduce: (function, n), or a function alone, to train one model on the batches of n trainers (in processes, on
     machines) as on their joined batch. The function gets one array after another and replaces it in place by its

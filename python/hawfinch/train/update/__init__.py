@@ -2,7 +2,7 @@
 
     accumulate    the gradient of several batches becomes one
     reduce        over several trainers, by the caller
-    check         is it finite; clip its norm
+    check         is it finite; clip its norm, or that of each unit (clip_adaptive.py)
     sweep         the update rule, over runs of the parameter buffer, with penalties (penalties.py), or over the rows of
                   a table that the batch has touched (rows.py), and norms for those who ask (watch.py); or a traced
                   function of a parameter (whole.py)
@@ -34,9 +34,19 @@ from .accumulate import accumulation_columns, accumulation_steps
 from .averages import average_columns, average_steps, check_average
 from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers, state_step
 from .check import check_steps, product_checks
+from .clip_adaptive import clip_adaptive_steps
 from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
-from .groups import by_name, check_groups, check_patterns, group_optimizers, matching, pattern_of, sparse_names
+from .groups import (
+    adaptive_limits,
+    by_name,
+    check_groups,
+    check_patterns,
+    group_optimizers,
+    matching,
+    pattern_of,
+    sparse_names,
+)
 from .penalties import SoftThreshold, penalty, penalty_columns
 from .products import Product, products_of_optimizer
 from .reduce import check_reduce, reduce_steps
@@ -191,6 +201,13 @@ class Update:
                 f"groups: sparse and {type(self.optimizer).__name__} exclude each other, for its steps follow from the "
                 f"norm of all of {self.sparse[0]!r}"
             )
+        limited = adaptive_limits(self.groups, names, self.optimizer.clip_adaptive)
+        self.adaptive = {k: columns.add({"clip_adaptive": limited[k]}) for k in trainable if k in limited}
+        for name in self.sparse:
+            if name in self.adaptive:
+                raise ArgumentError(
+                    f"groups: sparse and clip_adaptive exclude each other, for {name!r}: set one to None"
+                )
         watched = {name for pattern in self.watch for name in matching("watch", pattern, names)}
         for name in watched & self.whole.keys():
             raise ArgumentError(
@@ -204,6 +221,7 @@ class Update:
             self.rule,
             tuple((k, w.signature) for k, w in self.whole.items()),
             self.optimizer.clip_norm is not None,
+            tuple(self.adaptive.items()),
             tuple(self.runs),
             tuple((k, self.column_of[k]) for k in self.sparse),
             tuple((k, c.signature, column) for of in (self.thresholds, self.limits) for k, (c, column) in of.items()),
@@ -248,6 +266,8 @@ class Update:
         two = self.optimizer.measured, self.optimizer.gradient_twice
         rule = Rule(self.rule, *two, scale, store.params.itemsize, source, watched)
         steps += checks
+        active = self.of_accumulation + 2 if self.accumulate > 1 else None
+        steps += clip_adaptive_steps(buffers, store, source, self.adaptive, active)
         steps += sweep_steps(buffers, rule, _between(self.swept, taken_out, line), taken)
         for t in touched:
             steps += rows_sweep(buffers, rule, t, self.column_of[t.name])
@@ -255,7 +275,6 @@ class Update:
             clips = scale if self.optimizer.clip_norm is not None else None
             places = self._layout[2]
             steps += whole_steps(buffers, store, self.whole, places, slots, source, clips, precision)
-        active = self.of_accumulation + 2 if self.accumulate > 1 else None
         for behind in (self.thresholds, self.limits):
             steps += constraint_steps(buffers, store, behind, active)
         steps += [state_step(target, value) for target, value in new_state]

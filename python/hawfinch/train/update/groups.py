@@ -90,6 +90,14 @@ def sparse_names(groups: Mapping[str, Mapping[str, Any]], names: Iterable[str]) 
     return [name for name, sparse in by_name("groups", said, names).items() if sparse]
 
 
+def adaptive_limits(groups: Mapping[str, Mapping[str, Any]], names: Iterable[str], of_all: Any) -> dict[str, float]:
+    """Name -> the limit of adaptive clipping, for those that have one. of_all: what the optimiser says."""
+    names = list(names)
+    said = {k: options["clip_adaptive"] for k, options in groups.items() if "clip_adaptive" in options}
+    found = {**dict.fromkeys(names, of_all), **by_name("groups", said, names)}
+    return {name: float(limit) for name, limit in found.items() if limit is not None}
+
+
 def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
     options = dict(options)
     if not isinstance(sparse := options.pop("sparse", False), bool):
@@ -97,7 +105,7 @@ def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
     for name in options:
         if not isinstance(name, str):
             raise ArgumentError(f"groups: expected settings by name such as dict(lr=0.1), got {options!r:.80}")
-        if name.startswith("clip"):
+        if name.startswith("clip") and name != "clip_adaptive":
             raise ArgumentError(f"groups: {name} is of the whole gradient, not of a group; give it to the optimiser")
     base = optimizer.hyperparameters
     scaled = {k: v.scaled(base[k]) if isinstance(v, Schedule) and k in base else v for k, v in options.items()}
