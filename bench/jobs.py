@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ class Job:
     norm: bool = False
     dropout: float = 0.0
     transposed: str = ""
+    optimizer: str = ""  # of SWEEPS
 
     @property
     def flops(self) -> float:
@@ -65,6 +67,8 @@ class Job:
             return 4.0 * (m * k + k * n + m * n)  # of ours: the bfloat16 product takes and gives float32
         if self.kind == "norm":  # forward reads x twice and writes y; backward reads dy and writes dx
             return 5 * 4.0 * math.prod(self.sizes)
+        if self.kind == "sweep":  # g and p are read, p is written, each slot both
+            return 4.0 * (3 + 2 * SWEEPS[self.optimizer].slots) * self.sizes[0]
         return {"adam": 28.0, "gelu": 8.0}.get(self.kind, 0.0) * self.sizes[0]
 
     @property
@@ -89,6 +93,48 @@ def matmul(
     return Job(name, title, "matmul", (m, k, n), bars, group, limit, threads, transposed=transposed)
 
 
+class Sweep(NamedTuple):
+    """An optimiser: class and options, which hawfinch and PyTorch share; ``torch``: whether PyTorch has it."""
+
+    maker: str
+    options: dict[str, Any]
+    slots: int
+    torch: bool = True
+
+
+SWEEPS = {
+    "sgd": Sweep("SGD", {}, 0),
+    "momentum": Sweep("SGD", {"momentum": 0.9}, 1),
+    "nesterov": Sweep("SGD", {"momentum": 0.9, "nesterov": True}, 1),
+    "dampening": Sweep("SGD", {"momentum": 0.9, "dampening": 0.5}, 1),
+    "adagrad": Sweep("Adagrad", {}, 1),
+    "adadelta": Sweep("Adadelta", {}, 2),
+    "rmsprop": Sweep("RMSprop", {}, 1),
+    "rmsprop-momentum": Sweep("RMSprop", {"momentum": 0.9}, 2),
+    "rmsprop-centered": Sweep("RMSprop", {"momentum": 0.9, "centered": True}, 3),
+    "adam": Sweep("Adam", {}, 2),
+    "amsgrad": Sweep("Adam", {"amsgrad": True}, 3),
+    "adamw": Sweep("AdamW", {}, 2),
+    "nadam": Sweep("NAdam", {}, 2),
+    "radam": Sweep("RAdam", {}, 2),
+    "adamax": Sweep("Adamax", {}, 2),
+    "lion": Sweep("Lion", {}, 1, False),
+    "rprop": Sweep("Rprop", {}, 2),
+}
+
+
+def sweeps(name: str) -> list[Job]:
+    """An optimiser alone over a few, some and many parameters; the last against the machine's bandwidth."""
+    found = []
+    peers = (Bar(1.5, "torch"),) if SWEEPS[name].torch else ()
+    limit = "update" if SWEEPS[name].slots else "triad"  # what streams alike
+    for n, bars in ((2_400, peers), (80_000, peers), (10_000_000, (Bar(85, "%"),))):
+        title = f"{name} of {n:,} parameters, the sweep alone"
+        found.append(Job(f"sweep-{name}-{n}", title, "sweep", (n,), bars, OPTIMIZERS, limit, optimizer=name))
+    return found
+
+
+OPTIMIZERS = "Optimisers"
 TRAINING, PREDICTING = "Training steps", "Prediction"
 LARGE, MEDIUM = "Matmul, large (M×N×K)", "Matmul, medium, and the shapes of training (M×N×K)"
 TINY, THIN, VECTOR = "Matmul, tiny, one thread", "Matmul, thin (M×N×K)", "Matrix times vector"
@@ -186,7 +232,8 @@ JOBS = [
     ),
     Job("gelu", "GELU (erf) of 1,000,000 numbers", "gelu", (1_000_000,), (), STREAMS, "triad"),
 ]
-BY_NAME = {job.name: job for job in JOBS}
+SWEEP_JOBS = [job for name in SWEEPS for job in sweeps(name)]  # with `--job sweeps` only: 51 of them
+BY_NAME = {job.name: job for job in [*JOBS, *SWEEP_JOBS]}
 
 BETA1, BETA2, EPS, RATE, MOMENTUM = 0.9, 0.999, 1e-8, 1e-3, 0.1
 

@@ -17,7 +17,7 @@ from typing import Any
 import fresh
 import machine
 import performance
-from jobs import BY_NAME, TRAINING, Bar, Job
+from jobs import BY_NAME, JOBS, SWEEP_JOBS, TRAINING, Bar, Job
 from pool import PEERS, Worker
 from report import OURS, Row, Run, auto_to_one
 
@@ -27,7 +27,11 @@ APART = {  # rows that are measured in fresh processes
     "wheel": fresh.wheel,
     "many": fresh.many,
 }
-ALL = [*BY_NAME, *(name for name in APART if name != "many" or (machine.HERE / "many.py").exists()), "growth"]
+ALL = [
+    *(job.name for job in JOBS),
+    *(name for name in APART if name != "many" or (machine.HERE / "many.py").exists()),
+    "growth",
+]
 QUICK = [
     "mlp-64",
     "step-64",
@@ -229,7 +233,9 @@ def measure(names: list[str], how: Settings) -> Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run of under two minutes")
-    parser.add_argument("--job", action="append", choices=ALL, help="only this job; may be repeated")
+    parser.add_argument(
+        "--job", action="append", choices=[*ALL, *BY_NAME, "sweeps"], help="only this job; may be repeated"
+    )
     parser.add_argument(
         "--runs", type=int, default=1, help="separate runs; a bar is met when it is in three (default 1)"
     )
@@ -241,6 +247,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     names = args.job or (QUICK if args.quick else ALL)
+    if "sweeps" in names:
+        names = [*(name for name in names if name != "sweeps"), *(job.name for job in SWEEP_JOBS)]
     how = Settings(args.rounds, args.seconds, args.patience, False, args.peer_python)
     if args.quick:
         how = Settings(2, 0.05, 0, True, args.peer_python)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jobs import BY_NAME, JOBS, Job
+from jobs import BY_NAME, Job
 
 UNIT = 10  # steps of a unit, where the steps are called one by one
 
@@ -68,7 +68,7 @@ def serve(
         out.write(json.dumps(answer) + "\n")
         out.flush()
 
-    say({"versions": versions, "modes": {job.name: modes(job) for job in JOBS}, **facts})
+    say({"versions": versions, "modes": {job.name: modes(job) for job in BY_NAME.values()}, **facts})
     cases: dict[str, Case] = {}
     for line in sys.stdin:
         ask = json.loads(line)

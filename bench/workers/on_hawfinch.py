@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from jobs import BETA1, BETA2, EPS, LARGE, MOMENTUM, RATE, Job, data, labels, normal, operands, weights
+from jobs import BETA1, BETA2, EPS, LARGE, MOMENTUM, RATE, SWEEPS, Job, data, labels, normal, operands, weights
 from workers.bare import Bare
 from workers.base import Calls, Case, serve
 
@@ -128,6 +128,30 @@ def adam(job: Job) -> Case:
     return InPlan(plan, arrays, only=only, scalars=trainer.scalars(1))
 
 
+class Free(hf.Module):
+    """n parameters that no product gives the gradient of."""
+
+    def __init__(self, n: int):
+        self.n = n
+
+    def forward(self, x: Tensor) -> Tensor:
+        return hf.ops.sum(self.param("p", (self.n,), "ones") * x[:, :1], 1, keepdims=True)
+
+
+def sweep(job: Job) -> Case:
+    """The update of a plan alone, over random gradients and parameters."""
+    how = SWEEPS[job.optimizer]
+    trainer = hf.Trainer(Free(job.sizes[0]), hf.MSE(), getattr(hf, how.maker)(RATE, **how.options), seed=0)
+    one = np.ones((1, 1), np.float32)
+    plan = trainer.plan(one, one)
+    assert trainer.gradient is not None
+    trainer.gradient[:] = normal(len(trainer.gradient), seed=4)
+    store, only = trainer.model.store(), next(i for i, step in enumerate(plan.steps) if step.op == "sweep")
+    store.params[:] = normal(len(store.params))
+    arrays = (store.params, store.buffers, trainer.gradient, *trainer.slots.values())
+    return InPlan(plan, arrays, only=only, scalars=trainer.scalars(1))
+
+
 def matmul(job: Job) -> Case:
     x, w = operands(job)
     out = np.empty((job.sizes[0], job.sizes[2]), np.float32)
@@ -155,7 +179,7 @@ def build(job: Job, mode: str) -> Case:
         x, y = normal(*job.sizes), np.empty(job.sizes, np.float32)
         gelu = hf.compile(hf.ops.gelu)
         return Calls(lambda: gelu(x, out=y))
-    return {"norm": norm, "adam": adam, "matmul": matmul, "bf16": matmul}[job.kind](job)
+    return {"norm": norm, "adam": adam, "sweep": sweep, "matmul": matmul, "bf16": matmul}[job.kind](job)
 
 
 def modes(job: Job) -> list[str]:

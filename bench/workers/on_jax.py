@@ -186,6 +186,8 @@ def build(job: Job, mode: str) -> Case:
 
 
 def modes(job: Job) -> list[str]:
+    if job.kind == "sweep":  # its optimisers are another package's
+        return []
     return ["jit", *UNROLL] if job.kind == "fit" else ["jit"]
 
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import torch
-from jobs import EPS, MOMENTUM, RATE, Job, data, labels, normal, operands, weights
+from jobs import EPS, MOMENTUM, RATE, SWEEPS, Job, data, labels, normal, operands, weights
 from machine import cpus
 from torch import nn
 from workers.base import UNIT, Calls, Case, serve
@@ -116,6 +116,13 @@ def adam(job: Job, mode: str) -> Case:
     return Calls(torch.optim.Adam([p], lr=RATE, eps=EPS, **ADAMS[mode]).step)
 
 
+def sweep(job: Job, mode: str) -> Case:
+    how = SWEEPS[job.optimizer]
+    p = torch.from_numpy(normal(*job.sizes)).requires_grad_()
+    p.grad = torch.from_numpy(normal(*job.sizes, seed=4))
+    return Calls(getattr(torch.optim, how.maker)([p], lr=RATE, **how.options, **ADAMS[mode]).step)
+
+
 def norm(job: Job, mode: str) -> Case:
     x, dy = torch.from_numpy(normal(*job.sizes)).requires_grad_(), torch.from_numpy(normal(*job.sizes, seed=4))
     gamma, beta = torch.ones(job.sizes[1], requires_grad=True), torch.zeros(job.sizes[1], requires_grad=True)
@@ -144,6 +151,10 @@ def modes(job: Job) -> list[str]:
         return ["eager", "eager foreach", "eager fused", *COMPILED]
     if job.kind == "matmul":
         return ["eager", "onednn", "onednn packed"]
+    if job.kind == "sweep":
+        how = SWEEPS[job.optimizer]
+        fused = how.maker in ("SGD", "Adagrad", "Adam", "AdamW")
+        return [mode for mode in ADAMS if how.torch and (fused or mode != "fused")]
     return {"bf16": ["bf16"], "adam": [*ADAMS]}.get(job.kind, ["eager", "compile"])
 
 
@@ -154,7 +165,9 @@ def build(job: Job, mode: str) -> Case:
         return Fit(job, mode, job.dropout)
     if job.kind in ("matmul", "bf16"):
         return matmul(job, mode)
-    return {"adam": adam, "predict": predict, "norm": norm, "softmax": softmax, "gelu": gelu}[job.kind](job, mode)
+    return {"adam": adam, "sweep": sweep, "predict": predict, "norm": norm, "softmax": softmax, "gelu": gelu}[job.kind](
+        job, mode
+    )
 
 
 if __name__ == "__main__":
