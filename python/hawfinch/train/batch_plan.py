@@ -104,6 +104,7 @@ class BatchPlan:
             self._gradient_names[id(base := base_of(t))] = name
             places[id(base)] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
 
+        self._gaps = {id(base_of(to[id(t)])) for t in trace.gaps if id(t) in to}
         memory = Buffers(new, places)
         steps = load_steps([to.get(id(t)) for t in trace.sources])
         steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
@@ -191,7 +192,7 @@ class BatchPlan:
         for i, record in enumerate(plan.steps[: self.n_compute]):
             self.core.run((*self.buffers, *self.kept), **run, only_record=i)
             for t in (*record.reads, *record.writes):
-                array = plan.view(t, batch, self.buffers)
+                array = None if id(base_of(t)) in self._gaps else plan.view(t, batch, self.buffers)
                 if array is not None and not np.isfinite(array).all():
                     return self._tensor_name(t, record)
         for i, product in enumerate(self.products, self.n_compute):

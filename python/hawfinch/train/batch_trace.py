@@ -90,6 +90,7 @@ class BatchTrace:
             ]
             self.columns: list[Column] = []
             self.advice: list[str] = []
+            self.gaps: list[Tensor] = []  # targets in which a NaN is nothing wrong
             if key.objective.is_single:
                 names = model.output_names
                 together = [(_one_or_all(outputs, names), _one_or_all(ys, names if len(ys) > 1 else ()))]
@@ -113,6 +114,8 @@ class BatchTrace:
             self.advice += filter(None, [head.loss.advice(prediction)])
         weight = ops.sum(w) if w is not None else None
         counts = head.loss.counts(y)
+        if head.loss.ignore_nan:
+            self.gaps.append(y)
         observed = weight if counts is None else ops.sum(counts if w is None else counts * w)
         guess, truth = self._scaled(head, prediction, y)
         rows = _rows_of(lambda: head.loss(guess, truth), f"the loss{what}")
