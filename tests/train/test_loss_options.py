@@ -337,6 +337,10 @@ def test_sums_that_are_none(make: Any, message: str) -> None:
         (lambda: hf.KLDivergence(log_targets=True), "'log_target'"),
         (lambda: identity("poison"), "'poisson'"),
         (lambda: identity("huberr"), "'huber'"),
+        (lambda: identity("SmoothL1"), "'huber'|Known"),
+        (lambda: identity("smooth_l1"), "Did you mean 'huber'"),
+        (lambda: identity("MSE"), "Did you mean 'mse'"),
+        (lambda: identity("bce"), "Did you mean 'bce_with_logits'"),
     ],
 )
 def test_options_that_are_none(make: Any, message: str) -> None:
