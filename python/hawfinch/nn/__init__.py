@@ -28,11 +28,14 @@ from .dropout import (
     GaussianDropout as GaussianDropout,
     GaussianNoise as GaussianNoise,
 )
+from .embedding import Embedding as Embedding
+from .feature_linear import FeatureLinear as FeatureLinear
 from .group_norm import GroupNorm as GroupNorm, InstanceNorm as InstanceNorm
 from .layer_norm import LayerNorm as LayerNorm
 from .linear import Linear as Linear
 from .maxout import Maxout as Maxout
 from .module import Module as Module
+from .piecewise_linear import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
 from .rms_norm import RMSNorm as RMSNorm
 from .sequential import Flatten as Flatten, Sequential as Sequential
 from .weight_norm import SpectralNorm as SpectralNorm, WeightNorm as WeightNorm

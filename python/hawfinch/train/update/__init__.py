@@ -117,7 +117,8 @@ class Update:
         """For what is trained of a model now, and how often each parameter has been updated before."""
         trainable = store.trainable
         state.follow(trainable)
-        key = (store, tuple(trainable), tuple(map(state.lags.__getitem__, trainable)))
+        rows = tuple([k for k, p in trainable.items() if p.sparse])
+        key = (store, tuple(trainable), tuple(map(state.lags.__getitem__, trainable)), rows)
         if self._arranged == key:
             return
         self._arranged = key
@@ -159,7 +160,7 @@ class Update:
         }
         alone = self.accumulate == 1 and self.reduce is None and self.average is None  # who else needs every row
         whole = {*limits, *self.thresholds}
-        self.sparse = [k for k in sparse_names(self.groups, names) if alone and k in trainable and k not in whole]
+        self.sparse = [k for k in sparse_names(self.groups, names, rows) if alone and k in trainable and k not in whole]
         self.runs = self._runs(store, trainable)
         self.signature = (
             self.rule,
