@@ -29,6 +29,7 @@ class LayerCase:
     shape: tuple[int, ...] = (6,)  # of a row
     kink: float = 0.0
     draws: bool = False  # in training, its output is random
+    last: bool = False  # belongs at the end of a model
     rtol: float = 1e-12  # of float64
     positions: bool = False  # needs (rows, positions, features)
     ids: int = 0  # takes whole numbers below it
@@ -80,9 +81,10 @@ def in_a_net(case: LayerCase, x: Array, out: int) -> tuple[hf.Sequential, Array]
     behind = (hf.Flatten(), hf.Linear(out))
     if case.ids:
         return hf.Sequential(layer, *behind), np.int64(np.abs(x) * 10) % case.ids
-    return hf.Sequential(
-        hf.Linear(8 if case.features == 6 else case.features), Positions(layer) if case.positions else layer, *behind
-    ), x
+    first = hf.Linear(8 if case.features == 6 else case.features)
+    if case.last:
+        return hf.Sequential(first, *behind, layer), x
+    return hf.Sequential(first, Positions(layer) if case.positions else layer, *behind), x
 
 
 BINS = ((-3.0, -1.0, 0.5, 1.0, 4.0), (-2.0, 2.0), (0.0, 1.0, 3.0))
@@ -134,6 +136,15 @@ def softplus(x: Array) -> Array:
     return np.logaddexp(x, 0)
 
 
+def _scaled(x: Array, p: Arrays, training: bool = False) -> Array:
+    return (x - p["center"]) / p["scale"]
+
+
+def _clipped(x: Array, p: Arrays, training: bool) -> Array:
+    y = _scaled(x, p)
+    return y / np.sqrt(1 + (y / 0.5) ** 2)
+
+
 erf = np.vectorize(math.erf)
 LAYER_CASES: dict[str, LayerCase] = {
     "Linear": LayerCase(
@@ -148,6 +159,18 @@ LAYER_CASES: dict[str, LayerCase] = {
         rtol=1e-11,
     ),
     "Dropout": LayerCase(lambda: hf.Dropout(0.25), lambda x, p, training: x, draws=True),
+    "Standardize": LayerCase(hf.Standardize, _scaled, (2, 6)),
+    "MinMaxScale": LayerCase(
+        lambda: hf.MinMaxScale(-2, 3, per="channel"), lambda x, p, t: _scaled(x, p) * 5 - 2, (2, 6)
+    ),
+    "RobustScale": LayerCase(lambda: hf.RobustScale(0.5), _clipped),
+    "Rescale": LayerCase(lambda: hf.Rescale(0.25, -3.0), lambda x, p, training: x / 4 - 3),
+    "TargetScale": LayerCase(
+        lambda: hf.TargetScale("log"),
+        lambda x, p, training: np.expm1(x * p["scale"] + p["center"]),
+        last=True,
+        rtol=1e-11,
+    ),
     "Flatten": LayerCase(hf.Flatten, lambda x, p, training: x.reshape(len(x), -1), (2, 3, 2)),
     "Sequential": LayerCase(
         lambda: hf.Sequential([hf.Linear(4), "tanh", hf.Sequential(hf.Linear(3, bias=False))]), _sequential

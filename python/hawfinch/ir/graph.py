@@ -34,6 +34,7 @@ class Graph:
         self.n_streams = 0
         self.wrapped: dict[tuple[int, str], Callable[[Any], Any]] = {}  # (id of a layer, array) -> what it works with
         self.on_output: Callable[[Any, Any], Any] | None = None  # (layer, its output) -> what goes on in its place
+        self.scalings: list[tuple[Any, Any, Any]] = []  # layers that learn from data: (layer, its input, its output)
         self.watches: list[Any] = []  # of each model that it calls, other than that whose trace it is
         self.differentiated = False  # whether gradients are part of it
         self.captured: dict[

@@ -37,6 +37,13 @@ from .maxout import Maxout as Maxout
 from .module import Module as Module
 from .piecewise_linear import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
 from .rms_norm import RMSNorm as RMSNorm
+from .scaling import (
+    MinMaxScale as MinMaxScale,
+    Rescale as Rescale,
+    RobustScale as RobustScale,
+    Standardize as Standardize,
+    TargetScale as TargetScale,
+)
 from .sequential import Flatten as Flatten, Sequential as Sequential
 from .weight_norm import SpectralNorm as SpectralNorm, WeightNorm as WeightNorm
 

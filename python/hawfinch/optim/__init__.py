@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .. import _core
 from ..errors import ArgumentError, unknown_name
 from .adam import Adam, Adamax, AdamW, NAdam, NAdamW, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
@@ -50,6 +51,8 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
     """An optimiser by name with its defaults, or the instance itself."""
     if isinstance(optimizer, Optimizer):
+        if optimizer.rule not in _core.RULES:
+            raise ArgumentError(f"{type(optimizer).__name__} names no rule of optim.def; take SGD, Adam or another")
         return optimizer
     if not isinstance(optimizer, str):
         given = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else type(optimizer).__name__

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..errors import DTypeError, HawfinchError, ShapeError
+from ..errors import ArgumentError, DTypeError, HawfinchError, ShapeError
 from ..ir import BATCH, Array, ById, Graph, Spec, Tensor, input_tensor, tracing
 from ..losses import per_row
 from ..metrics import MeanMetric, Metric, RowMetric
 from ..nn.module import Module
+from ..nn.scaling import TargetScale
 from ..ops.joint import joint_mean
 from ..ops.shape import size
+from ..values import short
 from .inputs import places
 from .objective import Head, Objective
 
@@ -54,14 +56,19 @@ class Column(NamedTuple):
         if self.kept is not None:
             assert isinstance(self.metric, RowMetric)
             rows, weight = self.kept
-            return _plain(self.metric.finalise_rows(kept(rows), None if weight is None else kept(weight)))
+            return _plain(self.metric.finalise_rows(kept(rows), None if weight is None else kept(weight)), self.name)
         if self.metric is not None:
-            return _plain(self.metric.finalise(sums[:, 0]))
+            return _plain(self.metric.finalise(sums[:, 0]), self.name)
         return float(sums[0, 0] / sums[0, 1]) if sums[0, 1] else float("nan")
 
 
-def _plain(value: Any) -> float | Array:
-    return value if isinstance(value, np.ndarray) and value.ndim else float(value)
+def _plain(value: Any, name: str) -> float | Array:
+    if isinstance(value, np.ndarray) and value.ndim:
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"metric {name!r}: finalise must give a number or an array, got {short(value)}") from None
 
 
 class BatchTrace:
@@ -111,7 +118,8 @@ class BatchTrace:
         if isinstance(prediction, Tensor):
             self.advice += filter(None, [head.loss.advice(prediction)])
         weight = ops.sum(w) if w is not None else None
-        rows = _rows_of(lambda: head.loss(prediction, y), f"the loss{what}")
+        guess, truth = self._scaled(head, prediction, y)
+        rows = _rows_of(lambda: head.loss(guess, truth), f"the loss{what}")
         mean, total, observed = _loss_totals(rows, w, weight, head.loss.counts(y))
         self.columns.append(Column(f"{prefix}loss", [total], observed, None, head.weight))
         for name, metric in head.metrics:
@@ -122,6 +130,14 @@ class BatchTrace:
                 error.args = (f"the metric {name!r}, beside {beside}: {error}", *error.args[1:])
                 raise
         return mean if head.weight == 1.0 else mean * head.weight
+
+    def _scaled(self, head: Head, prediction: Any, y: Any) -> tuple[Any, Any]:
+        """Prediction and target as the loss sees them: before a TargetScale, if the output is that of one."""
+        for layer, z, out in self.graph.scalings:
+            if out is prediction and isinstance(layer, TargetScale):
+                check_scalable(head, y.dtype)
+                return z, layer.scaled(y)
+        return prediction, y
 
     def signature(self) -> tuple[Any, ...]:
         """Equal for two graphs exactly if a plan for one serves the other: all that later stages read, with arrays
@@ -150,6 +166,16 @@ class BatchTrace:
         )
         wanted = (place(self.loss), columns, tuple(map(place, self.sources)))
         return (self.graph.training, store.dtype, nodes, layout, len(store.parameters), updates, wanted)
+
+
+def check_scalable(head: Head, dtype: str) -> None:
+    """Raises ArgumentError where targets of this dtype mean something to the loss that scaled ones do not."""
+    if head.loss.checks_values or dtype == "int":
+        what = f" of output {head.name!r}" if head.name else ""
+        raise ArgumentError(
+            f"{type(head.loss).__name__}{what} has targets with a meaning of their own, which the model's last layer, "
+            "TargetScale, can't scale: leave that layer out, or take a loss of numbers"
+        )
 
 
 def _one_or_all(values: list[Tensor], names: Sequence[str]) -> Any:

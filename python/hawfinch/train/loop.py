@@ -17,7 +17,7 @@ from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError
 from ..ir import Array
 from .batch_plan import BatchPlan
 from .history import History
-from .inputs import Data
+from .inputs import Data, weights_of_batches
 from .monitor import check_monitor, history_names
 from .sources import EpochRows, Source
 from .state import FitProgress, TrainState
@@ -203,6 +203,8 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
             if first == n_steps:
                 continue
             clock = trainer._clock(n_steps, first, rows, batch, _total_steps(trainer, call))
+            if trainer._update.accumulate > 1:
+                clock = clock._replace(weights=weights_of_batches(trainer._objective, data, order, batch))
             steps = Steps(data, batch, order, trainer._update.columns.fill(clock), trainer._update.accumulate)
             team = used.plan.team(call.threads, batch, n_steps)
             while first < n_steps:

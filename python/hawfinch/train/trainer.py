@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,13 @@ from ..optim import Optimizer
 from ..regularizers import Regularizer
 from ..runtime.buffers import Memory, aligned_zeros
 from ..runtime.plan import Plan, check_threads
-from ..values import check_whole, short
+from ..values import check_whole, is_word, items_of, short
 from .batch_plan import BatchPlan
 from .batch_trace import StepKey
 from .callbacks import collect, state_of, stride_of
 from .history import History
 from .inputs import Data, check_data
+from .learn_scales import learn_scales
 from .loop import FitCall, Steps, run_fit, run_steps
 from .plans import Plans
 from .resume import settings_of, take
@@ -65,8 +67,8 @@ class Trainer(Settings):
     as PyTorch's SparseAdam; no effect with average, accumulate, reduce or a constraint on it. regularizers: penalties,
     ``{"0.weight": hf.L2(1e-4)}``; the History has their sum as "penalty". constraints: ``{"*.weight":
     hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``: what validation sees, and the model after ``fit``. accumulate:
-    batches whose gradients, weighted by rows, make one update; what is left at the end of an epoch or a chunk makes one
-    too, and ``step`` always does.
+    batches whose gradients, weighted by what their losses are divided by (rows, sample weights, targets that are not
+    missing), make one update; what is left at the end of an epoch or a chunk makes one too, and ``step`` always does.
     total_steps: for ``step`` with a schedule that spans a run.
 
     reduce: (function, n), or a function alone, to train one model on the batches of n trainers (in processes, on
@@ -116,8 +118,8 @@ class Trainer(Settings):
     ):
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
-        if device != "cpu":
-            known = "this build has no CUDA backend" if device == "cuda" else 'known: "cpu"'
+        if not is_word(device, "cpu"):
+            known = "this build has no CUDA backend" if is_word(device, "cuda") else 'known: "cpu"'
             raise ArgumentError(f"device {device!r} is not available: {known}")
         self._model = model
         if init is not None:
@@ -150,6 +152,7 @@ class Trainer(Settings):
         self._training = threading.RLock()  # whoever trains; a callback may call step
         self._evaluating = threading.RLock()
         self._call: FitCall | None = None  # the fit under way
+        self._has_learnt = False  # whether fit has looked for layers that learn from data
         self._forget()
 
     def _forget(self) -> None:
@@ -260,10 +263,13 @@ class Trainer(Settings):
             self._update.trainers if training else 0,
         )
 
-    def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
+    def _check(self, x: Any, y: Any, weight: Any = None, *, learn: bool = False, **more: Any) -> Data:
         data = check_data(
             self._model, self._objective, self.state.seed, x, y, weight, shapes=self._output_shapes, **more
         )
+        if learn and not self._has_learnt:
+            learn_scales(self._model, self._objective, data, self._update.reduce is not None)
+            self._has_learnt = True
         if self._scales_weights:
             self._scales_weights = False
             scale_weights(self._model, data.arrays[: len(data.specs[0])])
@@ -359,13 +365,13 @@ class Trainer(Settings):
         checked: dict[Any, Any] | None = None,
     ) -> FitCall:
         """Checks what ``fit`` is given. checked: the data that calls before this one have checked."""
-        batch = None if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
+        batch = None if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
         epochs = check_whole(epochs, "epochs")
         for name, flag in (("shuffle", shuffle), ("prefetch", prefetch)):
             if not isinstance(flag, bool | np.bool_):
                 raise ArgumentError(f"{name} must be True or False, got {flag!r}")
-        if isinstance(callbacks, Iterator):
-            callbacks = tuple(callbacks)
+        if type(callbacks) is not tuple:
+            callbacks = items_of(callbacks, "callbacks: expected a list such as [hf.Progress()]")
         events = collect(callbacks)
         threads = self._threads if threads is None else check_threads(threads)
         source: Source
@@ -374,9 +380,10 @@ class Trainer(Settings):
                 raise ArgumentError("sample_weight and class_weight belong to the chunks: give (x, y, sample_weight)")
             if isinstance(x, Iterator) and epochs > 1:
                 raise ArgumentError("a generator can be read once: for several epochs pass the function that makes it")
-            source = Chunks(x, self._check, bool(prefetch))
+            source = Chunks(x, partial(self._check, learn=True), bool(prefetch))
         else:
-            data = self._check(x, y, sample_weight, class_weight=class_weight, checked=checked, decoded=True)
+            more: dict[str, Any] = dict(class_weight=class_weight, checked=checked, decoded=True)
+            data = self._check(x, y, sample_weight, learn=True, **more)
             source = Arrays(data)
         validation = None
         if validation_data is not None:
@@ -484,7 +491,7 @@ class Trainer(Settings):
         ['loss', 'mae']
         """
         data = self._check(x, y, sample_weight, decoded=True)
-        batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
+        batch = data.rows if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
     def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, Any]:

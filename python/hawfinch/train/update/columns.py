@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import ArgumentError
 from ...ir import Array
 from ...schedules import Schedule, as_number, check_values
-from ...values import called
+from ...values import called, short
 from ..fingerprint import value_text
 from ..monitor import check_monitor, score_of
 
@@ -27,7 +27,8 @@ class Clock(NamedTuple):
 
     total: None where the length is not known. kept: what schedules keep between epochs, by their text. updates: those
     before these steps, of which the average has seen all from number ``averaged_from`` on. rows: of the data that the
-    steps go over, in batches of ``batch``.
+    steps go over, in batches of ``batch``. weights: of each step, by which its gradient counts where several are
+    accumulated; None: its rows.
     """
 
     first: int
@@ -39,6 +40,7 @@ class Clock(NamedTuple):
     averaged_from: int = 0
     rows: int = 1
     batch: int = 1
+    weights: Array | None = None
 
     # What accumulation makes of the steps: an update after every k-th, and after the last.
     def updates_before(self, k: int) -> Array:
@@ -61,7 +63,11 @@ class Clock(NamedTuple):
         return (np.arange(self.n) % k != 0).astype(np.float64)
 
     def share(self, k: int) -> Array:
-        """Of a step in the rows of its update."""
+        """Of a step in the rows, or the weights, of its update."""
+        if self.weights is not None:
+            update = np.arange(self.n) // k
+            whole = np.bincount(update, self.weights)[update]
+            return np.where(whole > 0, self.weights / np.where(whole > 0, whole, 1.0), 0.0)
         ends = np.minimum(np.arange(1, self.n + 1) * self.batch, self.rows)
         first = np.arange(self.n) // k * k
         last = np.minimum(first + k, self.n) - 1
@@ -167,7 +173,11 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
     if isinstance(source, Schedule):
         steps = np.arange(clock.first - clock.start, clock.first - clock.start + clock.n)
         now = source.with_state(clock.kept.get(value_text(source))) if clock.kept else source
-        values = np.asarray(now.at(steps, clock.total), np.float64)
+        given = now.at(steps, clock.total)
+        try:
+            values = np.asarray(given, np.float64)
+        except Exception:
+            raise ArgumentError(f"{source!r}: at() must give numbers, got {short(given)}") from None
         if values.shape != steps.shape:
             raise ArgumentError(f"{source!r}: at() must give one value per step, {steps.shape}, got {values.shape}")
     else:
