@@ -12,7 +12,8 @@ from .exact import cos_pi, cos_turns, log2
 
 
 class Cosine(Curve):
-    """Rises evenly from peak/warmup to ``peak``, then falls along half a cosine to ``end`` at the end of the run.
+    """Rises evenly from peak/warmup to ``peak``, then falls along half a cosine towards ``end``, which a step after the
+    last would have.
 
     peak: the largest value. warmup: default 0; a number of steps, or below 1 a part of the run. end: default 0. steps:
     in which it does all this, the warmup too; default: the run; after them ``end`` stays.

@@ -28,7 +28,7 @@ class Clock(NamedTuple):
     total: None where the length is not known. kept: what schedules keep between epochs, by their text. updates: those
     before these steps, of which the average has seen all from number ``averaged_from`` on. rows: of the data that the
     steps go over, in batches of ``batch``. weights: of each step, by which its gradient counts where several are
-    accumulated; None: its rows.
+    accumulated; None: its rows. begin: updates before the run.
     """
 
     first: int
@@ -41,11 +41,16 @@ class Clock(NamedTuple):
     rows: int = 1
     batch: int = 1
     weights: Array | None = None
+    begin: int = 0
 
     # What accumulation makes of the steps: an update after every k-th, and after the last.
     def updates_before(self, k: int) -> Array:
         """The trainer's updates before each step."""
         return self.updates + np.arange(self.n) // k
+
+    def total_updates(self, k: int) -> int | None:
+        """Of the run, of epochs such as this one."""
+        return None if self.total is None else self.total // self.n * -(-self.n // k) + -(-(self.total % self.n) // k)
 
     def active(self, k: int) -> Array:
         """1 for steps that update, else 0."""
