@@ -450,8 +450,11 @@ class Trainer(Settings):
         >>> trainer.step([[1.0]], [[2.0]]) == after
         True
         """
+        return self._copy_state()
+
+    def _copy_state(self, into: TrainState | None = None) -> TrainState:
         self._bind()
-        state = self.state.copy()
+        state = self.state.copy(into)
         state.settings = settings_of(self, self._call)
         if self._call is None:
             state.fit, state.position, state.sums, state.kept = None, 0, None, []
