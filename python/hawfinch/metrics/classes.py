@@ -15,7 +15,7 @@ from .. import ops
 from ..errors import ArgumentError, unknown_name
 from ..ir import Array, Tensor
 from ..losses.classes import columns, one_hot
-from ..values import check_whole
+from ..values import check_whole, is_word
 from .base import BoundMetric, Metric, mean_of
 
 
@@ -71,6 +71,7 @@ class TopKAccuracy(BoundMetric, name="top_k_accuracy"):
 
     @classmethod
     def from_name(cls, name: str) -> Metric | None:
+        """The metric that goes by this name, with the option in it; None: none of this class."""
         k = name.removeprefix("top_").removesuffix("_accuracy")
         return cls(int(k)) if k.isdecimal() and name == f"top_{k}_accuracy" else None
 
@@ -110,7 +111,7 @@ class _Averaged(BoundMetric):
 
     def __init__(self, average: str | None = "macro"):
         kinds = ["macro", "micro", "weighted", "binary"]
-        if average is not None and average not in kinds:
+        if average is not None and not is_word(average, *kinds):
             raise unknown_name(f"{type(self).__name__}: average", str(average), kinds)
         self.average = average
         if average != "macro":
@@ -118,6 +119,7 @@ class _Averaged(BoundMetric):
 
     @classmethod
     def from_name(cls, name: str) -> Metric | None:
+        """The metric that goes by this name, with the option in it; None: none of this class."""
         kind, _, average = name.rpartition("_")
         if kind != cls.name or average not in ("macro", "micro", "weighted", "binary", "each"):
             return None

@@ -12,6 +12,7 @@ from .. import ops
 from ..errors import unknown_name
 from ..ir import Array, Tensor
 from ..losses.classes import columns
+from ..values import is_word
 from .base import BoundMetric, Metric, RowMetric
 
 FIRST_LABEL = 2  # a kept label is its number + 2, so that it is told from 0, 1 and -1 of outputs that are classes
@@ -23,7 +24,7 @@ class _Ranking(BoundMetric, RowMetric):
     larger_is_better = True
 
     def __init__(self, average: str = "macro"):
-        if average not in ("macro", "weighted"):
+        if not is_word(average, "macro", "weighted"):
             raise unknown_name(f"{type(self).__name__}: average", str(average), ["macro", "weighted"])
         self.average = average
         if average != "macro":
@@ -31,6 +32,7 @@ class _Ranking(BoundMetric, RowMetric):
 
     @classmethod
     def from_name(cls, name: str) -> Metric | None:
+        """The metric that goes by this name, with the option in it; None: none of this class."""
         kind, _, average = name.rpartition("_")
         return cls(average) if kind == cls.name and average in ("macro", "weighted") else None
 

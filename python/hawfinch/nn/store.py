@@ -22,7 +22,7 @@ from ..errors import ArgumentError, unknown_name
 from ..initializers import Draw, Function
 from ..ir import Array
 from ..runtime.buffers import aligned_zeros
-from ..values import called
+from ..values import called, short
 
 LINE = 16  # elements: every array starts on a cache line
 
@@ -32,7 +32,8 @@ class Parameter:
 
     ``data`` is a view into the store's buffer, ``offset`` elements from its start; before there is a store, None or the
     values that it will start with. ``frozen``: training leaves it as it is. ``layer``: the class that made it.
-    ``init``: None until the model chooses one (starts.py).
+    ``init``: None until the model chooses one (starts.py). ``sparse``: whether the update sees touched rows, unless the
+    trainer's groups say otherwise (train/update/rows.py).
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Parameter:
         "name",
         "offset",
         "shape",
+        "sparse",
         "store",
         "trainable",
     )
@@ -59,7 +61,7 @@ class Parameter:
         layer: str,
     ):
         self.name, self.shape, self.init, self.fan = name, shape, init, fan
-        self.trainable, self.layer, self.frozen = trainable, layer, False
+        self.trainable, self.layer, self.frozen, self.sparse = trainable, layer, False, False
         self.data: Array | None = None
         self.offset = 0
         self.store: Store | None = None  # where it lives
@@ -71,12 +73,20 @@ class Parameter:
 
     def like(self) -> Parameter:
         """One of the same kind without values."""
-        return Parameter(self.name, self.shape, self.init, self.fan, self.trainable, self.layer)
+        other = Parameter(self.name, self.shape, self.init, self.fan, self.trainable, self.layer)
+        other.sparse = self.sparse
+        return other
 
     def first_value(self, name: str, draw: Draw) -> Array:
         """What the initializer gives. name: for the message, where it gives something else than the array needs."""
         assert self.init is not None
-        value = np.asarray(called(f"the initializer of {name!r}", self.init, self.shape, *self.fan, draw))
+        given = called(f"the initializer of {name!r}", self.init, self.shape, *self.fan, draw)
+        try:
+            value = np.asarray(given)
+        except Exception as error:
+            raise ArgumentError(
+                f"the initializer of {name!r} gave {short(given)}, which is no array ({error})"
+            ) from None
         if value.shape not in (self.shape, (math.prod(self.shape),)) or value.dtype.kind not in "fiub":
             raise ArgumentError(
                 f"the initializer of {name!r} gave an array of shape {value.shape} and dtype {value.dtype}; "
