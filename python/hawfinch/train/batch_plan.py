@@ -95,6 +95,7 @@ class BatchPlan:
         itemsize = store.params.itemsize
         sizes = [1, *[n for column in trace.columns for n in column.sizes], *[1 for _ in kept_weights]]
         lines = [-(-n // LINE) for n in sizes]
+        self._n_sums = {column.name: sum(column.sizes) for column in trace.columns}
         self.value = np.zeros(sum(lines) * LINE, store.dtype)  # the loss first; a cache line each
         self.sums = np.zeros((sum(sizes[1 : 1 + len(totals)]), 2))
         for i, t in enumerate(values):
@@ -175,7 +176,7 @@ class BatchPlan:
         at, loss = 0, 0.0
         found: dict[str, Any] = {}
         for column in self.columns:
-            n = sum(column.sizes)
+            n = self._n_sums[column.name]
             value = found[column.name] = column.value(
                 self.sums[at : at + n], lambda t: kept[[id(k) for k in self._rows_kept].index(id(t))]
             )
