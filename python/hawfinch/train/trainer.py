@@ -198,7 +198,7 @@ class Trainer(Settings):
     # ---- plans ----
     def _bind(self) -> tuple[Array, ...]:
         """The buffers that a plan works on; gradient and slots are kept as long as the model's buffer stays."""
-        store, state, kind = self._model.store(), self.state, self._optimizer.kind
+        store, state, kind = self._model.store(), self.state, self._update.kind
         params, slots = store.params, self._update.slots(store)
         state.buffers = store.buffers
         if self._params is not params or state.rule != kind or list(state.slots) != list(slots):

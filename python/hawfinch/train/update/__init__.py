@@ -79,7 +79,7 @@ class Update:
         accumulate: int = 1,
         reduce: Any = None,
     ):
-        self.optimizer = optimizer
+        self.optimizer, self.kind = optimizer, optimizer.kind
         self.groups, optimizers = check_groups(optimizer, groups)
         self.regularizers = check_patterns("regularizers", regularizers, Regularizer, "{'0.weight': hf.L2(1e-4)}")
         self.constraints = check_patterns("constraints", constraints, Constraint, "{'*.weight': hf.MaxNorm(3.0)}")
