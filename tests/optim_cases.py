@@ -118,7 +118,8 @@ def rprop(
     step_sizes: tuple[float, float] = (1e-6, 50.0),
 ) -> Array:
     agree = np.sign(g * s.get("previous", 0))
-    size = s["step_size"] if t > 1 else np.full(g.shape, lr)
+    size = np.asarray(s.get("step_size", 0.0))
+    size = np.where(size > 0, size, lr)
     s["step_size"] = np.clip(size * np.select([agree > 0, agree < 0], etas[::-1], 1.0), *step_sizes)
     s["previous"] = np.where(agree < 0, 0, g)
     return p - s["step_size"] * np.sign(s["previous"]) * (lr != 0)

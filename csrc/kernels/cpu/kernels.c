@@ -10,6 +10,7 @@
 
 #include "program.h"
 
+#include "../plain.c"
 #include "ewise_random.c"
 #include "ewise.c"
 #include "matmul_pack.c"
