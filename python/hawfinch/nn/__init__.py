@@ -36,6 +36,7 @@ from .module import Module as Module
 from .rms_norm import RMSNorm as RMSNorm
 from .scaling import (
     MinMaxScale as MinMaxScale,
+    QuantileScale as QuantileScale,
     Rescale as Rescale,
     RobustScale as RobustScale,
     Standardize as Standardize,
