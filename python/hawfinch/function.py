@@ -94,7 +94,10 @@ class _Compiled:
                 input_tensor(graph, str(i), a.shape, "int" if a.dtype.kind == "i" else "real")
                 for i, a in enumerate(args)
             ]
-            result = fn(*unflatten(template, iter(symbols)))
+            try:
+                result = fn(*unflatten(template, iter(symbols)))
+            except RecursionError:
+                raise ArgumentError("the function calls itself without end, or calls are nested too deeply") from None
             leaves, self.template = flatten(result)
             outputs = [as_tensor(graph, t) for t in leaves]
             for t in outputs:
@@ -253,7 +256,8 @@ class Function:
         """A call, its arguments by position: faster from Python."""
         threads = self.threads if threads is None else threads
         asked, quick = self._quick
-        if quick is not None and asked is threads and seed == 0:  # not ==: True is no number of threads
+        # not ==: True is no number of threads, an array no seed
+        if quick is not None and asked is threads and type(seed) is int and seed == 0:
             result = quick.run(args, out)
             if result is not None:
                 return result

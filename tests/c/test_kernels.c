@@ -58,6 +58,7 @@ typedef struct test_case {
   union {
     hf_ewise_args ewise;
     hf_matmul_args matmul;
+    hf_matmul_symmetric_args symmetric;
     hf_reduce_args reduce;
     hf_moments_args moments;
     hf_norm_grad_args norm_grad;
@@ -188,6 +189,27 @@ static void make_matmul(test_case *c) {
     add(c, in, ALIAS, y, 0, 0);
     add(c, in + sizeof(void *), IN, vector ? p->n : p->m * p->n, -1, 1);
   }
+}
+
+static void make_matmul_symmetric(test_case *c) {
+  hf_matmul_symmetric_args *p = &c->args.symmetric;
+  const int by_columns = chance(2);
+  p->square = chance(2);
+  p->n = size_up_to(chance(4) ? 300 : 130);
+  p->k = p->square ? p->n : chance(12) ? 1030 : size_up_to(130);
+  p->row = by_columns && !p->square ? 1 : p->k;
+  p->col = by_columns && !p->square ? p->n : 1;
+  p->scale = chance(2) ? 1 : 0.75;
+  p->add = p->square && chance(2) ? -0.5 : 0;
+  p->diagonal = chance(2) ? 0 : 2;
+  const int64_t blocks = (p->n + HF_SYMMETRIC_BLOCK - 1) / HF_SYMMETRIC_BLOCK;
+  c->units = (blocks + 1) / 2;
+  c->scale = (1 + (double)p->k / 2) * (1 + sqrt((double)p->k) / 4); /* on the diagonal a sum only grows */
+  ADD(hf_matmul_symmetric_args, y, OUT, p->n * p->n, 0, 0);
+  const int x = ADD(hf_matmul_symmetric_args, x, IN, p->n * p->k, -1, 1);
+  double *v = c->buffers[x].start;
+  for (int64_t i = 0; p->square && i < p->n; i++)
+    for (int64_t j = 0; j < i; j++) v[j * p->n + i] = v[i * p->n + j];
 }
 
 static void make_reduce(test_case *c) {
@@ -400,6 +422,7 @@ static const struct {
     {"grad_norm", HF_OP_grad_norm, make_grad_norm, 128},
 #define HF_RULE(rule) {#rule, HF_OP_sweep, make_##rule, 4}, {#rule " rows", HF_OP_sweep_rows, make_##rule##_rows, 4},
 #include "optim.def"
+    {"matmul_symmetric", HF_OP_matmul_symmetric, make_matmul_symmetric, 2},
 };
 enum { N_OPS = sizeof ops / sizeof *ops };
 

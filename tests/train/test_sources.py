@@ -15,6 +15,7 @@ from training import LABELS, RNG, X, Y, assert_same_state, full_net, make, state
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, BusyError, DecodeError, LabelError, NonFiniteError, ShapeError
+from hawfinch.train.sources import ReadAhead
 
 W = RNG.uniform(size=len(X))
 
@@ -163,6 +164,15 @@ def test_ctrl_c_does_not_wait_for_a_slow_chunk() -> None:
     trainer.fit(chunks)
 
 
+def test_a_reader_that_is_dropped_ends_its_thread() -> None:
+    """Where Ctrl-C comes between its beginning and the block that it is for, nobody ends it."""
+    read = ReadAhead(iter(range(5)))
+    read.__enter__()
+    assert next(read) == 0 and threads_left()
+    del read
+    wait_for(lambda: not threads_left())
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking while there are threads
 def test_a_forked_child_is_told_and_the_parent_goes_on() -> None:
     statuses: list[int] = []
@@ -206,6 +216,13 @@ def test_the_bits_are_those_of_the_array(how: dict[str, Any]) -> None:
     other.fit(decoded(), LABELS, epochs=3, validation_data=(decoded(), LABELS), **how)
     assert_same_state(state(one), state(other))
     assert one.evaluate(X, LABELS, batch_size=20) == other.evaluate(decoded(), LABELS, batch_size=20)
+
+
+def test_weights_scaled_by_the_data_are_those_of_the_array() -> None:
+    one, other = make(init="data"), make(init="data")
+    one.fit(X, LABELS)
+    other.fit(decoded(), LABELS)
+    assert_same_state(state(one), state(other))
 
 
 def test_rows_of_one_of_several_inputs() -> None:

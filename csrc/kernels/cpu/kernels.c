@@ -17,6 +17,7 @@
 #include "matmul_dot.c"
 #include "matmul.c"
 #include "matmul_bf16.c"
+#include "matmul_symmetric.c"
 #include "reduce.c"
 #include "moments.c"
 #include "softmax.c"

@@ -18,7 +18,7 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError, NonFiniteInputError, ShapeError, unknown_name
 from ..ir import Array, Tensor, current_graph, numel
-from ..values import check_real, check_whole, short
+from ..values import check_real, check_whole, is_word, short
 from .module import Module
 
 LEAST_SHARE = 1e-7  # whose normal quantile is -5.2
@@ -127,7 +127,7 @@ class _Affine(_Scaling):
 
 class _InputScaling(_Affine):
     def __init__(self, per: str = "feature"):
-        if per not in SHARED:
+        if not is_word(per, *SHARED):
             raise unknown_name(f"{type(self).__name__}: per", per, SHARED)
         self.per = per
 
@@ -225,7 +225,7 @@ class QuantileScale(_Scaling):
 
     def __init__(self, n_quantiles: int = 1000, *, output: str = "normal"):
         self.n_quantiles = check_whole(n_quantiles, "QuantileScale: n_quantiles", 2)
-        if output not in ("normal", "uniform"):
+        if not is_word(output, "normal", "uniform"):
             raise unknown_name("QuantileScale: output", output, ["normal", "uniform"])
         self.output = output
 
@@ -305,7 +305,7 @@ class TargetScale(_Affine):
     _may_miss = True
 
     def __init__(self, kind: str = "standard"):
-        if kind not in (*STATISTICS, "log"):
+        if not is_word(kind, *STATISTICS, "log"):
             raise unknown_name("TargetScale: kind", kind, [*STATISTICS, "log"])
         self.kind = kind
 

@@ -8,6 +8,7 @@ that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from .sources import EpochRows, Source
 from .state import FitProgress, TrainState
 from .update.averages import show_average
 from .update.columns import after_epoch
+from .update.constraints import check_limited
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -133,7 +135,7 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
     begun = False
     try:
         if not resumed or state.fit is None:
-            state.fit = FitProgress(state.epoch, call.epochs, state.step)
+            state.fit = FitProgress(state.epoch, call.epochs, state.step, trainer._count_updates().updates)
             state.position, state.sums, state.kept = 0, None, []
             state.best = state.history.best_epoch = None
         last = state.fit.first_epoch + state.fit.epochs
@@ -180,7 +182,9 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
                 state.take_best()
                 state.best = best_of_outer
             if outer is None and "average" in state.slots:
-                show_average(trainer._count_updates(), trainer._model.store(), state.slots)
+                average = trainer._update.average
+                anew = partial(trainer._recompute_statistics, call) if average and average.recomputes else None
+                show_average(trainer._count_updates(), trainer._model.store(), state.slots, anew)
     return state.history
 
 
@@ -216,6 +220,8 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
                 finally:
                     state.position += state.step - step0
                     state.sums = used.sums.copy()
+                if trainer._update.limits:
+                    check_limited(trainer._update.limits, trainer._model.store())
                 first = stop
                 for notify in on_step_end:
                     notify(trainer, state.step - 1, float(used.value[0]))
