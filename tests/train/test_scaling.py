@@ -64,7 +64,7 @@ def test_quantiles_of_a_training() -> None:
     model = hf.Sequential(hf.QuantileScale(50), hf.Linear(1))
     hf.Trainer(model, "mse", hf.SGD(1e-9)).fit(x, Y / 1e6)
     inner = hf.Sequential(model[0]).predict(x)
-    assert abs(inner.mean(0)).max() < 0.05 and np.allclose(inner.std(0), 1.0, atol=0.15)
+    assert abs(inner.mean(0)).max() < 0.05 and np.allclose(inner.std(0), 1.0, atol=0.25)
     assert (np.diff(inner[np.argsort(x[:, 0]), 0]) > 0).all()
     images = RNG.integers(0, 256, (30, 4, 3)).astype(np.uint8)
     assert hf.QuantileScale(8).learn(images).predict(images).shape == (30, 4, 3)
