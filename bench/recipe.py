@@ -2,10 +2,10 @@
 
     python bench/recipe.py [--runs 3] [--rounds 9] [--job NAME ...] [--write]
 
-Each job has two sides, A (with) and B (without), that train on the same data; a round times one epoch of each, the order
-changing from round to round; the figure is the median over rounds of A / B. A bar is met when it is met in every run.
-``--write`` puts the results, with CPU, commit and date, into bench/results/recipe-DATE.json. Rejected: times of their own, which
-the machine's other work moves by a tenth.
+Each job has two sides, A (with) and B (without), that train on the same data; a round times one epoch of each, the
+order changing from round to round; the figure is the median over rounds of A / B. A bar is met when it is met in every
+run. ``--write`` puts the results, with CPU, commit and date, into bench/results/recipe-DATE.json. Rejected: times of
+their own, which the machine's other work moves by a tenth.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ def main() -> None:
     args = parser.parse_args()
     found: dict[str, list[float]] = {name: [] for name in args.job or JOBS}
     for _ in range(args.runs):
-        for name in found:
-            found[name].append(ratio(JOBS[name], args.rounds))
+        for name, ratios in found.items():
+            ratios.append(ratio(JOBS[name], args.rounds))
     for name, ratios in found.items():
         job = JOBS[name]
         met = "met" if max(ratios) <= job.most else "not met" if min(ratios) > job.most else "met in some runs"
