@@ -8,6 +8,7 @@ thousand cases of each kind.
 """
 
 import argparse
+import gzip
 import io
 import sys
 import tempfile
@@ -111,6 +112,15 @@ def _read_table(path: Path) -> None:
         pass  # a table, and not one to learn from: said in an error of ours
 
 
+def _idx_files() -> list[bytes]:
+    files = []
+    for code, dtype in ((8, ">u1"), (9, ">i1"), (11, ">i2"), (12, ">i4"), (13, ">f4"), (14, ">f8")):
+        values = np.arange(24).reshape(4, 3, 2)[:, :, : 2 - code % 2].astype(dtype)
+        sizes = b"".join(n.to_bytes(4, "big") for n in values.shape)
+        files.append(bytes([0, 0, code, values.ndim]) + sizes + values.tobytes())
+    return [*files, *map(gzip.compress, files[:3])]
+
+
 def _model_files() -> list[bytes]:
     block = hf.Sequential(hf.Linear(4), hf.BatchNorm(), "relu", hf.Sequential(hf.Linear(2, init="zeros")))
     shared = hf.Linear(3, bias=False)
@@ -146,6 +156,7 @@ def _read_model(path: Path) -> None:
 TABLE_ERRORS = (FormatError, ShapeError, DTypeError)
 KINDS = {
     **{kind: Kind(f".{kind}", _table_files(f".{kind}"), _read_table, TABLE_ERRORS) for kind in ("npy", "npz", "csv")},
+    "idx": Kind("", _idx_files(), hf.data.read_idx, (FormatError,)),
     "safetensors": Kind(".safetensors", _model_files(), safetensors.load_file, (FormatError,)),
     "model": Kind(".safetensors", _model_files(), _read_model, (FormatError,), _false_claims),
 }

@@ -9,11 +9,14 @@ and memory. A kernel is a function of (fields, run).
 import math
 
 import numpy as np
+from cases import ELEMENTWISE
 from optim_cases import CASES
+from references import normal_cdf
 
 from hawfinch import _core
 from hawfinch.compiler.memory import Dynamic, Source, base_of
 from hawfinch.ir import Dim, Tensor, numel, size_at
+from hawfinch.optim import Optimizer, Rprop
 
 KERNELS = {}  # op of ops.def -> function(fields, run)
 
@@ -72,80 +75,38 @@ def strided(flat, shape, strides):
 
 
 # ---- elementwise programs ----
-_erf, _erfc = np.frompyfunc(math.erf, 1, 1), np.frompyfunc(math.erfc, 1, 1)
-
-
-def real_function(function):
-    return lambda a: np.asarray(function(a), np.float64)
-
-
-def phi(a):
-    """The normal distribution function."""
-    return 0.5 * real_function(_erfc)(-a / math.sqrt(2))
-
-
 def gelu_slope(a):
-    return phi(a) + np.where(np.abs(a) > 40, 0.0, a * np.exp(-0.5 * a * a) / math.sqrt(2 * math.pi))
+    return normal_cdf(a) + np.where(np.abs(a) > 40, 0.0, a * np.exp(-0.5 * a * a) / math.sqrt(2 * math.pi))
 
 
-def first_nan(choose):
-    return lambda a, b: np.where(np.isnan(a), a, choose(a, b))
-
-
-MEANING = {  # instruction of ewise.def -> its meaning; name_imm, name_b and name_c follow
-    "constant": lambda a, imm: np.full_like(a, imm),
-    "copy": lambda a: a,
-    "neg": lambda a: -a,
-    "abs": np.abs,
-    "sign": lambda a: np.where(np.isnan(a), 0.0, np.sign(a)),
-    "sqrt": np.sqrt,
-    "square": lambda a: a * a,
-    "reciprocal": lambda a: 1.0 / a,
-    "rsub": lambda a, imm: imm - a,
-    "rdiv": lambda a, imm: imm / a,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "log": np.log,
-    "log1p": np.log1p,
-    "tanh": np.tanh,
-    "sigmoid": lambda a: np.where(a < 0, np.exp(-np.abs(a)), 1.0) / (1.0 + np.exp(-np.abs(a))),
-    "erf": real_function(_erf),
-    "softplus": lambda a: np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a))),
-    "gelu": lambda a: np.where(a < -40, 0.0, a * phi(a)),
-    "gelu_slope": gelu_slope,
-    "relu": lambda a: np.where(a < 0, 0.0, a),
-    "leaky_relu": lambda a, imm: np.where(a < 0, imm * a, a),
-    "elu": lambda a, imm: np.where(a < 0, imm * np.expm1(a), a),
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b,
-    "pow": lambda a, b: a**b,
-    "maximum": lambda a, b: np.where(a > b, a, np.where(np.isnan(a), a, b)),
-    "minimum": lambda a, b: np.where(a < b, a, np.where(np.isnan(a), a, b)),
-    "greater": lambda a, b: (a > b) * 1.0,
-    "greater_equal": lambda a, b: (a >= b) * 1.0,
-    "less": lambda a, b: (a < b) * 1.0,
-    "less_equal": lambda a, b: (a <= b) * 1.0,
-    "equal": lambda a, b: (a == b) * 1.0,
-    "not_equal": lambda a, b: (a != b) * 1.0,
-    "relu_mask": lambda a, b: np.where(b > 0, a, 0.0),
-    "where": lambda a, b, c: np.where(a != 0, b, c),
-    "fma": lambda a, b, c: a * b + c,
-    "fms": lambda a, b, c: a * b - c,
-    "fnma": lambda a, b, c: c - a * b,
+NOT_PUBLIC = {  # instruction of ewise.def -> its meaning, and which of a, b, c and the immediate it takes
+    "constant": (np.full_like, "ai"),
+    "copy": (lambda a: a, "a"),
+    "rsub": (lambda a, imm: imm - a, "ai"),
+    "rdiv": (lambda a, imm: imm / a, "ai"),
+    "gelu_slope": (gelu_slope, "a"),
+    "relu_mask": (lambda a, b: np.where(b > 0, a, 0.0), "ab"),
+    "fma": (lambda a, b, c: a * b + c, "abc"),
+    "fms": (lambda a, b, c: a * b - c, "abc"),
+    "fnma": (lambda a, b, c: c - a * b, "abc"),
 }
-ONE_AND_NUMBER = ("constant", "rsub", "rdiv", "leaky_relu", "elu")
 
 
-def operands_of(name):
-    """(meaning, which of a, b, c it takes; "i" stands for the immediate) of an instruction."""
-    if name in ONE_AND_NUMBER:
-        return MEANING[name], "ai"
+def of_row(case):
+    """The same of a row of cases.py."""
+    options = len(case.draws) == 1 and any(attrs for _, attrs in case.variants)
+    return lambda *given: np.asarray(case.ref(*given), np.float64), "abc"[: len(case.draws)] + "i" * options
+
+
+MEANING = NOT_PUBLIC | {name: of_row(case) for name, case in ELEMENTWISE.items()}
+
+
+def meaning_of(name):
+    """Of an instruction; name_imm, name_b and name_c take the immediate in place of an operand."""
     if name in MEANING:
-        return MEANING[name], "abc"[: MEANING[name].__code__.co_argcount if hasattr(MEANING[name], "__code__") else 1]
+        return MEANING[name]
     stem, _, form = name.rpartition("_")
-    return MEANING[stem], {"imm": "ai", "b": "aic", "c": "abi"}[form]
+    return MEANING[stem][0], {"imm": "ai", "b": "aic", "c": "abi"}[form]
 
 
 def philox(counter, key):
@@ -193,7 +154,7 @@ RANDOM = {  # instruction -> its meaning, of (a, immediate, the words of a strea
     "random_normal": lambda a, _, words: normal(words(-(-a.size // 32) * 32), a.size).reshape(a.shape),
     "random_bernoulli": lambda a, p, words: bernoulli(words(a.size), p).reshape(a.shape),
 }
-INSTRUCTIONS = [RANDOM.get(name) or operands_of(name) for name in _core.INSTRUCTIONS]
+INSTRUCTIONS = [RANDOM.get(name) or meaning_of(name) for name in _core.INSTRUCTIONS]
 
 
 @kernel
@@ -447,15 +408,17 @@ def scalars(f, run):
 
 
 RULES = {case.optimizer().rule: case.update for case in CASES.values()}  # rule of optim.def -> its formula
+PAIRS = {**Optimizer.pairs, **Rprop.pairs}
 RULE_NAMES = {number: name for name, (number, _, _) in _core.RULES.items()}
 
 
 def ruled(name, p, g, slots, t, columns):
     """The new p by a rule; the slots take their new values."""
     _, hyper, slot_names = _core.RULES[name]
-    options = {k: columns[k] for k in hyper if k not in ("beta1", "beta2")}
-    if "beta1" in hyper:
-        options["betas"] = columns["beta1"], columns["beta2"]
+    options = {k: columns[k] for k in hyper}
+    for pair, names in PAIRS.items():
+        if names[0] in options:
+            options[pair] = tuple(options.pop(name) for name in names)
     state = {k: slot.copy() for k, slot in zip(slot_names, slots, strict=True)}
     p = RULES[name](p, g, state, t, **options)
     for k, slot in zip(slot_names, slots, strict=True):

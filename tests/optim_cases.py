@@ -22,31 +22,106 @@ class Case(NamedTuple):
         return self.make(**{**self.options, **more})
 
 
-def sgd(p: Array, g: Array, s: Slots, t: int, lr: float, momentum: float = 0.0, nesterov: bool = False) -> Array:
+def sgd(
+    p: Array,
+    g: Array,
+    s: Slots,
+    t: int,
+    lr: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    dampening: float = 0.0,
+) -> Array:
     if not momentum:
         return p - lr * g
-    s["velocity"] = momentum * s.get("velocity", 0) + g
+    s["velocity"] = momentum * s.get("velocity", 0) + (g if t == 1 else (1 - dampening) * g)
     return p - lr * (g + momentum * s["velocity"] if nesterov else s["velocity"])
 
 
-def adagrad(p: Array, g: Array, s: Slots, t: int, lr: float, eps: float) -> Array:
+def adagrad(p: Array, g: Array, s: Slots, t: int, lr: float, eps: float, lr_decay: float = 0.0) -> Array:
     s["accumulator"] = s.get("accumulator", 0) + g * g
-    return p - lr * g / (np.sqrt(s["accumulator"]) + eps)
+    return p - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(s["accumulator"]) + eps)
 
 
-def rmsprop(p: Array, g: Array, s: Slots, t: int, lr: float, alpha: float, eps: float, momentum: float = 0.0) -> Array:
-    s["square_avg"] = alpha * s.get("square_avg", 0) + (1 - alpha) * g * g
-    u = g / (np.sqrt(s["square_avg"]) + eps)
-    if momentum:
+def rmsprop(
+    p: Array,
+    g: Array,
+    s: Slots,
+    t: int,
+    lr: float,
+    alpha: float,
+    eps: float,
+    momentum: float = 0.0,
+    centered: bool | None = None,
+) -> Array:
+    v = s["square_avg"] = alpha * s.get("square_avg", 0) + (1 - alpha) * g * g
+    if centered is not None:
+        s["grad_avg"] = alpha * s.get("grad_avg", 0) + (1 - alpha) * g
+        v = np.maximum(v - centered * s["grad_avg"] ** 2, 0)
+    u = g / (np.sqrt(v) + eps)
+    if momentum or centered is not None:
         u = s["velocity"] = momentum * s.get("velocity", 0) + u
     return p - lr * u
 
 
-def adam(p: Array, g: Array, s: Slots, t: int, lr: float, betas: tuple[float, float], eps: float) -> Array:
+Betas = tuple[float, float]
+
+
+def moments(g: Array, s: Slots, betas: Betas) -> tuple[Array, Array]:
     b1, b2 = betas
     s["m"] = b1 * s.get("m", 0) + (1 - b1) * g
     s["v"] = b2 * s.get("v", 0) + (1 - b2) * g * g
-    return p - lr * (s["m"] / (1 - b1**t)) / (np.sqrt(s["v"] / (1 - b2**t)) + eps)
+    return s["m"], s["v"]
+
+
+def adam(
+    p: Array, g: Array, s: Slots, t: int, lr: float, betas: Betas, eps: float, amsgrad: bool | None = None
+) -> Array:
+    m, v = moments(g, s, betas)
+    if amsgrad is not None:
+        v = s["v_max"] = np.maximum(amsgrad * s.get("v_max", 0), v)
+    return p - lr * (m / (1 - betas[0] ** t)) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+
+
+def nadam(p: Array, g: Array, s: Slots, t: int, lr: float, betas: Betas, eps: float, momentum_decay: float) -> Array:
+    m, v = moments(g, s, betas)
+    mu = betas[0] * (1 - 0.5 * 0.96 ** (np.arange(1, t + 2) * momentum_decay))
+    ahead = mu[-1] * m / (1 - np.prod(mu)) + (1 - mu[-2]) * g / (1 - np.prod(mu[:-1]))
+    return p - lr * ahead / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+
+
+def radam(p: Array, g: Array, s: Slots, t: int, lr: float, betas: Betas, eps: float) -> Array:
+    (m, v), (b1, b2) = moments(g, s, betas), betas
+    most = 2 / (1 - b2) - 1
+    rho = most - 2 * t * b2**t / (1 - b2**t)
+    step = lr * m / (1 - b1**t)
+    if rho <= 5:
+        return p - step
+    r = np.sqrt((rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho))
+    return p - step * r * np.sqrt(1 - b2**t) / (np.sqrt(v) + eps)
+
+
+def adamax(p: Array, g: Array, s: Slots, t: int, lr: float, betas: Betas, eps: float) -> Array:
+    b1, b2 = betas
+    s["m"] = b1 * s.get("m", 0) + (1 - b1) * g
+    s["u"] = np.maximum(b2 * s.get("u", 0), np.abs(g) + eps)
+    return p - lr / (1 - b1**t) * s["m"] / s["u"]
+
+
+def rprop(
+    p: Array,
+    g: Array,
+    s: Slots,
+    t: int,
+    lr: float,
+    etas: tuple[float, float] = (0.5, 1.2),
+    step_sizes: tuple[float, float] = (1e-6, 50.0),
+) -> Array:
+    agree = np.sign(g * s.get("previous", 0))
+    size = s["step_size"] if t > 1 else np.full(g.shape, lr)
+    s["step_size"] = np.clip(size * np.select([agree > 0, agree < 0], etas[::-1], 1.0), *step_sizes)
+    s["previous"] = np.where(agree < 0, 0, g)
+    return p - s["step_size"] * np.sign(s["previous"]) * (lr != 0)
 
 
 def adadelta(p: Array, g: Array, s: Slots, t: int, lr: float, rho: float, eps: float) -> Array:
@@ -68,11 +143,23 @@ CASES = {
     "sgd": Case(hf.SGD, sgd, {"lr": 0.1}),
     "momentum": Case(hf.SGD, sgd, {"lr": 0.1, "momentum": 0.9}),
     "nesterov": Case(hf.SGD, sgd, {"lr": 0.1, "momentum": 0.8, "nesterov": True}),
+    "dampening": Case(hf.SGD, sgd, {"lr": 0.1, "momentum": 0.9, "dampening": 0.4}),
     "adagrad": Case(hf.Adagrad, adagrad, {"lr": 0.1, "eps": 1e-3}),
+    "adagrad decay": Case(hf.Adagrad, adagrad, {"lr": 0.1, "lr_decay": 0.2, "eps": 1e-3}),
     "adadelta": Case(hf.Adadelta, adadelta, {"lr": 0.7, "rho": 0.8, "eps": 1e-3}),
     "rmsprop": Case(hf.RMSprop, rmsprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-4}),
     "rmsprop momentum": Case(hf.RMSprop, rmsprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-4, "momentum": 0.5}),
+    "rmsprop centered": Case(
+        hf.RMSprop, rmsprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-4, "momentum": 0.5, "centered": True}
+    ),
     "adam": Case(hf.Adam, adam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3}),
     "adamw": Case(hf.AdamW, adam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3}),
+    "amsgrad": Case(hf.Adam, adam, {"lr": 0.05, "betas": (0.8, 0.7), "eps": 1e-3, "amsgrad": True}),
+    "amsgrad decoupled": Case(hf.AdamW, adam, {"lr": 0.05, "betas": (0.8, 0.7), "eps": 1e-3, "amsgrad": True}),
+    "nadam": Case(hf.NAdam, nadam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3, "momentum_decay": 0.5}),
+    "nadamw": Case(hf.NAdamW, nadam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3, "momentum_decay": 4e-3}),
+    "radam": Case(hf.RAdam, radam, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3}),
+    "adamax": Case(hf.Adamax, adamax, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3}),
     "lion": Case(hf.Lion, lion, {"lr": 0.02, "betas": (0.8, 0.95)}),
+    "rprop": Case(hf.Rprop, rprop, {"lr": 0.02, "etas": (0.4, 1.3), "step_sizes": (1e-3, 0.05)}),
 }

@@ -200,7 +200,7 @@ def draw(seed, number):
     lr, clip = 10 ** rng.uniform(-4, -1.5), pick(rng, [None, None, 0.3])
     more = {"clip_norm": clip, "clip_value": pick(rng, [None, None, 0.2]), "weight_decay": pick(rng, [0.0, 0.05])}
     # no row has an eps near rounding errors, which would blow these up to a step of lr; Lion takes their sign
-    row = OPTIMIZERS[pick(rng, [name for name in OPTIMIZERS if name != "lion"])]
+    row = OPTIMIZERS[pick(rng, [name for name in OPTIMIZERS if name not in ("lion", "rprop")])]
     optimizer = row.optimizer(lr=lr, **more)
     weight = rng.uniform(0, 2, rows) if rng.random() < 0.2 else None
     how = {

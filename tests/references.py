@@ -11,6 +11,7 @@ import numpy as np
 Array = np.ndarray
 
 erf = np.vectorize(math.erf, otypes=[np.float64])
+erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def sigmoid(x: Array) -> Array:
@@ -19,6 +20,14 @@ def sigmoid(x: Array) -> Array:
 
 def softplus(x: Array) -> Array:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def normal_cdf(x: Array) -> Array:
+    return 0.5 * erfc(-x * math.sqrt(0.5))
+
+
+def gelu(x: Array) -> Array:
+    return np.where(x < -40, 0.0, x * normal_cdf(x))
 
 
 def log_softmax(x: Array) -> Array:

@@ -26,6 +26,39 @@ static inline __attribute__((always_inline)) real optim_clip(const optim_common 
   return g < -k.clip ? -k.clip : g;
 }
 
+static inline __attribute__((always_inline)) real optim_max(real a, real b) { return a > b ? a : b; }
+static inline __attribute__((always_inline)) real optim_min(real a, real b) { return a < b ? a : b; }
+
+/* NAdam's mu_t, and the product of mu_1 to mu_t: beta1^t times that of 1 - q^i / 2, q = 0.96^decay. The logarithm of the
+ * latter is -sum over k of 2^-k / k times q^k + q^2k + ... + q^tk, which is q^k (1 - q^tk) / (1 - q^k); 54 terms give all
+ * bits. Divided by their k = 1, numerator and denominator are sums of powers, which cancel nothing. */
+static inline double optim_mu(double beta1, double decay, double t) { return beta1 * (1 - 0.5 * pow(0.96, t * decay)); }
+static inline double optim_mu_product(double beta1, double decay, double t) {
+  const double power = pow(beta1, t), log_q = decay * log(0.96), q = exp(log_q), q_t = exp(t * log_q);
+  if (power < 0x1p-60) return 0; /* of no effect on 1 - product */
+  const double first = decay > 0 ? expm1(t * log_q) / expm1(log_q) : t;
+  double sum = 0, q_k = 1, q_tk = 1, above = 0, below = 0, half = 1;
+  for (int k = 1; k <= 54; k++) {
+    above += q_tk, below += q_k, q_tk *= q_t, q_k *= q, half *= 0.5;
+    sum += half / k * q_k * (above / below);
+  }
+  return power * exp(-first * sum);
+}
+
+/* RAdam's length of the average of squares, and what its rate is multiplied by. */
+static inline double optim_length(double beta2, double t) {
+  const double power = pow(beta2, t);
+  return 2 / (1 - beta2) - 1 - 2 * t * power / (1 - power);
+}
+static inline double optim_rectified(double beta2, double t) {
+  const double most = 2 / (1 - beta2) - 1, rho = optim_length(beta2, t);
+  if (!(rho > 5)) return 1;
+  return sqrt((rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho) * (1 - pow(beta2, t)));
+}
+
+#define MAX(a, b) optim_max(a, b)
+#define MIN(a, b) optim_min(a, b)
+#define ABS(x) optim_max(x, -(x))
 #define SIGN(x) ((x) > 0 ? (real)1 : (x) < 0 ? (real)-1 : (real)0)
 #define OLD(name) name##_at[i]
 

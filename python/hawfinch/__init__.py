@@ -24,31 +24,33 @@ from .nn import *  # noqa: F403
 from .nn import Module as Module
 from .nn.summary import summary as _summary
 from .optim import *  # noqa: F403
-from .predict.predictor import predict as _predict
+from .predict.predictor import outputs as _outputs, predict as _predict
 from .regularizers import *  # noqa: F403
 from .show_config import show_config as show_config
 from .train.callbacks import Progress as Progress
+from .train.checkpoint import Checkpoint as Checkpoint
+from .train.early_stopping import EarlyStopping as EarlyStopping
 from .train.history import History as History
 from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer
 
-Module.uses.update(load_weights=_load_weights, predict=_predict, save=_save_model, summary=_summary)
+Module.uses.update(load_weights=_load_weights, outputs=_outputs, predict=_predict, save=_save_model, summary=_summary)
 __version__: str = _VERSION
 
 if _TYPE_CHECKING:
-    from . import data as data, transfer as transfer
+    from . import data as data, linear as linear, transfer as transfer
 
 # The other submodules are rooms of the house, not part of the interface.
 _PUBLIC_MODULES = frozenset(
-    {"data", "errors", "initializers", "kernels", "metrics", "nn", "ops", "schedules", "transfer", "values"}
+    {"data", "errors", "initializers", "kernels", "linear", "metrics", "nn", "ops", "schedules", "transfer", "values"}
 )
 
 
 if not _TYPE_CHECKING:  # a checker would take it for a promise of every name
 
     def __getattr__(name: str) -> _Any:
-        """Imported at their first use: ``data``, whose readers need parts of Python that are slow, and ``transfer``."""
-        if name in ("data", "transfer"):
+        """Imported at their first use: ``data``, whose readers need slow parts of Python, ``linear``, ``transfer``."""
+        if name in ("data", "linear", "transfer"):
             from importlib import import_module
 
             return import_module(f"hawfinch.{name}")

@@ -31,6 +31,22 @@ def first_nonfinite(a: Array) -> tuple[int, ...] | None: ...
 def permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]: ...
 def random_uniform(n: int, seed: int, stream: int, lo: float, hi: float) -> npt.NDArray[np.float64]: ...
 def random_normal(n: int, seed: int, stream: int, mean: float, std: float) -> npt.NDArray[np.float64]: ...
+def elastic_net_sweep(
+    w: Array, r: Array, columns: Array, norms: Array, l1: float, l2: float, positive: bool
+) -> float: ...
+def dual_sweep(
+    beta: Array,
+    w: Array,
+    still: Array,
+    x: Array,
+    norms: Array,
+    t: Array,
+    damp: Array,
+    low: Array,
+    high: Array,
+    order: Array,
+    eps: float,
+) -> float: ...
 
 class Plan:
     busy: bool

@@ -522,4 +522,5 @@ cdef class Plan:
         return self._end(hf_plan_run_debug(&self.plan, &self.state, n_threads, order))
 
 
+include "_solvers.pyx"
 include "_calls.pyx"  # one module: a second one would hold the C code, and its threads, again

@@ -13,9 +13,9 @@ import numpy as np
 
 from .errors import ArgumentError
 from .ir import Array
-from .values import Value, check_real
+from .values import Value, check_real, check_whole
 
-__all__ = ["EMA", "Average"]
+__all__ = ["EMA", "Average", "PolynomialAverage"]
 
 
 class Average(Value):
@@ -52,3 +52,29 @@ class EMA(Average):
     def factors(self, updates: Array) -> tuple[Array, Array]:
         keep = np.where(updates == 0, 0.0, self.decay)
         return keep, 1.0 - keep
+
+
+class PolynomialAverage(Average):
+    """The mean of the parameters after each update from number ``start`` on, in which later ones weigh more: the t-th
+    of them (t = 1, 2, ..) by about t**eta.
+
+    average = (1 - a) average + a p with a = (eta + 1) / (t + eta). It needs no decay to be chosen and no length of the
+    run to be known, as its window grows with the run: about 1 / (eta + 1) of it. eta: a number >= 0, default 3; 0 is
+    the plain mean (Polyak, Juditsky, 1992), 1 weighs by t. start: updates that are left out, default 0; until then the
+    average is the parameters themselves. Running statistics are averaged likewise. Shamir, Zhang, ICML 2013.
+
+    >>> import hawfinch as hf
+    >>> hf.PolynomialAverage(eta=0).factors(np.arange(3))[1].round(3).tolist()
+    [1.0, 0.5, 0.333]
+    >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", average=hf.PolynomialAverage())
+    >>> history = trainer.fit([[0.0], [1.0]], [[0.0], [1.0]], epochs=20)
+    """
+
+    def __init__(self, eta: float = 3.0, start: int = 0):
+        self.eta = check_real(eta, "PolynomialAverage: eta", ">= 0", lambda v: 0 <= v < np.inf)
+        self.start = check_whole(start, "PolynomialAverage: start")
+
+    def factors(self, updates: Array) -> tuple[Array, Array]:
+        t = np.maximum(updates - self.start, 0) + 1.0
+        gain = (self.eta + 1.0) / (t + self.eta)
+        return 1.0 - gain, gain

@@ -225,6 +225,13 @@ def check_real(value: object, name: str, wanted: str, fits: Callable[[float], bo
     raise ArgumentError(f"{name} must be a number {wanted}, not {short(value)}")
 
 
+def check_flag(value: object, name: str) -> bool:
+    """value as a bool: True or False, of Python or NumPy, else ArgumentError."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ArgumentError(f"{name} must be True or False, not {short(value)}")
+
+
 def called(what: str, function: Callable[..., Any], *args: Any) -> Any:
     """What a function of the user's gives; ArgumentError, saying what it is, where it does not take these arguments."""
     try:

@@ -1,14 +1,15 @@
 """Every public layer, driven by layer_cases: forward against a reference, gradients, files, empty inputs."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from layer_cases import LAYER_CASES, LayerCase
+from layer_cases import LAYER_CASES, LayerCase, Positions
 
 import hawfinch as hf
-from hawfinch.errors import ArgumentError
+from hawfinch.errors import ArgumentError, ShapeError
 
 ROWS = 7
 EPS = {"float32": 2.0**-24, "float64": 2.0**-53}
@@ -120,7 +121,9 @@ def test_in_a_trainer(name: str) -> None:
     case = LAYER_CASES[name]
     x = np.random.default_rng(1).normal(size=(64, 6))
     y = np.stack([x[:, 0], x[:, 1]], 1)
-    model = hf.Sequential(hf.Linear(8), case.make(), hf.Linear(2))
+    layers = [hf.Linear(8), hf.Linear(2)]
+    layers.insert(2 if case.last else 1, Positions(case.make()) if case.positions else case.make())
+    model, y = hf.Sequential(layers), np.exp(y / 3) if case.last else y
     losses = hf.Trainer(model, "mse", hf.Adam(lr=0.02)).fit(x, y, epochs=40)["loss"]
     assert losses[-1] < 0.8 * losses[0]
 
@@ -129,9 +132,55 @@ def test_flatten_of_nothing() -> None:
     assert hf.Flatten().predict(np.zeros((2, 0, 3))).shape == (2, 0)
 
 
+def test_softmax_over_two_classes_is_the_sigmoid() -> None:
+    z = np.random.default_rng(0).normal(size=(50, 2)) * 10
+    p = hf.Softmax().astype("float64").predict(z)
+    np.testing.assert_allclose(p[:, 1], hf.Sigmoid().astype("float64").predict(z[:, 1:] - z[:, :1])[:, 0], rtol=1e-14)
+
+
+def test_maxout_with_a_zero_piece_is_relu() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    layer, linear = hf.Maxout(4).build((6,)), hf.Linear(4).build((6,))
+    for name, array in layer.parameters().items():
+        array[..., 0, :] = 0
+        array[..., 1, :] = linear.parameters()[name]
+    y = hf.Sequential(linear, "relu").predict(x)
+    np.testing.assert_allclose(layer.predict(x), y, rtol=1e-6, atol=1e-7)
+
+
+def test_gelu_is_exact_by_default_and_softplus_gives_up_the_logarithm() -> None:
+    x = np.linspace(-8, 8, 101)[:, None]
+    exact = 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+    np.testing.assert_allclose(hf.GELU().astype("float64").predict(x), exact, rtol=1e-12, atol=1e-15)
+    assert np.abs(hf.GELU("tanh").astype("float64").predict(x) - exact).max() == pytest.approx(4.7e-4, rel=0.05)
+    y = hf.Softplus(beta=2.0, threshold=4.0).astype("float64").predict(x)
+    assert (y[x > 2] == x[x > 2]).all() and (y[x <= 2] > x[x <= 2]).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: hf.Softmax(axis=0).predict(np.ones((2, 3))), "axis 0 is that of the rows"),
+        (lambda: hf.LogSoftmax(axis=2).predict(np.ones((2, 3))), "axis 2 is none of the axes 1 to 1"),
+        (lambda: hf.Softmax(axis=-2).predict(np.ones((2, 3))), "axis -2"),
+        (lambda: hf.PReLU(2).predict(np.ones((2, 3))), "PReLU has 2 weights, the input has 3 features"),
+        (lambda: hf.Parametric(hf.Linear(2)).predict(np.ones((2, 3))), r"Parametric: Linear makes .* of"),
+    ],
+)
+def test_shapes_that_do_not_fit(call: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: hf.GELU("tan"), "unknown approximation of GELU 'tan'. Did you mean 'tanh'"),
+        (lambda: hf.Softplus(beta=0), "beta must be a number above 0"),
+        (lambda: hf.Softmax(axis="1"), "axis must be a whole number, not '1'"),
+        (lambda: hf.PReLU(0), "num_parameters must be a whole number from 1"),
+        (lambda: hf.Parametric("rel"), "unknown activation 'rel'. Did you mean 'relu'"),
+        (lambda: hf.Maxout(3, 1), "pieces must be a whole number from 2"),
         (
             lambda: hf.Linear(20, 64),
             r"Linear: .*takes 2 positional.*|Linear: too many positional.*It takes Linear\(out",

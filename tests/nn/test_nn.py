@@ -11,7 +11,6 @@ import pytest
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, DTypeError, NotBuiltError, ShapeError
-from hawfinch.initializers import INITIALIZERS
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(30, 6)) * 2
@@ -145,24 +144,6 @@ def test_initial_values_follow_from_the_seed_alone() -> None:
     bound = 1 / math.sqrt(50)
     assert np.abs(a["0.weight"]).max() <= bound and a["0.weight"].std() == pytest.approx(bound / math.sqrt(3), rel=0.05)
     assert (a["1.weight"] == 1).all() and (a["1.bias"] == 0).all()
-
-
-@pytest.mark.parametrize("name", INITIALIZERS)
-def test_initializer(name: str) -> None:
-    """Mean and spread of each, by its formula, over 60,000 values."""
-    w = hf.Sequential(hf.Linear(300, init=name)).build((200,)).parameters()
-    spread = {
-        "torch_default": 1 / math.sqrt(200 * 3),
-        "kaiming_uniform": math.sqrt(2 / 200),
-        "zeros": 0.0,
-        "ones": 0.0,
-        "kaiming_normal": math.sqrt(2 / 200),
-        "xavier_uniform": math.sqrt(2 / 500),
-        "xavier_normal": math.sqrt(2 / 500),
-    }
-    assert w["0.weight"].std() == pytest.approx(spread[name], rel=0.02)
-    assert w["0.weight"].mean() == pytest.approx(float(name == "ones"), abs=5 * spread[name] / math.sqrt(60_000) + 1e-9)
-    assert name == "torch_default" or (w["0.bias"] == 0).all()
 
 
 def test_an_initializer_of_ones_own() -> None:

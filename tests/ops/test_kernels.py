@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CASES, IDS, KERNELS, MODES, cast, outputs, problems
+from cases import CASES, IDS, MODES, cast, outputs, problems
+from kernel_cases import KERNELS
 
 import hawfinch as hf
 from hawfinch import _core, kernels

@@ -394,7 +394,7 @@ def test_wrong_input_is_refused_before_any_training() -> None:
         (ArgumentError, "net 1: .*Module", [good, ("net", {"loss": CE})], X, LABELS, {}),
         (ArgumentError, "net 1: .*'optimiser'.*optimizer", with_options(optimiser="sgd"), X, LABELS, {}),
         (ArgumentError, "net 1: .*'threads'", with_options(threads=2), X, LABELS, {}),
-        (ArgumentError, "net 1: .*'resume'", with_options(resume="run.state"), X, LABELS, {}),
+        (ArgumentError, "net 1: resume: expected a path", with_options(resume=3), X, LABELS, {}),
         (ArgumentError, "net 1: .*seed", with_options(seed=-1), X, LABELS, {}),
         (ArgumentError, "net 1: epochs", with_options(epochs=1.5), X, LABELS, {}),
         (ArgumentError, "net 1: its model is part of net 0", [good, good], X, LABELS, {}),

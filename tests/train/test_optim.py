@@ -38,7 +38,7 @@ def test_formula(name: str, decay: float, clip: dict[str, float]) -> None:
     trainer = hf.Trainer(model, "mse", case.optimizer(weight_decay=decay, **clip))
     trainer.fit(X, Y, batch_size=30, epochs=12, shuffle=False)
     slots: dict[str, dict[str, Any]] = {k: {} for k in p}
-    coupled, apart = (0.0, decay) if case.make.decoupled else (decay, 0.0)
+    coupled, apart = (0.0, decay) if case.optimizer().decoupled else (decay, 0.0)
     for t in range(1, 13):
         g = gradients(p)
         norm = np.sqrt(sum((v**2).sum() for v in g.values()))
@@ -51,8 +51,102 @@ def test_formula(name: str, decay: float, clip: dict[str, float]) -> None:
         np.testing.assert_allclose(v, p[k], rtol=1e-10, atol=1e-13)
     kept = {s for values in slots.values() for s in values}
     assert set(trainer.slots) == kept
-    for s in kept:
-        assert np.isclose(trainer.slots[s].sum(), sum(values[s].sum() for values in slots.values()), rtol=1e-9)
+    for name, place in model.store().parameters.items():
+        for s in kept:
+            mine = trainer.slots[s][place.offset :][: p[name].size].reshape(place.shape)
+            np.testing.assert_allclose(mine, slots[name][s], rtol=1e-9, atol=1e-13)
+
+
+GROUPED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("sgd", {}, {"momentum": 0.9, "nesterov": True}),
+    ("momentum", {}, {"dampening": 0.4}),
+    ("momentum", {}, {"momentum": 0.0}),
+    ("nesterov", {}, {"nesterov": False, "dampening": 0.4}),
+    ("rmsprop", {}, {"centered": True}),
+    ("rmsprop momentum", {}, {"centered": True, "momentum": 0.0}),
+    ("adam", {}, {"amsgrad": True, "lr": 0.01}),
+    ("amsgrad decoupled", {"weight_decay": 0.1}, {"amsgrad": False, "weight_decay": 0.0}),
+    ("nadam", {"weight_decay": 0.1}, {"decoupled_weight_decay": True, "momentum_decay": 0.1}),
+    ("radam", {"weight_decay": 0.1}, {"betas": (0.7, 0.9), "decoupled_weight_decay": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "more", "of_bias"), GROUPED)
+def test_groups_set_any_hyperparameter(name: str, more: dict[str, Any], of_bias: dict[str, Any]) -> None:
+    """What is True or False too: the rule of all is the richest that one of them needs."""
+    case = CASES[name]
+    model = hf.Sequential(hf.Linear(3)).astype("float64").build((4,))
+    p = {k: v.copy() for k, v in model.parameters().items()}
+    trainer = hf.Trainer(model, "mse", case.optimizer(**more), groups={"*.bias": of_bias})
+    trainer.fit(X, Y, batch_size="full", epochs=8, shuffle=False)
+    options = {"0.weight": {**case.options, **more}, "0.bias": {**case.options, **more, **of_bias}}
+    slots: dict[str, dict[str, Any]] = {k: {} for k in p}
+    for t in range(1, 9):
+        for k, g in gradients(p).items():
+            mine = dict(options[k])
+            decay, apart = mine.pop("weight_decay", 0.0), mine.pop("decoupled_weight_decay", case.make is hf.AdamW)
+            old = p[k] * (1 - mine["lr"] * decay) if apart else p[k]
+            p[k] = case.update(old, g if apart else g + decay * old, slots[k], t, **mine)
+    for k, v in model.parameters().items():
+        np.testing.assert_allclose(v, p[k], rtol=1e-10, atol=1e-13)
+
+
+def along(optimizer: hf.Optimizer, g: np.ndarray, steps: int) -> np.ndarray:
+    """What the parameters do, (steps, n), where the gradient is always g."""
+    model = hf.Sequential(hf.Linear(len(g), bias=False)).astype("float64").build((1,))
+    trainer = hf.Trainer(model, lambda p, t: hf.ops.sum(p * t, 1), optimizer)
+    place, moves = model.parameters()["0.weight"], []
+    for _ in range(steps):
+        before = place.copy()
+        trainer.step(np.ones((1, 1)), g[None])
+        moves.append((place - before)[0])
+    return np.array(moves)
+
+
+SLOPES = np.array([-3.0, 0.5, 100.0, -1e-3])
+
+
+def test_a_constant_gradient_gives_adam_steps_of_lr_sign() -> None:
+    for optimizer in (hf.Adam(0.01), hf.Adam(0.01, amsgrad=True), hf.AdamW(0.01, weight_decay=0.0), hf.Adamax(0.01)):
+        moves = along(optimizer, SLOPES, 20)
+        if optimizer == hf.Adam(0.01, amsgrad=True):  # its v is corrected as if it were the average
+            moves = moves[:1]
+        np.testing.assert_allclose(moves, np.broadcast_to(-0.01 * np.sign(SLOPES), moves.shape), rtol=2e-5)
+
+
+def test_adagrad_is_the_root_mean_square_form_with_a_rate_that_falls() -> None:
+    moves, t = along(hf.Adagrad(0.1, eps=0.0), SLOPES, 9), np.arange(1, 10)[:, None]
+    root_mean_square = np.abs(SLOPES)
+    np.testing.assert_allclose(moves, -0.1 / np.sqrt(t) * SLOPES / root_mean_square, rtol=1e-12)
+
+
+def test_the_first_step_of_rmsprop_is_longer() -> None:
+    """Its average begins at 0."""
+    np.testing.assert_allclose(along(hf.RMSprop(0.01, eps=0.0), SLOPES, 1)[0], -0.1 * np.sign(SLOPES), rtol=1e-12)
+
+
+def test_a_centred_rmsprop_survives_a_gradient_that_never_changes() -> None:
+    """Its variance is then 0, up to rounding, which must not become the root of a negative number."""
+    assert np.isfinite(along(hf.RMSprop(0.01, alpha=0.5, centered=True), SLOPES, 100)).all()
+
+
+@pytest.mark.parametrize("decay", [0.0, 4e-3, 0.3])
+def test_nadams_product_after_many_steps(decay: float) -> None:
+    """In closed form, against the product of all factors."""
+    optimizer, g = hf.NAdam(1.0, betas=(0.995, 0.0), momentum_decay=decay, eps=0.0), np.array([1.0])
+    moves = along(optimizer, g, 1200)[:, 0]
+    t = np.arange(1, 1202)
+    mu = 0.995 * (1 - 0.5 * 0.96 ** (t * decay))
+    product, m = np.cumprod(mu), 1 - 0.995 ** t[:-1]
+    want = mu[1:] * m / (1 - product[1:]) + (1 - mu[:-1]) / (1 - product[:-1])
+    np.testing.assert_allclose(moves, -want, rtol=1e-9)  # moves are differences of parameters up to 1e3
+
+
+def test_radam_waits_until_its_average_can_be_trusted() -> None:
+    """With the default beta2 it takes five steps of momentum first."""
+    moves = along(hf.RAdam(0.01), SLOPES, 6)
+    np.testing.assert_allclose(moves[:5], np.broadcast_to(-0.01 * SLOPES, (5, 4)), rtol=1e-9)
+    assert np.ptp(np.abs(moves[5])) < 1e-3 * np.abs(moves[5]).max()
 
 
 def test_every_optimiser_has_a_row() -> None:
@@ -69,11 +163,13 @@ def test_defaults_are_pytorchs() -> None:
     expected = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
     assert adam.lr == adamw.lr == 1e-3
     assert adam.options == expected and adamw.options == {**expected, "weight_decay": 0.01}
-    assert hf.SGD().options == {"momentum": 0.0, "weight_decay": 0.0}
+    assert hf.SGD().options == {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0}
     assert hf.RMSprop().options == {"alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0}
-    assert hf.Adagrad().options == {"eps": 1e-10, "weight_decay": 0.0}
+    assert hf.Adagrad().options == {"lr_decay": 0.0, "eps": 1e-10, "weight_decay": 0.0}
+    assert hf.NAdam().options == {**expected, "momentum_decay": 4e-3} and hf.RAdam().options == expected
+    assert hf.Adamax().options == expected and hf.NAdam().lr == hf.Adamax().lr == 2e-3 and hf.RAdam().lr == 1e-3
     assert hf.RMSprop().lr == hf.Adagrad().lr == 0.01
-    assert repr(hf.SGD(0.5, momentum=0.9)) == "SGD(lr=0.5, momentum=0.9, weight_decay=0.0)"
+    assert repr(hf.SGD(0.5, momentum=0.9)) == "SGD(lr=0.5, momentum=0.9, dampening=0.0, weight_decay=0.0)"
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -152,7 +248,20 @@ INF, NAN = float("inf"), float("nan")
         lambda: hf.SGD(0.1, momentum=NAN),
         lambda: hf.SGD(0.1, momentum="a"),
         lambda: hf.SGD(0.1, nesterov=True),
+        lambda: hf.SGD(0.1, momentum=0.9, nesterov=True, dampening=0.1),
+        lambda: hf.SGD(0.1, momentum=0.9, nesterov=True).replace(momentum=0.0),
+        lambda: hf.SGD(0.1, momentum=0.9, nesterov=1),
         lambda: hf.SGD(0.1, weight_decay=-1),
+        lambda: hf.Adam(amsgrad="yes"),
+        lambda: hf.NAdam(momentum_decay=-1),
+        lambda: hf.Rprop(etas=(1.1, 1.2)),
+        lambda: hf.Rprop(etas=(0.5, 0.9)),
+        lambda: hf.Rprop(etas=0.5),
+        lambda: hf.Rprop(step_sizes=(1.0, 0.1)),
+        lambda: hf.Trainer(hf.Sequential(), "mse", hf.RMSprop(), groups={"*": dict(amsgrad=True)}),
+        lambda: hf.Trainer(
+            hf.Sequential(), "mse", hf.SGD(momentum=0.9, nesterov=True), groups={"*": dict(momentum=0.0)}
+        ),
         lambda: hf.SGD(0.1, weight_decay=INF),
         lambda: hf.Adam(betas=(0.9, 1.0)),
         lambda: hf.Adam(betas=(-0.1, 0.9)),

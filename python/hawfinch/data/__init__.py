@@ -1,4 +1,4 @@
-"""Data: the bundled digits, splits, scaling, and tables from files. Its readers are imported at their first use."""
+"""Data: the bundled digits, splits, scaling, tables and images from files. Readers are imported at first use."""
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
@@ -8,6 +8,7 @@ if _TYPE_CHECKING:
     from .decoded import Decoded as Decoded
     from .digits import load_digits as load_digits
     from .encoder import TableEncoder as TableEncoder
+    from .idx import load_fashion_mnist as load_fashion_mnist, read_idx as read_idx
     from .scaling import StandardScaler as StandardScaler
     from .split import split_rows as split_rows, train_test_split as train_test_split
     from .table import Table as Table, read_table as read_table
@@ -17,6 +18,8 @@ _HOMES = {
     "Decoded": "decoded",
     "load_digits": "digits",
     "TableEncoder": "encoder",
+    "load_fashion_mnist": "idx",
+    "read_idx": "idx",
     "StandardScaler": "scaling",
     "split_rows": "split",
     "train_test_split": "split",

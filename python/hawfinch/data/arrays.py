@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError, DTypeError, LabelError, NonFiniteInputError, ShapeError
 from ..ir import BATCH, Array, Spec, row_shapes
+from ..values import short
+
+if TYPE_CHECKING:
+    from pathlib import Path
 from .decoded import Decoded
 
 
@@ -125,6 +129,14 @@ def check_finite(array: Array, name: str) -> None:
         raise NonFiniteInputError(f"{name} holds {array[at]} in {where}; remove or fill such values first", tensor=name)
 
 
+def check_observed(array: Array, name: str) -> None:
+    """As ``check_finite``, but NaN is a value that is missing; raises NonFiniteInputError where all of them are."""
+    if _core.first_nonfinite(array) is not None:
+        check_finite(np.where(np.isnan(array), 0.0, array), name)
+        if np.isnan(array).all():
+            raise NonFiniteInputError(f"{name}: all are NaN, so that there is nothing to learn or to measure")
+
+
 def check_lengths(x: Array, y: Array, name: str = "y") -> None:
     if len(x) != len(y):
         raise ShapeError(f"x has {len(x)} rows, {name} has {len(y)}")
@@ -161,3 +173,18 @@ def wrong_shape(arrays: Sequence[Array], expected: Sequence[Spec], why: str = ""
     if any([a.ndim == 1 < len(spec.shape) for a, spec in zip(arrays, expected, strict=True)]):
         why = "; for one row use x[None, :], for one feature x[:, None]"
     return ShapeError(f"x: expected {row_shapes(expected)}, the shape that the model was built for; got {got}{why}")
+
+
+def as_path(value: Any) -> Path:
+    """value as a path. Raises ArgumentError for what can't name a file."""
+    import os
+    from pathlib import Path  # slow to import
+
+    try:
+        path = Path(value)
+        os.fsencode(path)
+        if "\0" in path.name:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ArgumentError(f"path must be a file's name, not {short(value)}") from None
+    return path

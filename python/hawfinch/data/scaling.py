@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FormatError, NonFiniteInputError, NotBuiltError, ShapeError
+from ..nn.scaling import standard
 from ..values import CheckedCall
 from .arrays import as_data
 
@@ -57,14 +58,9 @@ class StandardScaler(metaclass=CheckedCall):
         a = _checked(x)
         if len(a) == 0:
             raise ShapeError(f"StandardScaler.fit needs at least one row, not shape {a.shape}")
-        low, high = a.min(axis=0).astype(np.float64), a.max(axis=0).astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean = a.mean(axis=0, dtype=np.float64)
-            scale = a.std(axis=0, dtype=np.float64, mean=mean[np.newaxis])
-        mean, scale = np.where(high == low, low, mean), np.where(high == low, 1.0, scale)
-        scale[...] = np.where(scale == 0.0, 1.0, scale)  # a spread that underflows
-        if not np.isfinite(scale).all():
-            raise NonFiniteInputError(f"the spread of the values overflows float64 (largest {np.abs(high).max():.3g})")
+        mean, scale = standard(a)
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+            raise NonFiniteInputError(f"the spread of the values overflows float64 (largest {np.abs(a).max():.3g})")
         self.mean, self.scale = mean, scale
         return self
 

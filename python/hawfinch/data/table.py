@@ -13,7 +13,6 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from ..errors import ArgumentError, DTypeError, FormatError, NonFiniteInputError, ShapeError
 from ..values import CheckedCall, short
+from .arrays import as_path
 from .npy import MAGIC, read_npy, read_npz
 
 Cells = list[str] | NDArray[Any]  # texts as they stand in the file, or a 1-D array of numbers
@@ -238,13 +238,7 @@ def read_table(path: str | Path, *, delimiter: str | None = None, header: bool |
     >>> read_table("t.npy")
     Table('t.npy', 3 rows, 2 columns)
     """
-    try:
-        path = Path(path)
-        os.fsencode(path)
-        if "\0" in path.name:
-            raise ValueError
-    except (TypeError, ValueError):
-        raise ArgumentError(f"path must be a file's name, not {short(path)}") from None
+    path = as_path(path)
     if delimiter is not None and not (isinstance(delimiter, str) and len(delimiter) == 1 and delimiter not in '"\r\n'):
         raise ArgumentError(f"delimiter must be one character, not {short(delimiter)}")
     if header is not None and not isinstance(header, bool):

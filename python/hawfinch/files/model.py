@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
+from .. import initializers, nn
 from ..errors import ArgumentError, FormatError, HawfinchError
-from ..initializers import INITIALIZERS
+from ..initializers import Initializer
 from ..ir import Array
 from ..nn.module import Module
 from ..nn.store import Parameter
@@ -33,7 +33,7 @@ class _CustomLayer(Exception):
     """A layer that is not in the table."""
 
 
-def arguments(module: Module) -> tuple[list[Any], dict[str, Any]]:
+def arguments(module: Module | Initializer) -> tuple[list[Any], dict[str, Any]]:
     """What would make the layer as it is now: each argument is kept under its name, where it may have been changed."""
     import inspect
 
@@ -63,15 +63,14 @@ def describe(value: Any, seen: dict[int, int] | None = None) -> Any:
             "args": [describe(a, seen) for a in args],
             "kwargs": {k: describe(v, seen) for k, v in kwargs.items()},
         }
+    if isinstance(value, Initializer) and getattr(initializers, type(value).__name__, None) is type(value):
+        return {"initializer": type(value).__name__, "kwargs": arguments(value)[1]}
     if isinstance(value, list | tuple):
         return [describe(v, seen) for v in value]
     if isinstance(value, bool | int | float | str) or value is None:
         return value
     if isinstance(value, np.integer | np.floating):
         return value.item()
-    name = getattr(value, "__name__", None)
-    if name is not None and INITIALIZERS.get(name) is value:
-        return name
     raise _CustomLayer(f"an argument of type {type(value).__name__}")
 
 
@@ -87,6 +86,8 @@ def rebuild(description: Any, made: list[Module | None] | None = None) -> Any:
                     f"the file describes a layer that is the same as layer {number!r}, which is not there"
                 )
             return same
+        if set(description) == {"initializer", "kwargs"}:
+            return _initializer(description["initializer"], description["kwargs"])
         name = description.get("layer")
         if set(description) != {"layer", "args", "kwargs"} or not isinstance(name, str) or name not in LAYERS:
             raise FormatError(f"the file describes a layer {name!r} that this version does not know")
@@ -106,6 +107,16 @@ def rebuild(description: Any, made: list[Module | None] | None = None) -> Any:
     if isinstance(description, list):
         return [rebuild(v, made) for v in description]
     return description
+
+
+def _initializer(name: Any, kwargs: Any) -> Initializer:
+    kind = getattr(initializers, name, None) if isinstance(name, str) and name[:1].isupper() else None
+    if not isinstance(kind, type) or not issubclass(kind, Initializer) or not isinstance(kwargs, dict):
+        raise FormatError(f"the file describes an initializer {name!r} that this version does not know")
+    try:
+        return kind(**kwargs)
+    except HawfinchError as error:
+        raise FormatError(f"the file's description of initializer {name!r} does not fit: {error}") from None
 
 
 def save_model(model: Module, path: Any, metadata: dict[str, str] | None) -> None:

@@ -88,7 +88,7 @@ def save_file(
         raise FormatError(f"{path}: header of {len(header)} bytes, expected at most {_MAX_HEADER}")
 
     parent = os.path.dirname(target)
-    temporary = os.path.join(parent, f".hawfinch-{os.urandom(8).hex()}.tmp")
+    temporary = os.path.join(parent, temporary_name(target))
     directory = os.open(parent, os.O_RDONLY)  # opened first: what can fail fails before anything is replaced
     try:
         with open(temporary, "xb") as file:
@@ -105,6 +105,25 @@ def save_file(
         raise
     finally:
         os.close(directory)
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Removes what processes that were killed have left of writing to this path. Nobody may be writing to it now."""
+    parent, ending = os.path.dirname(os.path.realpath(path)), _ending(os.path.realpath(path))
+    with suppress(FileNotFoundError):
+        for name in os.listdir(parent):
+            if name.startswith(".hawfinch-") and name.endswith(ending):
+                os.unlink(os.path.join(parent, name))
+
+
+def temporary_name(target: str) -> str:
+    """Of a new file that will take the target's place."""
+    return f".hawfinch-{os.urandom(8).hex()}{_ending(target)}"
+
+
+def _ending(target: str) -> str:
+    """Of the temporary files for a file, by its name."""
+    return f"-{zlib.crc32(os.fsencode(os.path.basename(target))):08x}.tmp"
 
 
 def load_file(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

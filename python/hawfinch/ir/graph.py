@@ -11,6 +11,7 @@ Design
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import TraceError
@@ -31,6 +32,9 @@ class Graph:
         self.scope = ""
         self.updates: list[tuple[Tensor, Tensor]] = []
         self.n_streams = 0
+        self.wrapped: dict[tuple[int, str], Callable[[Any], Any]] = {}  # (id of a layer, array) -> what it works with
+        self.on_output: Callable[[Any, Any], Any] | None = None  # (layer, its output) -> what goes on in its place
+        self.scalings: list[tuple[Any, Any, Any]] = []  # layers that learn from data: (layer, its input, its output)
         self.watches: list[Any] = []  # of each model that it calls, other than that whose trace it is
         self.differentiated = False  # whether gradients are part of it
         self.captured: dict[

@@ -5,8 +5,14 @@ from typing import TYPE_CHECKING
 from .activations import (
     ELU as ELU,
     GELU as GELU,
+    SELU as SELU,
+    HardSigmoid as HardSigmoid,
+    HardSwish as HardSwish,
     LeakyReLU as LeakyReLU,
     LogSoftmax as LogSoftmax,
+    Mish as Mish,
+    Parametric as Parametric,
+    PReLU as PReLU,
     ReLU as ReLU,
     Sigmoid as Sigmoid,
     SiLU as SiLU,
@@ -15,12 +21,28 @@ from .activations import (
     Tanh as Tanh,
 )
 from .batch_norm import BatchNorm as BatchNorm
-from .dropout import Dropout as Dropout
+from .batch_renorm import BatchRenorm as BatchRenorm
+from .dropout import (
+    AlphaDropout as AlphaDropout,
+    Dropout as Dropout,
+    GaussianDropout as GaussianDropout,
+    GaussianNoise as GaussianNoise,
+)
+from .group_norm import GroupNorm as GroupNorm, InstanceNorm as InstanceNorm
 from .layer_norm import LayerNorm as LayerNorm
 from .linear import Linear as Linear
+from .maxout import Maxout as Maxout
 from .module import Module as Module
 from .rms_norm import RMSNorm as RMSNorm
+from .scaling import (
+    MinMaxScale as MinMaxScale,
+    Rescale as Rescale,
+    RobustScale as RobustScale,
+    Standardize as Standardize,
+    TargetScale as TargetScale,
+)
 from .sequential import Flatten as Flatten, Sequential as Sequential
+from .weight_norm import SpectralNorm as SpectralNorm, WeightNorm as WeightNorm
 
 if not TYPE_CHECKING:  # a type checker takes the names above
     __all__ = [name for name, value in globals().items() if isinstance(value, type)]  # without the files

@@ -11,6 +11,13 @@ from ..values import check_real
 from .module import Module
 
 
+def check_features(x: Tensor) -> int:
+    """The number of features on the last axis; ShapeError unless x is (rows, ..., features)."""
+    if x.ndim < 2 or not isinstance(x.shape[-1], int):
+        raise ShapeError(f"expected (rows, ..., features), got {x.shape}; reshape a vector with x[:, None]")
+    return x.shape[-1]
+
+
 class BatchNorm(Module):
     """y = (x - mean) / sqrt(var + eps) * weight + bias for each feature of the last axis; x (rows, ..., C).
 
@@ -32,15 +39,13 @@ class BatchNorm(Module):
         self.momentum = check_real(momentum, "BatchNorm: momentum", "from 0 to 1", lambda v: 0 <= v <= 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim < 2 or not isinstance(x.shape[-1], int):
-            raise ShapeError(f"expected (rows, ..., features), got {x.shape}")
-        c = x.shape[-1]
+        c = check_features(x)
         weight, bias = self.param("weight", (c,), "ones"), self.param("bias", (c,), "zeros")
         mean, var = self.state("running_mean", (c,), "zeros"), self.state("running_var", (c,), "ones")
         if not self.training or self.is_frozen("running_mean") or self.is_frozen("running_var"):
             scale = weight / ops.sqrt(var + self.eps)
             return (x - mean) * scale + bias
-        y, batch_mean, batch_var = ops.batch_norm(x, weight, bias, self.eps)
+        y, batch_mean, batch_var = self._normalize(x, weight, bias, mean, var)
         n = size(numel(x.shape[:-1]))
         if n_trainers() > 1:
             n = n * n_trainers()
@@ -48,3 +53,9 @@ class BatchNorm(Module):
         self.update_state("running_mean", mean * (1 - self.momentum) + batch_mean * self.momentum)
         self.update_state("running_var", var * (1 - self.momentum) + unbiased * self.momentum)
         return y
+
+    def _normalize(
+        self, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """In training: the output, mean and biased variance of the batch. mean, var: the running averages."""
+        return ops.batch_norm(x, weight, bias, self.eps)

@@ -10,7 +10,8 @@ from typing import Any
 from .. import _core
 from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError
 from ..ir import BATCH, PARAM, STATE, Graph, Spec, Tensor, collector_paused, input_tensor, tracing
-from .store import Parameter, Store
+from .starts import choose_initializers
+from .store import Following, Parameter, Store
 from .structure import Tree, drop_unborn
 
 DTYPES = ("float32", "float64")
@@ -97,6 +98,7 @@ class Built(Tree):
             specs = tuple([Spec(x.shape, x.dtype) for x in xs])
             if accept is not None:
                 accept(self._arrays())
+            choose_initializers(self, graph, self._hf.init)
             self._settle(specs, tuple([Spec(y.shape, y.dtype) for y in ys]), seed)
         except BaseException:  # the sizes that a failed trace has fixed must not bind the next one
             drop_unborn(self)
@@ -118,9 +120,14 @@ class Built(Tree):
 
     def build_like(self, twin: Built, seed: int = 0) -> None:
         """``build`` without a trace, for a model whose ``structure`` is that of ``twin`` was before it was built."""
+        of: dict[int, Parameter] = {}
         for (path, m), (_, other) in zip(self._walk([]), twin._walk([]), strict=True):
             m._hf.path = path
             m._hf.own = {k: p.like() for k, p in other._hf.own.items()}
+            of |= {id(p): m._hf.own[k] for k, p in other._hf.own.items()}
+        for p in of.values():
+            if isinstance(p.init, Following):
+                p.init = Following(of[id(p.init.of)], p.init.function)
         assert twin._hf.inputs is not None
         self._settle(twin._hf.inputs, twin._hf.outputs, seed)
 

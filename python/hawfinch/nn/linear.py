@@ -6,19 +6,21 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError, ShapeError
-from ..initializers import Initializer, get_initializer
+from ..initializers import InitLike, get_initializer
 from ..ir import Tensor
-from ..values import short
+from ..values import check_flag, short
 from .module import Module
+from .starts import bias_init
 
 
 class Linear(Module):
     """y = x @ weight + bias over the last axis; x (..., in), y (..., out).
 
     ``weight`` is (in, out), the layout that the kernel reads in place; ``in`` is taken from the first input.
-    out: number of outputs. bias: default True. init: initializer of the weight (default PyTorch's, uniform in
-    +-1/sqrt(in)); the bias starts uniform in +-1/sqrt(in), as PyTorch's does, or at 0 when init is given.
-    Raises ShapeError for an input of fewer than two axes or another ``in``.
+    out: number of outputs. bias: default True. init: initializer of the weight, or its name; default None: that of the
+    whole model, which is PyTorch's unless ``Trainer(init=)`` or ``build(init=)`` names another. PyTorch's is uniform in
+    +-1/sqrt(in), the bias too; with any other the bias starts at 0. Raises ShapeError for an input of fewer than two
+    axes or another ``in``.
 
     >>> import hawfinch as hf
     >>> layer = hf.Linear(2, init="ones").build((3,))
@@ -26,12 +28,12 @@ class Linear(Module):
     array([[6., 6.]], dtype=float32)
     """
 
-    def __init__(self, out: int, *, bias: bool = True, init: str | Initializer = "torch_default"):
+    def __init__(self, out: int, *, bias: bool = True, init: InitLike = None):
         if isinstance(out, bool) or not isinstance(out, int | np.integer) or out < 1:
             raise ArgumentError(f"Linear: the number of outputs must be a whole number >= 1, got {short(out)}")
-        if not isinstance(bias, bool | np.bool_):
-            raise ArgumentError(f"Linear: bias must be True or False, not {short(bias)}")
-        self.out, self.bias, self.init = int(out), bool(bias), get_initializer(init)
+        if init is not None:
+            get_initializer(init)
+        self.out, self.bias, self.init = int(out), check_flag(bias, "Linear: bias"), init
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or not isinstance(x.shape[-1], int):
@@ -40,6 +42,5 @@ class Linear(Module):
         weight = self.param("weight", (n_in, self.out), self.init, (n_in, self.out))
         y = ops.matmul(x, weight)
         if self.bias:
-            start = self.init if self.init.__name__ == "torch_default" else "zeros"
-            y = y + self.param("bias", (self.out,), start, (n_in, self.out))
+            y = y + self.param("bias", (self.out,), bias_init(self.init), (n_in, self.out))
         return y

@@ -25,7 +25,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError, TraceError, unknown_name
-from ..initializers import Initializer, get_initializer
+from ..initializers import Data, InitLike, get_initializer
 from ..ir import BATCH, PARAM, STATE, Array, Dim, Graph, Spec, Tensor, as_tensor, current_graph, leaf, row_shapes
 from ..values import short
 from .built import DTYPES, Built, building, traced
@@ -125,7 +125,8 @@ class Module(Built):
         path = self._hf.path
         outer, graph.scope = graph.scope, path or graph.scope
         try:
-            return self.forward(*inputs)
+            y = self.forward(*inputs)
+            return y if graph.on_output is None else graph.on_output(self, y)
         except ShapeError as error:
             if path and not getattr(error, "placed", False):
                 error.args = (f"layer {path!r} ({type(self).__name__}): {error}",)
@@ -175,18 +176,12 @@ class Module(Built):
         return graph
 
     def param(
-        self,
-        name: str,
-        shape: Sequence[int],
-        init: str | Initializer,
-        fan: tuple[int, int] = (0, 0),
-        *,
-        trainable: bool = True,
+        self, name: str, shape: Sequence[int], init: InitLike, fan: tuple[int, int] = (0, 0), *, trainable: bool = True
     ) -> Tensor:
         """This module's array ``name``, made at the first trace. For use in ``forward``.
 
-        init: an initializer or its name. fan: (inputs, outputs), for the initializer. Raises ShapeError where the array
-        exists with another shape.
+        init: an initializer or its name; None: the model's. fan: (inputs, outputs), for the initializer. Raises
+        ShapeError where the array exists with another shape.
 
         >>> import hawfinch as hf
         >>> class Scale(hf.Module):
@@ -207,17 +202,19 @@ class Module(Built):
             if math.prod(shape) > MOST_ELEMENTS:
                 raise ShapeError(f"parameter {name!r} of shape {tuple(shape)} is larger than any memory")
             layer = type(self).__name__
-            known = own[name] = Parameter(name, tuple(shape), get_initializer(init), fan, trainable, layer)
+            start = None if init is None else get_initializer(init)
+            known = own[name] = Parameter(name, tuple(shape), start, fan, trainable, layer)
         elif known.shape != tuple(shape):
             raise ShapeError(f"parameter {name!r} has shape {known.shape}, but this input needs {tuple(shape)}")
         elif known.trainable is not trainable:
             raise ArgumentError(f"{name!r} is the name of a parameter and of a state of {known.layer}; rename one")
         if trainable:
-            return leaf(graph, PARAM, known)
+            wrap = graph.wrapped.get((id(self), name))
+            return leaf(graph, PARAM, known) if wrap is None else wrap(leaf(graph, PARAM, known))
         found = leaf(graph, STATE, known)
         return next((value for target, value in graph.updates if target is found), found)
 
-    def state(self, name: str, shape: Sequence[int], init: str | Initializer) -> Tensor:
+    def state(self, name: str, shape: Sequence[int], init: InitLike) -> Tensor:
         """An array that is not trained, such as a running mean: its value as this trace's updates have left it.
 
         An example is that of ``update_state``. Arguments and errors are those of ``param``.
@@ -286,7 +283,7 @@ class Module(Built):
         return self._hf.inputs
 
     @property
-    def outputs(self) -> tuple[Spec, ...]:
+    def output_specs(self) -> tuple[Spec, ...]:
         """What forward gives for such inputs; empty before ``build``."""
         return self._hf.outputs
 
@@ -299,12 +296,14 @@ class Module(Built):
         self,
         *input_shapes: Sequence[int] | Spec,
         seed: int = 0,
+        init: InitLike = None,
         accept: Callable[[dict[str, Parameter]], None] | None = None,
     ) -> Module:
         """Makes and initialises the arrays; returns the model.
 
         input_shapes: one per input, without the batch axis; () for an input of shape (rows,). An input is of integers
         if ``forward`` uses it as indices (or where a ``Spec`` says so). seed: the initial values follow from it alone.
+        init: of weights whose layers name none; default "torch_default", see ``hf.initializers``.
         accept: is called with the arrays by name before memory is made for them, and may raise.
         Does nothing to a model that is built already; raises ShapeError where it was built for other shapes.
 
@@ -318,6 +317,10 @@ class Module(Built):
             raise ArgumentError(f"seed must be an integer in [0, 2**64), got {seed!r}")
         with building:
             inputs = self._hf.inputs
+            if init is not None:
+                if isinstance(get_initializer(init), Data):
+                    raise ArgumentError('build(init="data") has no data: give it to Trainer')
+                self._start_with(init)
             if inputs is None:
                 self._make(specs, int(seed), accept)
             elif [s.shape for s in inputs] != [s.shape for s in specs]:
@@ -327,6 +330,12 @@ class Module(Built):
                     accept(self._arrays())
                 self.home()
         return self
+
+    def _start_with(self, init: InitLike) -> None:
+        """The initializer of weights whose layers name none; ArgumentError where there are values already."""
+        if self._hf.inputs is not None:
+            raise ArgumentError(f"init={init!r}: the model is built, its weights have values; give it to a new model")
+        self._hf.init = None if init is None else get_initializer(init)
 
     # ---- arrays ----
     def _ready(self) -> dict[str, Parameter]:
@@ -443,6 +452,19 @@ class Module(Built):
                 return y
         return cast("Array | tuple[Array, ...]", self.uses["predict"](self, x, out, threads))
 
+    def outputs(self, x: Any, name: str) -> Array | tuple[Array, ...]:
+        """What one layer gives for rows of x, in inference mode: the layer ``name``, as parameters' names begin.
+
+        x: as in ``predict``; nothing behind the layer is computed. Returns an array, or a tuple of them where forward
+        calls the layer several times or it gives several. Raises ArgumentError with near matches, and as ``predict``.
+
+        >>> import numpy as np, hawfinch as hf
+        >>> model = hf.Sequential(hf.Linear(3), "relu", hf.Linear(2)).build((4,))
+        >>> model.outputs(np.zeros((5, 4)), "1").shape
+        (5, 3)
+        """
+        return cast("Array | tuple[Array, ...]", self.uses["outputs"](self, x, name))
+
     def summary(self) -> str:
         """A table: layer, output shape, parameters, bytes, FLOPs of one row. The model must be built.
 
@@ -466,7 +488,7 @@ class Module(Built):
         >>> path = tempfile.mkdtemp() + "/net.safetensors"
         >>> hf.Sequential(hf.Linear(2), "relu").build((3,)).save(path)
         >>> hf.load(path)
-        Sequential(Linear(out=2, bias=True, init='torch_default'), ReLU())
+        Sequential(Linear(out=2, bias=True, init=None), ReLU())
         """
         self.uses["save"](self, path, metadata)
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError, unknown_name
-from ..initializers import Draw, Initializer
+from ..initializers import Draw, Function
 from ..ir import Array
 from ..runtime.buffers import aligned_zeros
 from ..values import called
@@ -32,6 +32,7 @@ class Parameter:
 
     ``data`` is a view into the store's buffer, ``offset`` elements from its start; before there is a store, None or the
     values that it will start with. ``frozen``: training leaves it as it is. ``layer``: the class that made it.
+    ``init``: None until the model chooses one (starts.py).
     """
 
     __slots__ = (
@@ -49,7 +50,13 @@ class Parameter:
     )
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], init: Initializer, fan: tuple[int, int], trainable: bool, layer: str
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        init: Function | None,
+        fan: tuple[int, int],
+        trainable: bool,
+        layer: str,
     ):
         self.name, self.shape, self.init, self.fan = name, shape, init, fan
         self.trainable, self.layer, self.frozen = trainable, layer, False
@@ -68,6 +75,7 @@ class Parameter:
 
     def first_value(self, name: str, draw: Draw) -> Array:
         """What the initializer gives. name: for the message, where it gives something else than the array needs."""
+        assert self.init is not None
         value = np.asarray(called(f"the initializer of {name!r}", self.init, self.shape, *self.fan, draw))
         if value.shape not in (self.shape, (math.prod(self.shape),)) or value.dtype.kind not in "fiub":
             raise ArgumentError(
@@ -87,6 +95,16 @@ class Parameter:
             setattr(self, k, v)
 
 
+class Following:
+    """The initializer of an array that begins with what another one gives: ``function(the other, draw)``."""
+
+    def __init__(self, of: Parameter, function: Callable[[Array, Draw], Array]):
+        self.of, self.function = of, function
+
+    def __call__(self, shape: tuple[int, ...], fan_in: int, fan_out: int, draw: Draw) -> Array:
+        return np.zeros(shape)  # until the other one is there
+
+
 class Store:
     """The buffers of a model: ``params`` for what is trained, ``buffers`` for state. Values that are missing are drawn.
 
@@ -101,6 +119,11 @@ class Store:
         homes: list[tuple[Parameter, Array, int]] = []
         self.params = self._buffer(self.parameters, draws, homes)
         self.buffers = self._buffer(self.state, draws, homes)
+        values = {id(p): view for p, view, _ in homes}
+        for k, p in arrays.items():
+            if p.data is None and isinstance(p.init, Following):
+                other = values[id(p.init.of)].astype(np.float64)
+                values[id(p)][...] = p.init.function(other, draws[k])
         for p, view, offset in homes:  # nothing has changed if an initializer has failed
             p.data, p.offset, p.store = view, offset, self
 

@@ -23,6 +23,7 @@ class Inside:
         "alone",
         "arguments",
         "changes",
+        "init",
         "inputs",
         "known",
         "metadata",
@@ -48,6 +49,7 @@ class Inside:
         self.stamp = next(stamps)  # another one when an attribute is set
         self.changes = _core.Changes()
         # of a model, as built:
+        self.init: Any = None  # of the weights whose layers name none
         self.inputs: tuple[Spec, ...] | None = None
         self.outputs: tuple[Spec, ...] = ()
         self.output_names: tuple[str, ...] = ()
@@ -69,7 +71,7 @@ class Inside:
         self.changes.add()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("arguments", "metadata", "own", "inputs", "outputs", "output_names", "seed", "version")
+        kept = ("arguments", "metadata", "own", "init", "inputs", "outputs", "output_names", "seed", "version")
         return {k: getattr(self, k) for k in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -135,7 +137,7 @@ class Tree(metaclass=CheckedCall):
     def structure(self) -> tuple[Any, ...] | None:
         """Models of equal structure have equal traces. None: built already, or with a layer of one's own."""
         try:
-            return likeness(self, {})
+            return likeness(self._hf.init, {}) + likeness(self, {})
         except LookupError:
             return None
 

@@ -3,43 +3,7 @@ once."""
 
 from ..ir import OPERATORS
 from . import random as random
-from .elementwise import (
-    abs as abs,
-    add as add,
-    clip as clip,
-    div as div,
-    elu as elu,
-    equal as equal,
-    erf as erf,
-    exp as exp,
-    expm1 as expm1,
-    gelu as gelu,
-    greater as greater,
-    greater_equal as greater_equal,
-    leaky_relu as leaky_relu,
-    less as less,
-    less_equal as less_equal,
-    log as log,
-    log1p as log1p,
-    maximum as maximum,
-    minimum as minimum,
-    mul as mul,
-    neg as neg,
-    not_equal as not_equal,
-    pow as pow,
-    reciprocal as reciprocal,
-    relu as relu,
-    sigmoid as sigmoid,
-    sign as sign,
-    silu as silu,
-    softplus as softplus,
-    sqrt as sqrt,
-    square as square,
-    stop_gradient as stop_gradient,
-    sub as sub,
-    tanh as tanh,
-    where as where,
-)
+from .elementwise import *  # noqa: F403
 from .group_norm import group_norm as group_norm
 from .matmul import matmul as matmul
 from .normalization import batch_norm as batch_norm, layer_norm as layer_norm
@@ -62,30 +26,9 @@ from .softmax import (
     softmax_cross_entropy as softmax_cross_entropy,
 )
 
-OPERATORS.update(
-    {
-        f.__name__: f
-        for f in (
-            abs,
-            add,
-            div,
-            equal,
-            getitem,
-            greater,
-            greater_equal,
-            less,
-            less_equal,
-            matmul,
-            mean,
-            mul,
-            neg,
-            not_equal,
-            pow,
-            reshape,
-            sub,
-            sum,
-            to_real,
-            transpose,
-        )
-    }
-)
+# What the operators and methods of a tensor are.
+_OPERATORS = """
+abs add div equal getitem greater greater_equal less less_equal matmul mean mul neg not_equal pow reshape sub sum
+to_real transpose
+"""
+OPERATORS.update({name: globals()[name] for name in _OPERATORS.split()})

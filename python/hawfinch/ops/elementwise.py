@@ -1,6 +1,6 @@
 """Elementwise ops with NumPy broadcasting.
 
-Design: an op is one line: its instruction in csrc/defs/ewise.def, and its gradient rule here. No kernel per op:
+Design: an op is its instruction in csrc/defs/ewise.def, and here its gradient rule and its function. No kernel per op:
 compiler/group.py joins neighbours into programs. Rejected: a kernel per op, which is a pass over memory per op.
 """
 
@@ -28,6 +28,45 @@ from ..ir import (
     scalar_value,
     size_at,
 )
+
+__all__ = [  # what users call; the rest is for the ops
+    "abs",
+    "add",
+    "clip",
+    "div",
+    "elu",
+    "equal",
+    "erf",
+    "exp",
+    "expm1",
+    "gelu",
+    "greater",
+    "greater_equal",
+    "leaky_relu",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "maximum",
+    "minimum",
+    "mul",
+    "neg",
+    "not_equal",
+    "pow",
+    "reciprocal",
+    "relu",
+    "sigmoid",
+    "sign",
+    "silu",
+    "softplus",
+    "softsign",
+    "sqrt",
+    "square",
+    "stop_gradient",
+    "sub",
+    "tanh",
+    "where",
+]
 
 Grad = Callable[..., tuple[Any, ...]]
 
@@ -133,6 +172,7 @@ ERF: Op = _define("erf", lambda g, y, x: (g * (apply(EXP, -apply(SQUARE, x)) * (
 SOFTPLUS: Op = _define("softplus", lambda g, y, x: (g * apply(SIGMOID, x),), lambda x: _softplus_parts(x))
 GELU: Op = _define("gelu", lambda g, y, x: (g * apply(GELU_SLOPE, x),), lambda x: x * _normal_cdf(x))
 GELU_SLOPE: Op = _define("gelu_slope", None, lambda x: _normal_cdf(x) + x * _bell(x))
+SOFTSIGN: Op = _define("softsign", lambda g, y, x: (g / apply(SQUARE, apply(ABS, x) + 1.0),))
 RELU: Op = _define("relu", lambda g, y, x: (apply(RELU_MASK, g, y),), lambda x: where(x < 0.0, 0.0, x))
 RELU_MASK: Op = _define(
     "relu_mask", lambda g, y, a, b: (apply(RELU_MASK, g, b), None), lambda a, b: where(b > 0.0, a, 0.0)
@@ -287,6 +327,11 @@ erf = _unary(
 )
 relu = _unary(RELU, "max(x, 0); gradient 0 at 0. Lets NaN through.", "[-1.0, 2.0] -> array([0., 2.])")
 softplus = _unary(SOFTPLUS, "log(1 + e**x), without overflow.", "[0.0, 80.0] -> array([ 0.69314718, 80.        ])")
+softsign = _unary(
+    SOFTSIGN,
+    "x / (1 + |x|): as tanh, with tails that fall as 1/x instead of e**-2x. Bergstra et al., 2009.",
+    "[0.0, 1.0, -4.0] -> array([ 0. ,  0.5, -0.8])",
+)
 gelu = _unary(
     GELU,
     "x * Phi(x), Phi the normal distribution function (the exact form, by erf). Hendrycks, Gimpel, 2016.",

@@ -7,7 +7,8 @@ that are compiled into a plan.
 
 All take ``lr``, ``weight_decay`` and other hyperparameters, each a number, a schedule (``hawfinch.schedules``) or a
 function of the step number that gives a number; ``clip_norm`` (scale the whole gradient down to this Euclidean norm)
-and ``clip_value`` (limit each element to +-value), default None; clipping comes before weight decay. Raise
+and ``clip_value`` (limit each element to +-value), default None; clipping comes before weight decay. What is True or
+False (nesterov, amsgrad, ...) is a number to the update too: ``groups`` may set it for some parameters. Raise
 ArgumentError for numbers out of range. Optimisers are immutable: ``trainer.set(lr=...)`` changes what a trainer goes on
 with.
 """
@@ -17,13 +18,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import ArgumentError, unknown_name
-from .adam import Adam, AdamW
+from .adam import Adam, Adamax, AdamW, NAdam, NAdamW, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .base import Optimizer
-from .lion import Lion
 from .sgd import SGD
+from .sign import Lion, Rprop
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "NAdamW",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+]
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     kind.__name__.lower(): kind

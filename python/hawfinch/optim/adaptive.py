@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from ..schedules import Number
-from .base import Optimizer
+from .base import Optimizer, is_zero
 
 
 class Adagrad(Optimizer):
-    """s += g**2, p -= lr g / (sqrt(s) + eps). Defaults: lr 0.01, eps 1e-10. Duchi, Hazan, Singer, JMLR 12, 2011.
+    """s += g**2, p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps), t from 1.
+
+    s is a sum, so steps shrink as 1 / sqrt(t) where gradients stay as large: it is the form with the root *mean* square
+    of all gradients so far, sqrt(s / t), and the rate lr / sqrt(t). Defaults: lr 0.01, lr_decay 0, eps 1e-10,
+    weight_decay 0 (L2, added to g). Duchi, Hazan, Singer, JMLR 12, 2011.
 
     >>> import hawfinch as hf
     >>> hf.Adagrad(0.1)
-    Adagrad(lr=0.1, eps=1e-10, weight_decay=0.0)
+    Adagrad(lr=0.1, lr_decay=0.0, eps=1e-10, weight_decay=0.0)
     """
 
     rule = "adagrad"
@@ -20,18 +24,20 @@ class Adagrad(Optimizer):
         self,
         lr: Number = 0.01,
         *,
+        lr_decay: Number = 0.0,
         eps: Number = 1e-10,
         weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
-        super().__init__(lr, clip_norm, clip_value, eps=eps, weight_decay=weight_decay)
+        super().__init__(lr, clip_norm, clip_value, lr_decay=lr_decay, eps=eps, weight_decay=weight_decay)
 
 
 class Adadelta(Optimizer):
     """s = rho s + (1 - rho) g**2, d = sqrt(a + eps) / sqrt(s + eps) g, a = rho a + (1 - rho) d**2, p -= lr d.
 
-    Defaults: lr 1, rho 0.9, eps 1e-6, weight_decay 0. Zeiler, arXiv:1212.5701, 2012.
+    The step has the unit of p, so lr is 1 and rarely changed. Defaults: lr 1, rho 0.9, eps 1e-6, weight_decay 0 (L2,
+    added to g). Zeiler, arXiv:1212.5701, 2012.
 
     >>> import hawfinch as hf
     >>> hf.Adadelta().slots
@@ -54,14 +60,20 @@ class Adadelta(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """s = alpha s + (1 - alpha) g**2, p -= lr g / (sqrt(s) + eps), with momentum if asked. Tieleman, Hinton, 2012.
+    """s = alpha s + (1 - alpha) g**2, p -= lr g / (sqrt(s) + eps), with momentum v = momentum v + g / (sqrt(s) + eps),
+    p -= lr v. centered: sqrt(s - a**2) in the place of sqrt(s), a = alpha a + (1 - alpha) g.
 
-    Defaults: lr 0.01, alpha 0.99, eps 1e-8, momentum 0, weight_decay 0.
+    s starts at 0 and is not corrected, so the first step is lr / sqrt(1 - alpha) for each parameter, ten times lr with
+    the default. A centred one keeps three slots, momentum or not; a variance that rounding makes negative is 0.
+    Defaults: lr 0.01, alpha 0.99, eps 1e-8, momentum 0, centered False, weight_decay 0 (L2, added to g). Tieleman,
+    Hinton, 2012; centred: Graves, arXiv:1308.0850, 2013.
 
     >>> import hawfinch as hf
     >>> hf.RMSprop(momentum=0.5).slots
     ('square_avg', 'velocity')
     """
+
+    centered: bool
 
     def __init__(
         self,
@@ -70,13 +82,16 @@ class RMSprop(Optimizer):
         alpha: Number = 0.99,
         eps: Number = 1e-8,
         momentum: Number = 0.0,
+        centered: bool = False,
         weight_decay: Number = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
-        super().__init__(lr, clip_norm, clip_value, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay)
+        options = {"alpha": alpha, "eps": eps, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(lr, clip_norm, clip_value, {"centered": centered}, **options)
 
     @property
     def rule(self) -> str:  # type: ignore[override]
-        plain = isinstance(self.options["momentum"], int | float) and self.options["momentum"] == 0
-        return "rmsprop" if plain else "rmsprop_momentum"
+        if self.centered:
+            return "rmsprop_centered"
+        return "rmsprop" if is_zero(self.options["momentum"]) else "rmsprop_momentum"

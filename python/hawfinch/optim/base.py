@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
+
+import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError, unknown_name
@@ -13,26 +15,44 @@ from ..values import Value
 
 
 class Optimizer(Value):
-    """Base. ``rule``: its name in optim.def. ``decoupled``: weight decay is apart from the gradient.
+    """Base. ``rule``: its name in optim.def. ``decoupled``: weight decay is apart from the gradient. ``pairs``:
+    arguments that are two hyperparameters.
 
     >>> import hawfinch as hf
     >>> hf.SGD(0.1, momentum=0.9).replace(lr=0.01)
-    SGD(lr=0.01, momentum=0.9, weight_decay=0.0)
+    SGD(lr=0.01, momentum=0.9, dampening=0.0, weight_decay=0.0)
     """
 
     rule: ClassVar[str] = ""
     decoupled: ClassVar[bool] = False
+    pairs: ClassVar[Mapping[str, tuple[str, str]]] = {"betas": ("beta1", "beta2")}
     lr: Number
     clip_norm: float | None
     clip_value: float | None
 
-    def __init__(self, lr: Number, clip_norm: float | None, clip_value: float | None, **options: Any):
-        self._names = tuple(options)
-        for name, value in {"lr": lr, "clip_norm": clip_norm, "clip_value": clip_value, **options}.items():
+    def __init__(
+        self,
+        lr: Number,
+        clip_norm: float | None,
+        clip_value: float | None,
+        flags: Mapping[str, bool] | None = None,
+        **options: Any,
+    ):
+        self._names, self._flags = tuple(options), tuple(flags or ())
+        given = {"lr": lr, "clip_norm": clip_norm, "clip_value": clip_value, **options, **(flags or {})}
+        for name, value in given.items():
             setattr(self, name, self._checked(name, value))
+        self._check()
+
+    def _check(self) -> None:
+        """Raises ArgumentError where settings contradict each other."""
 
     def _checked(self, name: str, value: Any) -> Any:
         what = type(self).__name__
+        if name in self._flags:
+            if not isinstance(value, bool | np.bool_):
+                raise ArgumentError(f"{what}: {name} must be True or False, got {value!r:.80}")
+            return bool(value)
         if name in ("clip_norm", "clip_value"):
             if value is not None and not as_number(what, name, value) > 0:
                 raise ArgumentError(f"{what}: {name} must be > 0, got {value}")
@@ -49,7 +69,7 @@ class Optimizer(Value):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The hyperparameters but ``lr``, by name; read-only."""
+        """The hyperparameters but ``lr`` and those that are True or False, by name; read-only."""
         return MappingProxyType({name: getattr(self, name) for name in self._names})
 
     @property
@@ -88,9 +108,10 @@ class Optimizer(Value):
 
     def replace(self, **changes: Any) -> Optimizer:
         """An optimiser that differs in these arguments; those of the constructor."""
-        if "betas" in changes and "beta1" in self._names:
-            changes.update(betas_of(type(self).__name__, changes.pop("betas")))
-        known = ("lr", "clip_norm", "clip_value", *self._names)
+        for name, both in self.pairs.items():
+            if name in changes and both[0] in self._names:
+                changes.update(pair_of(type(self).__name__, name, changes.pop(name), both))
+        known = ("lr", "clip_norm", "clip_value", *self._names, *self._flags)
         for name in changes:
             if name not in known:
                 raise unknown_name(f"argument of {type(self).__name__}", name, known)
@@ -98,15 +119,32 @@ class Optimizer(Value):
         new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("_key", "_frozen")})
         for name, value in changes.items():
             setattr(new, name, self._checked(name, value))
+        new._check()
         new.__dict__["_frozen"] = True
         return new
 
     def __repr__(self) -> str:
-        inner = ", ".join(f"{k}={v}" for k, v in self.hyperparameters.items())
+        said = {name: True for name in self._flags if getattr(self, name)}
+        inner = ", ".join(f"{k}={v}" for k, v in {**self.hyperparameters, **said}.items())
         return f"{type(self).__name__}({inner})"
 
 
+def pair_of(what: str, name: str, pair: Any, names: tuple[str, str]) -> dict[str, Any]:
+    """An argument that is two hyperparameters, as these."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ArgumentError(f"{what}: {name} must be two numbers, got {pair!r:.80}")
+    return dict(zip(names, pair, strict=True))
+
+
 def betas_of(what: str, betas: Any) -> dict[str, Any]:
-    if not isinstance(betas, tuple | list) or len(betas) != 2:
-        raise ArgumentError(f"{what}: betas must be two numbers, got {betas!r}")
-    return {"beta1": betas[0], "beta2": betas[1]}
+    return pair_of(what, "betas", betas, ("beta1", "beta2"))
+
+
+def is_zero(value: Number) -> bool:
+    """Whether a hyperparameter is the number 0, and no schedule."""
+    return isinstance(value, int | float) and value == 0
+
+
+def richest(rules: Iterable[str]) -> str:
+    """Of some variants of a rule the one that contains the others."""
+    return max(rules, key=lambda rule: (len(_core.RULES[rule][2]), len(_core.RULES[rule][1])))

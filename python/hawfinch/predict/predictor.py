@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _core
 from ..data.arrays import as_inputs, check_finite, check_whole, input_specs, reads_as_is, wrong_shape
-from ..errors import ArgumentError, LabelError, ShapeError
+from ..errors import ArgumentError, LabelError, ShapeError, unknown_name
 from ..function import check_out
 from ..ir import Array, Spec, collector_paused, size_at
 from ..nn.module import Module
@@ -29,9 +29,9 @@ SMALL = 64  # rows: calls up to this size share one small plan
 class Pool:
     """Plans of one capacity: one for each call at work, so calls from several Python threads do not wait."""
 
-    def __init__(self, model: Module, inputs: tuple[Spec, ...], capacity: int):
-        self.inputs, self.capacity = inputs, capacity
-        plan, self.outputs = prediction_plan(model, inputs, capacity, MOST_THREADS)
+    def __init__(self, model: Module, inputs: tuple[Spec, ...], capacity: int, layer: Module | None = None):
+        self.inputs, self.capacity, self.layer = inputs, capacity, layer
+        plan, self.outputs = prediction_plan(model, inputs, capacity, MOST_THREADS, layer)
         self.free: list[Plan] = [plan]
         self.row_bytes = plan.arena.nbytes // capacity
 
@@ -43,7 +43,7 @@ class Pool:
         try:
             return self.free.pop()
         except IndexError:
-            return prediction_plan(model, self.inputs, self.capacity, MOST_THREADS)[0]
+            return prediction_plan(model, self.inputs, self.capacity, MOST_THREADS, self.layer)[0]
 
 
 class Predictor:
@@ -53,26 +53,40 @@ class Predictor:
         self.store, self.version = store, version
         self.pools: PlanCache[Pool] = PlanCache(lambda pool: pool.nbytes)
 
-    def pool(self, model: Module, inputs: tuple[Spec, ...], rows: int) -> Pool:
-        small = self._pool(model, inputs, SMALL)
+    def pool(self, model: Module, inputs: tuple[Spec, ...], rows: int, layer: Module | None = None) -> Pool:
+        small = self._pool(model, inputs, SMALL, layer)
         if rows <= SMALL:
             return small
         chunk = _core.max_threads() * CHUNK_BYTES // max(small.row_bytes, 1)
         chunk = max(SMALL, min(4096, chunk // SMALL * SMALL))
-        return small if chunk == SMALL else self._pool(model, inputs, chunk)
+        return small if chunk == SMALL else self._pool(model, inputs, chunk, layer)
 
-    def _pool(self, model: Module, inputs: tuple[Spec, ...], capacity: int) -> Pool:
-        found = self.pools.get((inputs, capacity))
+    def _pool(self, model: Module, inputs: tuple[Spec, ...], capacity: int, layer: Module | None) -> Pool:
+        key = inputs, capacity, layer
+        found = self.pools.get(key)
         if found is None:
             with collector_paused():
-                found = self.pools.put((inputs, capacity), Pool(model, inputs, capacity))
+                found = self.pools.put(key, Pool(model, inputs, capacity, layer))
         return found
 
 
+def outputs(model: Module, x: Any, name: str) -> Array | tuple[Array, ...]:
+    """``Module.outputs``."""
+    layers = dict(model.modules())
+    if not isinstance(name, str) or name not in layers:
+        raise unknown_name("layer", name, [path for path in layers if path])
+    results = predict(model, x, None, None, layers[name] if name else None)
+    if isinstance(results, dict):
+        return tuple(results.values())
+    if isinstance(results, tuple) and not results:
+        raise ArgumentError(f"layer {name!r} gives no output in inference: forward does not call it")
+    return results
+
+
 def predict(
-    model: Module, x: Any, out: Array | None, threads: int | None
+    model: Module, x: Any, out: Array | None, threads: int | None, layer: Module | None = None
 ) -> Array | tuple[Array, ...] | dict[str, Array]:
-    """``Module.predict``."""
+    """``Module.predict``; layer: what that layer gives instead."""
     arrays = as_inputs(x, model.forward)
     if model.inputs is None:
         model.build(*[a.shape[1:] for a in arrays])
@@ -85,7 +99,7 @@ def predict(
     inputs = input_specs(arrays, model.inputs)
     rows = len(arrays[0])
     try:
-        pool: Pool = predictor.pool(model, inputs, rows)
+        pool: Pool = predictor.pool(model, inputs, rows, layer)
     except ShapeError as error:
         if model.inputs is None or inputs == model.inputs:
             raise
@@ -109,6 +123,7 @@ def predict(
         pool.free.append(plan)
         if (
             pool.capacity == SMALL
+            and layer is None
             and len(arrays) == len(results) == 1
             and watch is not None
             and not model.output_names
@@ -118,7 +133,7 @@ def predict(
             inside.quick = _core.Quick(watch, pool.free, arrays, 1, most, 1, results[0])
         if status == _core.BAD_INDEX:
             raise LabelError("an index is outside of the table that it reads")
-    if model.output_names:
+    if model.output_names and layer is None:
         return dict(zip(model.output_names, results, strict=True))
     return results[0] if len(results) == 1 else tuple(results)
 

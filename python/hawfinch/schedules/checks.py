@@ -13,7 +13,7 @@ from .base import Schedule
 
 Number = float | Schedule | Callable[[int], float]
 MOST = float(np.finfo(np.float64).max)  # a larger int has no float
-BELOW_ONE = ("momentum", "alpha", "beta1", "beta2", "rho")
+BELOW_ONE = ("momentum", "alpha", "beta1", "beta2", "rho", "eta_minus")
 
 
 def _bound(name: str, limit: float) -> str:

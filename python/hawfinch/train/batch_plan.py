@@ -22,10 +22,10 @@ from ..compiler.group import fuse
 from ..compiler.memory import Dynamic, base_of
 from ..compiler.precision import in_precision
 from ..compiler.rewrite import fresh, rewrite
-from ..ir import BATCH, PARAM as PARAM_OP, STATE as STATE_OP, Array, Step, Tensor, apply, leaf, single, tracing
+from ..ir import BATCH, PARAM as PARAM_OP, STATE as STATE_OP, Array, Step, Tensor, apply, leaf, single, size_at, tracing
 from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
-from ..runtime.rows import load_steps, model_places
+from ..runtime.rows import load_steps, model_places, store_step
 from .batch_trace import BatchTrace
 from .update import (
     GRADIENT,
@@ -64,6 +64,7 @@ class BatchPlan:
         self.update = update
         self.watches = tuple(graph.watches)  # of models that the loss calls
         self.capacity, self.buffers, self.columns = capacity, buffers, trace.columns
+        self.kept: list[Array] = []  # what metrics keep of the rows of a run: to be set before it, see ``new_kept``
         self._param_names = trace.param_names
         totals = [t for column in trace.columns for t in column.numbers]
         weights = [column.weight for column in trace.columns for _ in column.numbers]
@@ -77,14 +78,18 @@ class BatchPlan:
         updates = graph.updates if training else []
         kept_weights = list({id(w): w for w in weights if w is not None}.values())
         kept = [trace.loss, *totals, *kept_weights]
+        pairs = [column.kept for column in trace.columns if column.kept is not None]
+        self._rows_kept = list({id(t): t for pair in pairs for t in pair if t is not None}.values())
+        self.keeps_rows = bool(pairs)  # whether there are metrics that need the rows of a whole epoch
         joined = [trace.checked] if graph.trainers else []
-        wanted = fresh(graph, [*kept, *grads, *(value for _, value in updates), *joined])
+        wanted = fresh(graph, [*kept, *grads, *(value for _, value in updates), *joined, *self._rows_kept])
         new, to = rewrite(graph, [*wanted, *(target for target, _ in updates)])
         rest = iter([to[id(t)] for t in wanted])
         values = [next(rest) for _ in kept]
         gradient_of = {name: next(rest) for name in trainable}
         new_state = [(to[id(target)], next(rest)) for target, _ in updates]
-        checked = next(rest, values[0])
+        checked = next(rest) if joined else values[0]
+        rows_kept = list(rest)
 
         places = model_places(new, store.params, store.buffers, (PARAMS, STATE))
         itemsize = store.params.itemsize
@@ -109,6 +114,7 @@ class BatchPlan:
             self._gradient_names.update({id(t.gradient): t.name for t in touched})
         if update is not None and update.takes_products:
             steps, self.products = products_of_optimizer(steps, memory, store, gradient_of, capacity)
+        steps += [store_step(t, len(buffers) + i, itemsize) for i, t in enumerate(rows_kept)]
         self.n_compute = len(steps)
         if update is not None:
             steps += update.steps(memory, store, checked, self.products, touched, new_state)
@@ -153,19 +159,27 @@ class BatchPlan:
             status, step = self.core.resume()
         return status, step
 
+    def new_kept(self, rows: int) -> list[Array]:
+        """Arrays for what metrics keep of so many rows."""
+        return [np.zeros((rows, *[size_at(n, rows) for n in t.shape[1:]]), self.plan.dtype) for t in self._rows_kept]
+
     def set_data(self, arrays: Sequence[Array]) -> None:
         """The sources of the next run; ``core.drop_sources`` lets go of them."""
         for i, a in enumerate(arrays):
             self.core.set_source(i, a)
 
-    def results(self) -> dict[str, float]:
-        """The loss, the losses of the outputs and the metrics since the sums were last cleared."""
-        at, found, loss = 0, {}, 0.0
+    def results(self, kept: Sequence[Array] = ()) -> dict[str, Any]:
+        """The loss, the losses of the outputs and the metrics since the sums were last cleared. kept: of all rows."""
+        at, loss = 0, 0.0
+        found: dict[str, Any] = {}
         for column in self.columns:
             n = sum(column.sizes)
-            value = found[column.name] = column.value(self.sums[at : at + n])
+            value = found[column.name] = column.value(
+                self.sums[at : at + n], lambda t: kept[[id(k) for k in self._rows_kept].index(id(t))]
+            )
             at += n
             if column.share is not None:
+                assert isinstance(value, float)
                 loss += value if column.share == 1.0 else column.share * value
         return {"loss": loss, **found}
 
@@ -175,13 +189,13 @@ class BatchPlan:
         batch = min(run["batch"], run["rows"] - step * run["batch"])
         run = {**run, "n_steps": step + 1, "first_step": step, "threads": 1}
         for i, record in enumerate(plan.steps[: self.n_compute]):
-            self.core.run(self.buffers, **run, only_record=i)
+            self.core.run((*self.buffers, *self.kept), **run, only_record=i)
             for t in (*record.reads, *record.writes):
                 array = plan.view(t, batch, self.buffers)
                 if array is not None and not np.isfinite(array).all():
                     return self._tensor_name(t, record)
         for i, product in enumerate(self.products, self.n_compute):
-            if self.core.run(self.buffers, **run, only_record=i)[0] != _core.OK:
+            if self.core.run((*self.buffers, *self.kept), **run, only_record=i)[0] != _core.OK:
                 return f"gradient of parameter {product.name!r}"
         return None
 

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..errors import DTypeError, HawfinchError, ShapeError
+from ..errors import ArgumentError, DTypeError, HawfinchError, ShapeError
 from ..ir import BATCH, Array, ById, Graph, Spec, Tensor, input_tensor, tracing
 from ..losses import per_row
-from ..metrics import MeanMetric, Metric
+from ..metrics import MeanMetric, Metric, RowMetric
 from ..nn.module import Module
+from ..nn.scaling import TargetScale
 from ..ops.joint import joint_mean
 from ..ops.shape import size
 from .inputs import places
@@ -42,17 +43,26 @@ class Column(NamedTuple):
     weight: Tensor | None  # of the batch; None: its rows
     metric: Metric | None  # None: the mean
     share: float | None  # of a loss in the whole one
+    kept: tuple[Tensor, Tensor | None] | None = None  # what a RowMetric keeps of the rows, and their weights
 
     @property
     def sizes(self) -> list[int]:
         """How many numbers each is."""
         return [math.prod(t.shape) for t in self.numbers]  # type: ignore[arg-type]
 
-    def value(self, sums: Array) -> float:
-        """sums: (sum of sizes, 2), the sum of each and of the weights."""
+    def value(self, sums: Array, kept: Callable[[Tensor], Array]) -> float | Array:
+        """sums: (sum of sizes, 2), the sum of each and of the weights. kept: the rows that were kept of a tensor."""
+        if self.kept is not None:
+            assert isinstance(self.metric, RowMetric)
+            rows, weight = self.kept
+            return _plain(self.metric.finalise_rows(kept(rows), None if weight is None else kept(weight)))
         if self.metric is not None:
-            return float(self.metric.finalise(sums[:, 0]))
+            return _plain(self.metric.finalise(sums[:, 0]))
         return float(sums[0, 0] / sums[0, 1]) if sums[0, 1] else float("nan")
+
+
+def _plain(value: Any) -> float | Array:
+    return value if isinstance(value, np.ndarray) and value.ndim else float(value)
 
 
 class BatchTrace:
@@ -102,12 +112,26 @@ class BatchTrace:
         if isinstance(prediction, Tensor):
             self.advice += filter(None, [head.loss.advice(prediction)])
         weight = ops.sum(w) if w is not None else None
-        rows = _rows_of(lambda: head.loss(prediction, y), f"the loss{what}")
-        mean, total = _totals(rows, w, weight)
-        self.columns.append(Column(f"{prefix}loss", [total], weight, None, head.weight))
+        guess, truth = self._scaled(head, prediction, y)
+        rows = _rows_of(lambda: head.loss(guess, truth), f"the loss{what}")
+        mean, total, observed = _loss_totals(rows, w, weight, head.loss.counts(y))
+        self.columns.append(Column(f"{prefix}loss", [total], observed, None, head.weight))
         for name, metric in head.metrics:
-            self.columns.append(_metric_column(f"{prefix}{name}", metric, prediction, y, w, weight))
+            try:
+                self.columns.append(_metric_column(f"{prefix}{name}", metric, prediction, y, w, weight))
+            except HawfinchError as error:
+                beside = type(head.loss).__name__
+                error.args = (f"the metric {name!r}, beside {beside}: {error}", *error.args[1:])
+                raise
         return mean if head.weight == 1.0 else mean * head.weight
+
+    def _scaled(self, head: Head, prediction: Any, y: Any) -> tuple[Any, Any]:
+        """Prediction and target as the loss sees them: before a TargetScale, if the output is that of one."""
+        for layer, z, out in self.graph.scalings:
+            if out is prediction and isinstance(layer, TargetScale):
+                check_scalable(head, y.dtype)
+                return z, layer.scaled(y)
+        return prediction, y
 
     def signature(self) -> tuple[Any, ...]:
         """Equal for two graphs exactly if a plan for one serves the other: all that later stages read, with arrays
@@ -130,9 +154,22 @@ class BatchTrace:
         store = self.store
         layout = tuple((k, p.shape, p.offset, p.frozen) for k, p in (*store.parameters.items(), *store.state.items()))
         updates = tuple((place(a), place(b)) for a, b in self.graph.updates)
-        columns = tuple((c.name, c.metric, c.share, place(c.weight), *map(place, c.numbers)) for c in self.columns)
+        columns = tuple(
+            (c.name, c.metric, c.share, place(c.weight), *map(place, c.numbers), *map(place, c.kept or ()))
+            for c in self.columns
+        )
         wanted = (place(self.loss), columns, tuple(map(place, self.sources)))
         return (self.graph.training, store.dtype, nodes, layout, len(store.parameters), updates, wanted)
+
+
+def check_scalable(head: Head, dtype: str) -> None:
+    """Raises ArgumentError where targets of this dtype mean something to the loss that scaled ones do not."""
+    if head.loss.checks_values or dtype == "int":
+        what = f" of output {head.name!r}" if head.name else ""
+        raise ArgumentError(
+            f"{type(head.loss).__name__}{what} has targets with a meaning of their own, which the model's last layer, "
+            "TargetScale, can't scale: leave that layer out, or take a loss of numbers"
+        )
 
 
 def _one_or_all(values: list[Tensor], names: Sequence[str]) -> Any:
@@ -170,7 +207,12 @@ def _called(function: Callable[[], Any], what: str) -> Any:
 def _metric_column(
     name: str, metric: Metric, prediction: Any, y: Any, w: Tensor | None, weight: Tensor | None
 ) -> Column:
-    what = f"metric {name!r}"
+    what = "its function"
+    if isinstance(metric, RowMetric):
+        rows = _called(lambda: metric.keep(prediction, y), what)
+        if not isinstance(rows, Tensor) or rows.shape[:1] != (BATCH,) or rows.ndim > 2:
+            raise ShapeError(f"keep must give (rows, k); got {rows!r}")
+        return Column(name, [], weight, metric, None, (rows, w))
     if isinstance(metric, MeanMetric):
         rows = _rows_of(lambda: metric.rows(prediction, y), what)
         return Column(name, [_totals(rows, w, weight)[1]], weight, None, None)
@@ -178,9 +220,20 @@ def _metric_column(
     numbers: list[Tensor] = []
     for t in given if isinstance(given, list | tuple) else [given]:
         if not isinstance(t, Tensor) or t.ndim > 1 or not all(isinstance(n, int) for n in t.shape):
-            raise ShapeError(f"{what}: sums must give numbers and vectors, summed over the rows; got {t!r}")
+            raise ShapeError(f"sums must give numbers and vectors, summed over the rows; got {t!r}")
         numbers.append(t)
     return Column(name, numbers, weight, metric, None)
+
+
+def _loss_totals(
+    rows: Tensor, w: Tensor | None, weight: Tensor | None, counts: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """(mean, sum, what it is divided by) of a loss; rows are sums over what is observed of them, divided by its size,
+    and counts the shares that are observed."""
+    if counts is None:
+        return *_totals(rows, w, weight), weight
+    total, observed = (ops.sum(v if w is None else v * w) for v in (rows, counts))
+    return total / ops.where(ops.equal(observed, 0.0), 1.0, observed), total, observed
 
 
 def _totals(values: Tensor, w: Tensor | None, weight: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -2,15 +2,18 @@
 
 A callback is an object with any of ``on_fit_begin(trainer)``, ``on_epoch_end(trainer, epoch, logs)``,
 ``on_step_end(trainer, step, loss)``, ``on_fit_end(trainer)``; or a function, taken as ``on_epoch_end``. One that has
-``on_step_end`` makes the trainer come back to Python after every step. Setting ``trainer.stop = True`` ends the fit
-after the epoch. A callback with ``get_state()``, plain values that JSON can hold, and ``set_state(values)`` goes on
-where it was when a fit is resumed.
+``on_step_end`` makes the trainer come back to Python after every step, or after each ``step_stride`` steps of the
+trainer, if it has such a number (0: never); it may still be asked at others. Setting ``trainer.stop = True`` ends the
+fit after the epoch. A callback with ``get_state()``, plain values that JSON can hold, and ``set_state(values)`` goes on
+where it was when a fit is resumed. ``monitors``: names that it needs in the History, looked for before the fit begins.
+``comes_last``: it is called after the others.
 
 Design: events are looked up once per fit. Rejected: a base class of empty methods, which would be called at every step.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -38,7 +41,7 @@ class Progress(metaclass=CheckedCall):
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
         """Moves the bar on, with the epoch's loss and metrics beside it."""
-        self._bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items()}, refresh=False)
+        self._bar.set_postfix({k: f"{v:.4g}" for k, v in logs.items() if isinstance(v, float)}, refresh=False)
         self._bar.update()
 
     def on_fit_end(self, trainer: Any) -> None:
@@ -57,13 +60,14 @@ def collect(callbacks: Iterable[Any]) -> dict[str, list[Callable[..., Any]]]:
         given = f"the class {callbacks.__name__}" if isinstance(callbacks, type) else type(callbacks).__name__
         raise ArgumentError(f"callbacks: expected a list such as [hf.Progress()], got {given}")
     found: dict[str, list[Callable[..., Any]]] = {e: [] for e in EVENTS}
-    for c in callbacks:
+    for c in sorted(callbacks, key=lambda c: getattr(c, "comes_last", False) is True):
         if isinstance(c, type):
             raise ArgumentError(f"callbacks: {c.__name__} is a class; pass an object of it, {c.__name__}(...)")
         methods = [e for e in EVENTS if callable(getattr(c, e, None))]
         if methods:
             for e in methods:
-                found[e].append(getattr(c, e))
+                if e != "on_step_end" or _stride(c):
+                    found[e].append(getattr(c, e))
         elif callable(c):
             found["on_epoch_end"].append(c)
         else:
@@ -73,8 +77,17 @@ def collect(callbacks: Iterable[Any]) -> dict[str, list[Callable[..., Any]]]:
     return found
 
 
+def _stride(callback: Any) -> int:
+    return int(getattr(callback, "step_stride", 1))
+
+
+def stride_of(callbacks: Iterable[Any]) -> int:
+    """The trainer comes back to Python after each so many steps; 0: after none."""
+    return math.gcd(*[_stride(c) for c in callbacks if callable(getattr(c, "on_step_end", None))])
+
+
 def state_of(callbacks: Iterable[Any]) -> dict[str, Any]:
-    """What the callbacks keep, by place and class."""
+    """What the callbacks keep, by class."""
     return {name: c.get_state() for name, c in _named(callbacks) if callable(getattr(c, "get_state", None))}
 
 
@@ -90,4 +103,11 @@ def restore(callbacks: Iterable[Any], kept: dict[str, Any]) -> None:
 
 
 def _named(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
-    return [(f"{i} {type(c).__name__}", c) for i, c in enumerate(callbacks)]
+    """By class, and the second of one class by that and a number."""
+    found: dict[str, Any] = {}
+    for c in callbacks:
+        name, n = type(c).__name__, 1
+        while name in found:
+            name = f"{type(c).__name__} {(n := n + 1)}"
+        found[name] = c
+    return list(found.items())

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..errors import NonFiniteError, import_extra
 from ..values import CheckedCall
 
 
 class History(metaclass=CheckedCall):
-    """Loss and metrics per epoch. ``history["loss"]``; names of validation values begin with ``val_``.
+    """Loss and metrics per epoch, numbers or arrays. ``history["loss"]``; names of validation values begin with
+    ``val_``.
 
     With several losses ``loss`` is the weighted sum, and each output has NAME_loss and NAME_METRIC. ``error``: the
-    NonFiniteError that ended the training of this net in ``fit_many``, else None. ``history[name]`` raises KeyError for
-    a name that is not there, with those that are.
+    NonFiniteError that ended the training of this net in ``fit_many``, else None. ``best_epoch``: the epoch, counted
+    from 0, whose weights the last fit has left in the model, where ``EarlyStopping`` chose them, else None.
+    ``history[name]`` raises KeyError for a name that is not there, with those that are.
 
     >>> history = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse").fit([[1.0]], [[2.0]], epochs=3)
     >>> len(history), list(history.to_dict()), history["loss"][-1] < history["loss"][0]
@@ -22,11 +26,12 @@ class History(metaclass=CheckedCall):
 
     def __init__(self) -> None:
         self.error: NonFiniteError | None = None
-        self._values: dict[str, list[float]] = {}
+        self._values: dict[str, list[Any]] = {}
         self.epochs = 0
+        self.best_epoch: int | None = None
 
     @classmethod
-    def from_dict(cls, values: dict[str, list[float]], epochs: int) -> History:
+    def from_dict(cls, values: dict[str, list[Any]], epochs: int) -> History:
         """The inverse of ``to_dict``. Raises ValueError for what is none.
 
         >>> import hawfinch as hf
@@ -36,7 +41,7 @@ class History(metaclass=CheckedCall):
         history = cls()
         history.epochs = epochs
         for name, column in values.items():
-            history._values[str(name)] = [float(v) for v in column]
+            history._values[str(name)] = [np.array(v, float) if isinstance(v, list) else float(v) for v in column]
             if len(column) > epochs:
                 raise ValueError(f"{len(column)} values of {name!r} in {epochs} epochs")
         return history
@@ -50,15 +55,16 @@ class History(metaclass=CheckedCall):
         >>> history["loss"]
         [2.0]
         """
-        self._values, self.epochs, self.error = other.to_dict(), other.epochs, other.error
+        self._values = {k: list(v) for k, v in other._values.items()}
+        self.epochs, self.error, self.best_epoch = other.epochs, other.error, other.best_epoch
 
-    def add(self, logs: dict[str, float]) -> None:
+    def add(self, logs: dict[str, Any]) -> None:
         """One more epoch: its values by name."""
         self.epochs += 1
         for k, v in logs.items():
             self._values.setdefault(k, []).append(v)
 
-    def __getitem__(self, name: str) -> list[float]:
+    def __getitem__(self, name: str) -> list[Any]:
         if name not in self._values:
             raise KeyError(f"no {name!r} in the history; it has {', '.join(self._values) or 'no epochs yet'}")
         return self._values[name]
@@ -69,22 +75,32 @@ class History(metaclass=CheckedCall):
     def __len__(self) -> int:
         return self.epochs
 
-    def to_dict(self) -> dict[str, list[float]]:
-        """Name -> one value per epoch; a copy, ready for JSON.
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Name -> one value per epoch, arrays as lists; a copy, ready for JSON.
 
         >>> import hawfinch as hf
         >>> hf.Trainer(hf.Sequential(hf.ReLU()), "mse").fit([[1.0]], [[3.0]], epochs=2).to_dict()
         {'loss': [4.0, 4.0]}
         """
-        return {k: list(v) for k, v in self._values.items()}
+        return {k: [v.tolist() if isinstance(v, np.ndarray) else v for v in c] for k, c in self._values.items()}
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{k} {v[-1]:.4g}" for k, v in self._values.items() if v)
+        last = ", ".join(f"{k} {v[-1]:.4g}" for k, v in self.numbers().items())
         end = "" if self.error is None else "; not finite"
         return f"History({self.epochs} epochs{': ' + last if last else ''}{end})"
 
+    def numbers(self) -> dict[str, list[float]]:
+        """The columns of numbers, without those of arrays, such as confusion matrices.
+
+        >>> import hawfinch as hf
+        >>> hf.Trainer(hf.Sequential(hf.ReLU()), "mse").fit([[1.0]], [[3.0]]).numbers()
+        {'loss': [4.0]}
+        """
+        return {k: v for k, v in self._values.items() if v and not any([isinstance(n, np.ndarray) for n in v])}
+
     def plot(self, ax: Any = None) -> Any:
-        """Draws loss (left axis) and metrics (right axis), training solid, validation dashed. Gives the Axes.
+        """Draws loss (left axis) and metrics (right axis), training solid, validation dashed, and a line at the best
+        epoch. Gives the Axes.
 
         ax: matplotlib Axes to draw into; default: a new figure. Needs matplotlib (``pip install hawfinch[plot]``).
         """
@@ -92,7 +108,8 @@ class History(metaclass=CheckedCall):
 
         if ax is None:
             ax = plt.subplots(figsize=(7, 4), layout="constrained")[1]
-        metrics = [k for k in self._values if k.removeprefix("val_") != "loss"]
+        columns = self.numbers()
+        metrics = [k for k in columns if k.removeprefix("val_") != "loss"]
         right: Any = ax.twinx() if metrics else None
         colors = iter(plt.rcParams["axes.prop_cycle"].by_key()["color"])
         names = ["loss", *dict.fromkeys(k.removeprefix("val_") for k in metrics)]
@@ -101,11 +118,13 @@ class History(metaclass=CheckedCall):
             target = ax if name == "loss" else right
             color = next(colors)
             for key, style in ((name, "-"), (f"val_{name}", "--")):
-                if key in self._values:
-                    values = self._values[key]
+                if key in columns:
+                    values = columns[key]
                     epochs = range(self.epochs - len(values) + 1, self.epochs + 1)
                     marker = "o" if len(values) == 1 else None
                     lines += target.plot(epochs, values, style, color=color, label=key, marker=marker)
+        if self.best_epoch is not None:
+            ax.axvline(self.best_epoch + 1, color="gray", linestyle=":", linewidth=1)
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss")
         if right is not None:

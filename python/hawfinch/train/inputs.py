@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.arrays import as_data, as_inputs, check_finite, check_whole, input_specs, wrong_shape
+from ..data.arrays import as_data, as_inputs, check_finite, check_observed, check_whole, input_specs, wrong_shape
 from ..data.decoded import Decoded
 from ..errors import ArgumentError, HawfinchError, ShapeError
 from ..ir import BATCH, Array, Graph, Shape, Spec
-from ..losses import ClassWeight, FunctionLoss, weights_of_labels
+from ..losses import ClassWeight, FunctionLoss
 from ..nn.module import Module
 from .objective import Head, Objective
 
@@ -82,9 +82,8 @@ def _check_data(
     shapes: dict[Any, tuple[Shape, ...]],
     decoded: bool,
 ) -> Data:
-    for value, what in ((x, "x"), (y, "y")):
-        if value is None:
-            raise ArgumentError(f"{what} is missing")
+    if x is None:
+        raise ArgumentError("x is missing")
     arrays, inputs = inputs_of(model, x, seed, decoded)
     outputs = outputs_of(model, inputs, arrays, shapes)
     if objective.is_single and type(y) is tuple and len(y) == 1 and len(arrays[0]) != 1 and _is_array(y[0]):
@@ -99,18 +98,20 @@ def _check_data(
     targets = targets_of(objective, y, outputs, model.output_names)
     for i, target in enumerate(targets):
         if len(target) != len(arrays[0]):
-            several = isinstance(y, tuple | list) and len(targets) == 1 and hasattr(y[0], "shape")
+            several = isinstance(y, tuple | list) and len(targets) == 1 and len(y) and hasattr(y[0], "shape")
             hint = f" (a {type(y).__name__} of {len(y)} arrays, taken as one)" if several else ""
             raise ShapeError(f"x has {len(arrays[0])} rows, {_part('y', i, targets)} has {len(target)}{hint}")
     if not objective.is_single:
         outputs = tuple([outputs[i] for i in places(objective, model.output_names, len(outputs))])
-    targets = _checked_targets(objective, targets, outputs)
-    weight = weights_of(objective, targets, outputs, sample_weight, class_weight)
+    for i, target in enumerate(targets):
+        loss = objective.heads[min(i, len(objective.heads) - 1)].loss
+        check_target = check_observed if loss.ignore_nan else check_finite
+        check_target(target, "y" if len(targets) == 1 else f"y[{i}]")
+    given_targets, targets = targets, _checked_targets(objective, targets, outputs)
+    weight = weights_of(objective, given_targets, outputs, len(arrays[0]), sample_weight, class_weight)
     for i, a in enumerate(arrays):
         if not isinstance(a, Decoded):
-            check_finite(a, _part("x", i, arrays))
-    for i, target in enumerate(targets):
-        check_finite(target, _part("y", i, targets))
+            check_finite(a, "x" if len(arrays) == 1 else f"x[{i}]")
     data = Data(arrays, targets, weight, (inputs, target_specs(targets, outputs)))
     if len(data.arrays) > MOST_ARRAYS:
         raise ArgumentError(f"{len(data.arrays)} inputs, targets and weights; a plan reads at most {MOST_ARRAYS}")
@@ -147,7 +148,7 @@ def outputs_of(
     shapes: what has been found before, for inputs of other shapes than the model was built for.
     """
     if inputs == model.inputs:
-        return tuple([spec.shape for spec in model.outputs])
+        return tuple([spec.shape for spec in model.output_specs])
     found = shapes.get((model.version, inputs))
     if found is None:
         try:
@@ -178,7 +179,22 @@ def targets_of(
 ) -> tuple[Array, ...]:
     """The targets as arrays, in the order of the losses. A tuple of them is in the order of the losses too."""
     if objective.is_single:
-        if isinstance(objective.heads[0].loss, FunctionLoss):
+        loss = objective.heads[0].loss
+        name = type(loss).__name__
+        if loss.takes is not None and len(outputs) not in loss.takes:
+            several = f"; {name} is of {' or '.join(map(str, loss.takes))}" if loss.takes != (1,) else ""
+            plural = "s" if len(outputs) > 1 else ""
+            raise ArgumentError(
+                f"the model has {len(outputs)} output{plural}: give a loss for each, loss=(..., ...), or a function "
+                f"of all{several}"
+            )
+        if not loss.takes_target:
+            if y is not None:
+                raise ArgumentError(f"{name} has no targets: y must be None, got {type(y).__name__}")
+            return ()
+        if y is None:
+            raise ArgumentError("y is missing")
+        if isinstance(loss, FunctionLoss):
             if isinstance(y, Mapping):
                 if set(y) != set(output_names):
                     raise ArgumentError(
@@ -187,13 +203,11 @@ def targets_of(
                 return tuple([as_data(y[k], f"y[{k!r}]") for k in output_names])
             if isinstance(y, tuple) and len(y) > 1 and all(map(_is_array, y)):
                 return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
-        elif len(outputs) > 1:
-            raise ArgumentError(
-                f"the model has {len(outputs)} outputs: give a loss for each, loss=(..., ...), or a function of all"
-            )
         if isinstance(y, tuple | list) and len(y) > 1 and all(getattr(v, "ndim", 0) == 2 for v in y):
             raise ArgumentError(f"y: {len(y)} arrays, but there is one loss: give one for each output, loss=(..., ...)")
         return (_whole_numbers(as_data(y, "y"), "y"),)
+    if y is None:
+        raise ArgumentError("y is missing")
     names = [head.name for head in objective.heads]
     places(objective, output_names, len(outputs))
     if isinstance(y, Mapping):
@@ -221,9 +235,14 @@ def _whole_numbers(y: Array, name: str) -> Array:
 
 def _checked_targets(objective: Objective, targets: tuple[Array, ...], outputs: Sequence[Shape]) -> tuple[Array, ...]:
     if objective.is_single:
+        loss = objective.heads[0].loss
         if len(targets) > 1:
             return targets  # the function's own business
-        return (objective.heads[0].loss.check(targets[0], outputs[0]),)
+        if not targets:
+            loss.check_all(None, outputs)  # type: ignore[arg-type]
+            return ()
+        one = loss.takes == (1,)
+        return (loss.check(targets[0], outputs[0]) if one else loss.check_all(targets[0], outputs),)
     return tuple([_named(h, h.loss.check, y, o) for h, y, o in zip(objective.heads, targets, outputs, strict=True)])
 
 
@@ -236,24 +255,37 @@ def _named(head: Head, check: Callable[..., Any], y: Array, output: Shape) -> An
 
 
 def weights_of(
-    objective: Objective, targets: tuple[Array, ...], outputs: Sequence[Shape], sample_weight: Any, class_weight: Any
+    objective: Objective,
+    targets: tuple[Array, ...],
+    outputs: Sequence[Shape],
+    rows: int,
+    sample_weight: Any,
+    class_weight: Any,
 ) -> tuple[Array | None, ...]:
-    """For each loss the weights of its rows, float64, or None."""
+    """For each loss the weights of its rows, float64, or None. targets: as the user gave them."""
     if class_weight is not None and not objective.is_single:
         raise ArgumentError("class_weight is for models with one loss; give it to the losses themselves")
-    given = None if sample_weight is None else _sample_weight(sample_weight, len(targets[0]))
+    given = None if sample_weight is None else _sample_weight(sample_weight, rows)
     found: list[Array | None] = []
     for i, head in enumerate(objective.heads):
-        y, output = targets[i], outputs[i]
-        weights = head.loss.row_weights(y, output)
-        if class_weight is not None:
-            if y.ndim != 1 or y.dtype.kind not in "iu":
-                raise ArgumentError("class_weight needs integer labels")
-            weights = weights_of_labels(class_weight, y, int(output[-1]) if isinstance(output[-1], int) else 0)
+        y = targets[i] if targets else np.zeros((rows, 0))
+        weights = head.loss.row_weights(y, outputs[i], class_weight)
         if given is not None:
             weights = given if weights is None else _scaled(weights) * given
         found.append(None if weights is None else np.ascontiguousarray(_scaled(weights), dtype=np.float64))
     return tuple(found)
+
+
+def weights_of_batches(objective: Objective, data: Data, order: Array | None, batch: int) -> Array | None:
+    """What the loss of each batch is divided by, over the rows in this order; None: the number of its rows. Of several
+    losses that of the first."""
+    weights, loss = data.weight[0], objective.heads[0].loss
+    if loss.ignore_nan:
+        shares = np.asarray(loss.counts(data.y[0]), np.float64).reshape(data.rows, -1).mean(1)
+        weights = shares if weights is None else weights * shares
+    if weights is None:
+        return None
+    return np.add.reduceat(weights if order is None else weights[order], np.arange(0, data.rows, batch))
 
 
 def _sample_weight(value: Any, rows: int) -> Array:

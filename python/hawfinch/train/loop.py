@@ -7,7 +7,7 @@ that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError
 from ..ir import Array
 from .batch_plan import BatchPlan
 from .history import History
-from .inputs import Data
+from .inputs import Data, weights_of_batches
 from .monitor import check_monitor, history_names
 from .sources import EpochRows, Source
 from .state import FitProgress, TrainState
@@ -39,6 +39,8 @@ class FitCall(NamedTuple):
     events: dict[str, list[Callable[..., Any]]]
     threads: int | None
     callbacks: tuple[Any, ...]
+    texts: dict[str, str]  # of the data, for the settings of a state; empty until they are asked for
+    stride: int  # steps after which on_step_end is called
 
 
 class Steps(NamedTuple):
@@ -70,7 +72,7 @@ def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop
     try:
         try:
             how = (stop, steps.batch, data.rows, steps.order, steps.scalars, state.seed, step0, team, -1, first)
-            status, reached = plan.core.run(plan.buffers, *how)
+            status, reached = plan.core.run((*plan.buffers, *plan.kept), *how)
             if status == _core.YIELDED:
                 status, reached = plan.reduce()
         except BaseException:  # Ctrl-C, or what another signal's handler raised
@@ -113,20 +115,27 @@ def _total_steps(trainer: Trainer, call: FitCall) -> int | None:
     return call.epochs * -(-rows // min(call.batch or rows, rows))
 
 
-def _history_names(trainer: Trainer, call: FitCall) -> list[str]:
-    return history_names(trainer._objective, bool(trainer._update.regularizers), call.validation is not None)
+def _check_monitors(trainer: Trainer, call: FitCall, followers: Iterable[Any]) -> None:
+    """Raises ArgumentError where a schedule or a callback follows what the History will not have."""
+    names = history_names(trainer._objective, bool(trainer._update.regularizers), call.validation is not None)
+    for follower in followers:
+        for name in getattr(follower, "monitors", ()):
+            check_monitor(type(follower).__name__, name, names)
 
 
 def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
     """The epochs of a call of ``fit`` that are still to be done; a callback may call it for a fit within the fit."""
     state, outer = trainer.state, trainer._call
     trainer._call = call
+    best_of_outer = None if outer is None else state.best
     if outer is None:
         trainer._take_back()
     begun = False
     try:
         if not resumed or state.fit is None:
-            state.fit, state.position, state.sums = FitProgress(state.epoch, call.epochs, state.step), 0, None
+            state.fit = FitProgress(state.epoch, call.epochs, state.step)
+            state.position, state.sums, state.kept = 0, None, []
+            state.best = state.history.best_epoch = None
         last = state.fit.first_epoch + state.fit.epochs
         trainer.stop, trainer.epochs_planned = False, call.epochs
         plan: BatchPlan | None = None
@@ -135,12 +144,9 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
             plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
             if trainer._update.columns.schedules:
                 trainer._update.columns.check_length(_total_steps(trainer, call))
-                names = history_names(
-                    trainer._objective, bool(trainer._update.regularizers), call.validation is not None
-                )
-                for schedule in trainer._update.columns.schedules:
-                    for name in schedule.monitors:
-                        check_monitor(type(schedule).__name__, name, names)
+                _check_monitors(trainer, call, trainer._update.columns.schedules)
+        if call.callbacks:
+            _check_monitors(trainer, call, call.callbacks)
         for notify in call.events["on_fit_begin"]:
             notify(trainer)
         begun = True
@@ -154,7 +160,7 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
                 validation = trainer._evaluate(call.validation, call.batch or call.validation.rows, call.threads)
                 logs |= {f"val_{k}": v for k, v in validation.items()}
             state.epoch += 1
-            state.position, state.sums = 0, None
+            state.position, state.sums, state.kept = 0, None, []
             state.history.add(logs)
             if trainer._update.columns.schedules:
                 after_epoch(trainer._update.columns, state.update.schedules, logs)
@@ -170,6 +176,9 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
                     notify(trainer)
         finally:
             trainer._call = outer
+            if state.best is not None:
+                state.take_best()
+                state.best = best_of_outer
             if outer is None and "average" in state.slots:
                 show_average(trainer._count_updates(), trainer._model.store(), state.slots)
     return state.history
@@ -183,21 +192,25 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
     with call.source.open(
         EpochRows(state.seed, state.epoch, call.shuffle, call.batch, trainer._update.accumulate, begin)
     ) as chunks:
-        for data, order, before in chunks:
+        for data, order, before, rows_before in chunks:
             rows = data.rows
             batch = min(call.batch or rows, rows)
             n_steps = -(-rows // batch)
             first = min(max(begin - before, 0), n_steps)
             used = plan or trainer._plan(data, batch, True)
             used.sums[...] = 0 if state.sums is None else state.sums
+            kept = _kept_rows(used, state, rows_before, rows) if used.keeps_rows else []
             if first == n_steps:
                 continue
             clock = trainer._clock(n_steps, first, rows, batch, _total_steps(trainer, call))
+            if trainer._update.accumulate > 1:
+                clock = clock._replace(weights=weights_of_batches(trainer._objective, data, order, batch))
             steps = Steps(data, batch, order, trainer._update.columns.fill(clock), trainer._update.accumulate)
             team = used.plan.team(call.threads, batch, n_steps)
             while first < n_steps:
-                stop = first + 1 if on_step_end else n_steps
+                stop = min(first + call.stride - state.step % call.stride, n_steps) if on_step_end else n_steps
                 step0 = state.step
+                used.kept = kept
                 try:
                     run_steps(used, steps, state, first, stop, team)
                 finally:
@@ -210,4 +223,14 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
                     used.sums[...] = state.sums
     if used is None:
         raise ArgumentError("there are no chunks to train on: an iterable that is used up?")
-    return used.results()
+    return used.results(state.kept)
+
+
+def _kept_rows(plan: BatchPlan, state: TrainState, before: int, rows: int) -> list[Array]:
+    """Where metrics keep the rows of a chunk, behind those of the chunks before it, in the state."""
+    if not state.kept or len(state.kept[0]) < before + rows:
+        longer = plan.new_kept(before + rows)
+        for new, old in zip(longer, state.kept, strict=False):
+            new[: len(old)] = old
+        state.kept = longer
+    return [a[before : before + rows] for a in state.kept]

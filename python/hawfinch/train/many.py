@@ -27,6 +27,7 @@ from .batch_trace import BatchTrace, StepKey
 from .history import History
 from .loop import FitCall, run_fit
 from .plans import Plans
+from .resume import check, read, take
 from .trainer import Trainer
 from .update import Update
 
@@ -42,7 +43,6 @@ def _options(function: Any) -> frozenset[str]:
         "x",
         "y",
         "threads",
-        "resume",
     }
 
 
@@ -53,6 +53,7 @@ class _Job(NamedTuple):
     number: int
     trainer: Trainer
     call: FitCall
+    resume: Any
     signature: Any
     cost: int
 
@@ -74,7 +75,7 @@ def fit_many(
     """Trains independent nets at the same time, each on one core; gives their histories in the order of ``nets``.
 
     nets: pairs (model, options). options: what ``Trainer`` and ``fit`` take by name, for this net alone: loss,
-    optimizer, metrics, seed, callbacks, epochs, batch_size, sample_weight and so on. The other arguments are those of
+    optimizer, metrics, seed, callbacks, resume, epochs, batch_size, sample_weight and so on. The other arguments are of
     ``Trainer.fit`` for all nets. threads: nets in training at a time; default: one for each core. progress: a tqdm bar
     over the nets (``pip install hawfinch[progress]``).
 
@@ -133,7 +134,7 @@ def _targets(y: Any) -> Any:
         return {name: as_data(v, f"y[{name!r}]") for name, v in y.items()}
     if isinstance(y, tuple) and y and all([getattr(v, "ndim", 0) for v in y]):
         return tuple([as_data(v, f"y[{i}]") for i, v in enumerate(y)])
-    return as_data(y, "y")
+    return None if y is None else as_data(y, "y")
 
 
 def _in_order(jobs: list[_Job]) -> deque[_Job]:
@@ -180,7 +181,7 @@ class _Preparation:
         structure = model.structure()
         if structure in self.twins:
             model.build_like(self.twins[structure], seed=trainer.seed)
-        mine = {k: v for k, v in options.items() if k in OF_FIT}
+        mine = {k: v for k, v in options.items() if k in OF_FIT and k != "resume"}
         call = trainer._prepare(self.x, self.y, threads=1, checked=self.data, **{**self.common, **mine})
         if structure is not None:
             self.twins.setdefault(structure, model)
@@ -191,7 +192,10 @@ class _Preparation:
         trainer._plans = plans
         signature = plans.sign(model, trainer._key(data, True), batch, structure, self.signatures)
         cost = model.store().params.size * data.rows * call.epochs
-        return _Job(self.nets, trainer, call, signature, cost)
+        resume = options.get("resume")
+        if resume is not None and (state := read(resume, call)) is not None:
+            check(trainer, state, call)
+        return _Job(self.nets, trainer, call, resume, signature, cost)
 
 
 class PlanPool:
@@ -263,7 +267,7 @@ def _train(job: _Job, pool: PlanPool) -> None:
     with trainer._alone():
         plans.pool = pool
         try:
-            run_fit(trainer, job.call)
+            run_fit(trainer, job.call, job.resume is not None and take(trainer, job.resume, job.call))
         finally:
             plans.give_back()
             trainer._plans = Plans()

@@ -46,11 +46,12 @@ class EpochRows(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Rows to train on, and their order. before: steps of the epoch in the chunks before it."""
+    """Rows to train on, and their order. before, rows_before: steps and rows of the epoch in the chunks before it."""
 
     data: Data
     order: Array | None
     before: int
+    rows_before: int
 
 
 class Source(Protocol):
@@ -73,7 +74,7 @@ class Arrays:
         data = self.data
         if any([isinstance(a, Decoded) for a in data.x]):
             return self._decoded(rows)
-        return contextlib.nullcontext(iter((Chunk(data, rows.order(data.rows), 0),)))
+        return contextlib.nullcontext(iter((Chunk(data, rows.order(data.rows), 0, 0),)))
 
     @contextlib.contextmanager
     def _decoded(self, how: EpochRows) -> Iterator[Iterator[Chunk]]:
@@ -89,7 +90,7 @@ class Arrays:
         closing = threading.Event()
         made = (_taken(data, order[at : at + size], closing) for at in range(first * size, rows, size))
         with ReadAhead(made, closing) as read:
-            yield (Chunk(part, None, i * steps) for i, part in enumerate(read, first))
+            yield (Chunk(part, None, i * steps, i * size) for i, part in enumerate(read, first))
 
 
 def chunk_rows(data: Data, update: int) -> int:
@@ -136,10 +137,11 @@ class Chunks:
             yield self._checked(given, rows)
 
     def _checked(self, given: Iterable[Any], rows: EpochRows) -> Iterator[Chunk]:
-        before = 0
+        before = rows_before = 0
         for i, chunk in enumerate(given):
             data = self.check(*split_pair(chunk, f"chunk {i}"), name=f"chunk {i}")
-            yield Chunk(data, rows.order(data.rows, i), before)
+            yield Chunk(data, rows.order(data.rows, i), before, rows_before)
+            rows_before += data.rows
             before += -(-data.rows // min(rows.batch or data.rows, data.rows))
 
 

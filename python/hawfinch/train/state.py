@@ -18,6 +18,13 @@ from .history import History
 from .update.state import UpdateState
 
 
+class Best:
+    """The weights of the best epoch of a fit: its number, the step after it, its score, and copies of arrays."""
+
+    def __init__(self, epoch: int, step: int, score: float, arrays: dict[str, Array]):
+        self.epoch, self.step, self.score, self.arrays = epoch, step, score, arrays
+
+
 class FitProgress(NamedTuple):
     """A call of ``fit`` that has begun: it ends after epoch ``first_epoch + epochs``; schedules count from
     ``first_step``."""
@@ -31,9 +38,11 @@ class TrainState:
     """What a training has come to. ``Trainer.state`` is the live one; ``copy`` gives one that stays.
 
     step, epoch: how many steps and whole epochs are done. position: steps done within the epoch under way; sums: what
-    loss and metrics have summed up to in it, or None. fit: the call of ``fit`` under way, or the last one. parameters,
-    buffers, slots: flat arrays, the first two those of the model. settings: what the run was made of, as text by name,
-    and callbacks: what the callbacks with ``get_state`` keep; both in a state from ``Trainer.get_state`` only.
+    loss and metrics have summed up to in it, or None; kept: what metrics of rows keep of it. fit: the call of ``fit``
+    under way, or the last one. parameters, buffers, slots: flat arrays, the first two those of the model. settings:
+    what the run was made of, as text by name, and callbacks: what the callbacks with ``get_state`` keep; both in a
+    state from ``Trainer.get_state`` only. best: the weights of the best epoch of the fit under way, if a callback keeps
+    them.
 
     >>> import hawfinch as hf
     >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")
@@ -46,6 +55,7 @@ class TrainState:
         self.seed = seed
         self.step = self.epoch = self.position = 0
         self.sums: Array | None = None
+        self.kept: list[Array] = []
         self.fit: FitProgress | None = None
         self.history = History()
         self.parameters = self.buffers = np.zeros(0, np.float32)
@@ -54,6 +64,7 @@ class TrainState:
         self.rule = ""  # the optimiser's, whose slots these are
         self.settings: dict[str, str] = {}
         self.callbacks: dict[str, Any] = {}
+        self.best: Best | None = None
 
     def copy(self) -> TrainState:
         """With arrays of its own."""
@@ -63,12 +74,41 @@ class TrainState:
         """All of its arrays, by name."""
         found = {"parameters": self.parameters, "buffers": self.buffers}
         found |= {f"slots.{name}": slot for name, slot in self.slots.items()}
+        found |= {f"kept.{i}": a for i, a in enumerate(self.kept)}
+        if self.best is not None:
+            found |= {f"best.{name}": a for name, a in self.best.arrays.items()}
         return found if self.sums is None else found | {"sums": self.sums}
+
+    def _weights(self) -> dict[str, Array]:
+        """What is kept of the best epoch: parameters, state, and averages of them."""
+        found = {"parameters": self.parameters, "buffers": self.buffers}
+        return found | {name: a for name, a in self.slots.items() if name.startswith("average")}
+
+    def keep_best(self, score: float) -> None:
+        """The weights as they are now, at the end of an epoch, are the best of the fit. Allocates once."""
+        weights = self._weights()
+        best, self.best = self.best, None  # who is interrupted here ends with the weights as they are: the best
+        self.history.best_epoch = self.epoch - 1
+        arrays = {} if best is None else best.arrays
+        for name, array in weights.items():
+            if name not in arrays or arrays[name].shape != array.shape:
+                arrays[name] = np.empty_like(array)
+            arrays[name][...] = array
+        self.best = Best(self.epoch - 1, self.step, score, arrays)
+
+    def take_best(self) -> None:
+        """Back to the best weights, if any were kept."""
+        if self.best is not None:
+            for name, array in self._weights().items():
+                array[...] = self.best.arrays[name]
 
     def set_arrays(self, arrays: dict[str, Array]) -> None:
         """The inverse of ``arrays``. Raises KeyError where one is missing."""
         self.parameters, self.buffers, self.sums = arrays["parameters"], arrays["buffers"], arrays.get("sums")
+        self.kept = [arrays[f"kept.{i}"] for i in range(sum(name.startswith("kept.") for name in arrays))]
         self.slots = {name.removeprefix("slots."): a for name, a in arrays.items() if name.startswith("slots.")}
+        if self.best is not None:
+            self.best.arrays = {name.removeprefix("best."): a for name, a in arrays.items() if name.startswith("best.")}
 
     def take(self, other: TrainState) -> None:
         """Goes on from another state, of the same model and optimiser, in the arrays of this one."""
@@ -76,7 +116,15 @@ class TrainState:
         self.sums = given.pop("sums", None)
         if self.sums is not None:
             self.sums = self.sums.copy()
-        mine = {name: a for name, a in self.arrays().items() if name != "sums"}
+        self.kept = [a.copy() for a in other.kept]
+        mine = {name: a for name, a in self.arrays().items() if not name.startswith(("sums", "kept.", "best."))}
+        if other.best is not None:
+            best = other.best.arrays
+            for name, array in self._weights().items():
+                if name not in best or array.shape != best[name].shape or array.dtype != best[name].dtype:
+                    raise ArgumentError(
+                        f"resume: the state has no best {name} of shape {array.shape} and {array.dtype}"
+                    )
         for name, array in mine.items():
             if name not in given or array.shape != given[name].shape or array.dtype != given[name].dtype:
                 raise ArgumentError(f"resume: the state has no {name} of shape {array.shape} and {array.dtype}")
@@ -84,7 +132,7 @@ class TrainState:
             array[...] = given[name]
         for name in ("seed", "step", "epoch", "position", "fit"):
             setattr(self, name, getattr(other, name))
-        self.update = copy.deepcopy(other.update)
+        self.update, self.best = copy.deepcopy(other.update), copy.deepcopy(other.best)
         self.history.take(other.history)
 
     def __repr__(self) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 from ..errors import FormatError
 from ..files.safetensors import load_file, save_file
 from .history import History
-from .state import FitProgress, TrainState
+from .state import Best, FitProgress, TrainState
 from .update.state import UpdateState
 
-KEY, VERSION = "hawfinch.train_state", 1
+KEY, VERSION = "hawfinch.train_state", 2
 NUMBERS = ("seed", "step", "epoch", "position")
 
 
@@ -26,7 +26,12 @@ def save_state(state: TrainState, path: Any) -> None:
         "rule": state.rule,
         "update": state.update.to_dict(),
         "fit": None if state.fit is None else list(state.fit),
-        "history": {"epochs": state.history.epochs, "values": state.history.to_dict()},
+        "history": {
+            "epochs": state.history.epochs,
+            "best_epoch": state.history.best_epoch,
+            "values": state.history.to_dict(),
+        },
+        "best": None if state.best is None else [state.best.epoch, state.best.step, state.best.score],
         "settings": state.settings,
         "callbacks": state.callbacks,
     }
@@ -51,7 +56,12 @@ def load_state(path: Any) -> TrainState:
             setattr(state, name, _whole(rest[name]))
         state.rule, state.settings, state.callbacks = str(rest["rule"]), dict(rest["settings"]), dict(rest["callbacks"])
         state.fit = None if rest["fit"] is None else FitProgress(*map(_whole, rest["fit"]))
-        state.history = History.from_dict(rest["history"]["values"], _whole(rest["history"]["epochs"]))
+        history = rest["history"]
+        state.history = History.from_dict(history["values"], _whole(history["epochs"]))
+        state.history.best_epoch = None if history["best_epoch"] is None else _whole(history["best_epoch"])
+        if rest["best"] is not None:
+            epoch, step, score = rest["best"]
+            state.best = Best(_whole(epoch), _whole(step), float(score), {})
         state.update = UpdateState.from_dict(rest["update"])
         state.set_arrays(arrays)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

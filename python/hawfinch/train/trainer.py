@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..averaging import Average
 from ..constraints import Constraint
 from ..data.arrays import reads_as_is
 from ..errors import ArgumentError, BusyError, LabelError, ShapeError
+from ..initializers import Data as DataInit, InitLike
 from ..ir import Array
 from ..losses import ClassWeight
 from ..nn.module import Module
@@ -25,12 +27,14 @@ from ..runtime.plan import Plan, check_threads
 from ..values import check_whole, short
 from .batch_plan import BatchPlan
 from .batch_trace import StepKey
-from .callbacks import collect, restore, state_of
-from .fingerprint import check_same, data_text, model_text, source_text, value_text
+from .callbacks import collect, state_of, stride_of
 from .history import History
 from .inputs import Data, check_data
+from .learn_scales import learn_scales
 from .loop import FitCall, Steps, run_fit, run_steps
 from .plans import Plans
+from .resume import settings_of, take
+from .scale_weights import scale_weights
 from .settings import LossLike, Settings
 from .sources import Arrays, Chunks, EpochRows, Source, is_chunks, split_pair
 from .state import TrainState
@@ -43,15 +47,18 @@ NOT_COPIED = ("gradient", "_update", "_plans", "_output_shapes", "_repeated", "_
 class Trainer(Settings):
     """Trains a model: one C call per epoch.
 
-    model: a Module. loss: a Loss, a name ("softmax_cross_entropy", "bce_with_logits", "mse", "mae", "huber") or a
-    function of traced (prediction, target); for a model with several outputs a tuple or a dict of them, one for each
-    output, weighted by ``loss_weights`` (default 1 each). optimizer: an Optimizer or its name; default Adam. metrics:
-    names ("accuracy", "f1", "r2", "mse", "mae"), Metrics or functions of traced (prediction, target) that give (rows,);
+    model: a Module. loss: a Loss, its name ("softmax_cross_entropy", "mse", "huber", ...: ``hf.losses.LOSSES``), a sum
+    of losses (``0.5 * hf.MSE() + hf.MAE()``) or a function of traced (prediction, target); for a model with several
+    outputs a tuple or a dict of them, one for each output, weighted by ``loss_weights`` (default 1 each). optimizer: an
+    Optimizer or its name; default Adam. metrics: names ("accuracy", "f1", "roc_auc", ...: ``hf.metrics.METRICS``),
+    Metrics (``hf.metrics.F1("micro")``) or functions of traced (prediction, target) that give (rows,);
     for several outputs a list for all of them, or a tuple or dict of lists. seed: initial parameters, row order and
-    dropout follow from it alone. threads: default None chooses by cost; the result is the same bits for any number.
-    device: "cpu". precision: default "f32"; "bf16": products of a training step that are large enough to gain round
-    their operands to bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. Raises
-    ArgumentError for what is none of these, where the processor has no AVX512-BF16, or the model is float64.
+    dropout follow from it alone. init: how weights start whose layers name no initializer: a name such as "auto" or
+    "data", or an initializer (see ``hf.initializers``); default PyTorch's; of a model that isn't built yet.
+    threads: default None chooses by cost; the result is the same bits for any number. device: "cpu". precision:
+    default "f32"; "bf16": products of a training step that are large enough to gain round their operands to
+    bfloat16 and sum in float32; all else, ``evaluate`` and ``predict`` stay float32. Raises ArgumentError for what
+    is none of these, where the processor has no AVX512-BF16, or the model is float64.
 
     What follows the gradient, by patterns of parameter names such as "*.bias" (``fnmatch``; later rows win, a pattern
     that matches nothing is an error). groups: other settings of the optimiser, ``{"*.bias": dict(weight_decay=0.0)}``;
@@ -60,8 +67,8 @@ class Trainer(Settings):
     as PyTorch's SparseAdam; no effect with average, accumulate, reduce or a constraint on it. regularizers: penalties,
     ``{"0.weight": hf.L2(1e-4)}``; the History has their sum as "penalty". constraints: ``{"*.weight":
     hf.MaxNorm(3.0)}``. average: ``hf.EMA(0.999)``: what validation sees, and the model after ``fit``. accumulate:
-    batches whose gradients, weighted by rows, make one update; what is left at the end of an epoch or a chunk makes one
-    too, and ``step`` always does.
+    batches whose gradients, weighted by what their losses are divided by (rows, sample weights, targets that are not
+    missing), make one update; what is left at the end of an epoch or a chunk makes one too, and ``step`` always does.
     total_steps: for ``step`` with a schedule that spans a run.
 
     reduce: (function, n), or a function alone, to train one model on the batches of n trainers (in processes, on
@@ -97,6 +104,7 @@ class Trainer(Settings):
         metrics: Any = (),
         loss_weights: Sequence[float] | Mapping[str, float] | None = None,
         seed: int = 0,
+        init: InitLike = None,
         threads: int | None = None,
         device: str = "cpu",
         precision: str = "f32",
@@ -114,6 +122,9 @@ class Trainer(Settings):
             known = "this build has no CUDA backend" if device == "cuda" else 'known: "cpu"'
             raise ArgumentError(f"device {device!r} is not available: {known}")
         self._model = model
+        if init is not None:
+            model._start_with(init)
+        self._scales_weights = isinstance(model._hf.init, DataInit)  # at the first data
         self.state = TrainState()
         self._start()
         self._metrics_given, self._weights_given = (), None
@@ -141,6 +152,7 @@ class Trainer(Settings):
         self._training = threading.RLock()  # whoever trains; a callback may call step
         self._evaluating = threading.RLock()
         self._call: FitCall | None = None  # the fit under way
+        self._has_learnt = False  # whether fit has looked for layers that learn from data
         self._forget()
 
     def _forget(self) -> None:
@@ -251,10 +263,17 @@ class Trainer(Settings):
             self._update.trainers if training else 0,
         )
 
-    def _check(self, x: Any, y: Any, weight: Any = None, **more: Any) -> Data:
-        return check_data(
+    def _check(self, x: Any, y: Any, weight: Any = None, *, learn: bool = False, **more: Any) -> Data:
+        data = check_data(
             self._model, self._objective, self.state.seed, x, y, weight, shapes=self._output_shapes, **more
         )
+        if learn and not self._has_learnt:
+            learn_scales(self._model, self._objective, data, self._update.reduce is not None)
+            self._has_learnt = True
+        if self._scales_weights:
+            self._scales_weights = False
+            scale_weights(self._model, data.arrays[: len(data.specs[0])])
+        return data
 
     # ---- training ----
     def fit(
@@ -283,9 +302,10 @@ class Trainer(Settings):
         when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at what
         callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios matter.
         class_weight: see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full":
-        all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. resume: a state of
-        ``save_state`` or ``get_state``, taken while the same call was at work: it is gone on with, up to its
-        ``epochs``, with the bits of a run that was never stopped.
+        all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. resume: the file of
+        a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was at work: it is gone
+        on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is no such file the
+        call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
 
         Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
         changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
@@ -313,9 +333,7 @@ class Trainer(Settings):
                 callbacks=callbacks,
                 threads=threads,
             )
-            if resume is not None:
-                self._take(resume, call)
-            return run_fit(self, call, resume is not None)
+            return run_fit(self, call, resume is not None and take(self, resume, call))
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -352,7 +370,7 @@ class Trainer(Settings):
         for name, flag in (("shuffle", shuffle), ("prefetch", prefetch)):
             if not isinstance(flag, bool | np.bool_):
                 raise ArgumentError(f"{name} must be True or False, got {flag!r}")
-        if type(callbacks) is not tuple and isinstance(callbacks, Iterable) and not isinstance(callbacks, str):
+        if isinstance(callbacks, Iterator):
             callbacks = tuple(callbacks)
         events = collect(callbacks)
         threads = self._threads if threads is None else check_threads(threads)
@@ -362,15 +380,18 @@ class Trainer(Settings):
                 raise ArgumentError("sample_weight and class_weight belong to the chunks: give (x, y, sample_weight)")
             if isinstance(x, Iterator) and epochs > 1:
                 raise ArgumentError("a generator can be read once: for several epochs pass the function that makes it")
-            source = Chunks(x, self._check, bool(prefetch))
+            source = Chunks(x, partial(self._check, learn=True), bool(prefetch))
         else:
-            data = self._check(x, y, sample_weight, class_weight=class_weight, checked=checked, decoded=True)
+            more: dict[str, Any] = dict(class_weight=class_weight, checked=checked, decoded=True)
+            data = self._check(x, y, sample_weight, learn=True, **more)
             source = Arrays(data)
         validation = None
         if validation_data is not None:
             pair = split_pair(validation_data, "validation_data")
             validation = self._check(*pair, name="validation_data", checked=checked, decoded=True)
-        return FitCall(source, validation, epochs, batch, bool(shuffle), events, threads, tuple(callbacks))
+        callbacks = tuple(callbacks)
+        how = (epochs, batch, bool(shuffle), events, threads, callbacks)
+        return FitCall(source, validation, *how, texts={}, stride=stride_of(callbacks) if callbacks else 0)
 
     def step(self, x: Any, y: Any, *, sample_weight: Any = None, threads: int | None = None) -> float:
         """One training step on these rows; returns the loss before the update.
@@ -399,11 +420,12 @@ class Trainer(Settings):
             rows = data.rows
             self._take_back()
             plan = self._plan(data, rows, True)
+            plan.kept = plan.new_kept(rows)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
             short = self._update.reduce is None and len(data.arrays) == 2 and isinstance(y, np.ndarray)
             reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
-            if short and reads_all and not plan.watches:
+            if short and reads_all and not plan.watches and not plan.keeps_rows:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss
                 if target.dtype.kind == "i" or not loss_of_all.checks_values:  # C checks labels, but no other values
                     watch = self._model.watch()
@@ -425,9 +447,9 @@ class Trainer(Settings):
         """
         self._bind()
         state = self.state.copy()
-        state.settings = self._settings(self._call)
+        state.settings = settings_of(self, self._call)
         if self._call is None:
-            state.fit, state.position, state.sums = None, 0, None
+            state.fit, state.position, state.sums, state.kept = None, 0, None, []
         else:
             state.callbacks = state_of(self._call.callbacks)
         return state
@@ -438,8 +460,8 @@ class Trainer(Settings):
         Raises ArgumentError, naming what differs, for the state of another model, loss, optimiser or seed.
         """
         with self._alone():
-            self._take(state, None)
-            self.state.fit, self.state.position, self.state.sums = None, 0, None
+            take(self, state, None)
+            self.state.fit, self.state.position, self.state.sums, self.state.kept = None, 0, None, []
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Writes ``get_state`` to a file (safetensors), atomically; ``fit(resume=path)`` and ``set_state`` read it.
@@ -455,48 +477,10 @@ class Trainer(Settings):
 
         save_state(self.get_state(), path)
 
-    def _take(self, given: TrainState | str | os.PathLike[str], call: FitCall | None) -> None:
-        if isinstance(given, TrainState):
-            state = given
-        elif isinstance(given, str | os.PathLike):
-            from .state_file import load_state
-
-            state = load_state(given)
-        else:
-            raise ArgumentError(f"resume: expected a path or a TrainState, got {type(given).__name__}")
-        if self._model.inputs is None and call is not None:
-            with call.source.open(EpochRows(self.state.seed, 0, False, None)) as chunks:
-                next(chunks, None)  # builds the model
-        check_same(state.settings, self._settings(call))
-        self._bind()
-        if call is not None:
-            restore(call.callbacks, state.callbacks)
-        self.state.take(state)
-
-    def _settings(self, call: FitCall | None) -> dict[str, str]:
-        """What a run is made of, as text by name."""
-        settings = {
-            "model": model_text(self._model),
-            "loss": value_text(self._objective),
-            "optimizer": value_text(self._optimizer),
-            "update": value_text(self._update_options),
-            "precision": self._precision,
-            "seed": str(self.state.seed),
-        }
-        if call is not None:
-            settings |= {
-                "epochs": str(call.epochs),
-                "batch_size": str(call.batch),
-                "shuffle": str(call.shuffle),
-                "data": source_text(call.source),
-                "validation_data": data_text(call.validation),
-            }
-        return settings
-
     # ---- evaluation ----
     def evaluate(
         self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int | str = 256, threads: int | None = None
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Loss and metrics of the model in inference mode, by the names that ``History`` has: over all rows, weighted.
 
         Arguments and errors as in ``fit``.
@@ -510,25 +494,27 @@ class Trainer(Settings):
         batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
-    def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, float]:
+    def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, Any]:
         batch = min(batch, data.rows)
         seed = self.state.seed
         with self._evaluating, Arrays(data).open(EpochRows(seed, 0, False, batch)) as chunks:
             plan = self._plan(data, batch, False)
             plan.sums[...] = 0
+            kept = plan.new_kept(data.rows)
             team = plan.plan.team(self._threads if threads is None else threads, batch, -(-data.rows // batch))
-            for part, _, before in chunks:
+            for part, _, before, at in chunks:
                 plan.set_data(part.arrays)
                 rows = part.rows
+                plan.kept = [a[at : at + rows] for a in kept]
                 status, step = plan.core.run(
-                    plan.buffers, -(-rows // batch), batch, rows, None, None, seed, before, team
+                    (*plan.buffers, *plan.kept), -(-rows // batch), batch, rows, None, None, seed, before, team
                 )
                 plan.core.drop_sources()
                 if status == _core.BAD_INDEX:
                     first = (before + step) * batch
                     last = min(first + batch, data.rows)
                     raise LabelError(f"rows {first} to {last}: an index or label is out of range")
-            return plan.results()
+            return plan.results(kept)
 
     # ---- looking inside ----
     def scalars(self, n_steps: int) -> Array:

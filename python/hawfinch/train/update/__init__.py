@@ -26,7 +26,7 @@ from ...constraints import Constraint
 from ...errors import ArgumentError
 from ...ir import Step, Tensor
 from ...nn.store import Store
-from ...optim import Optimizer
+from ...optim.base import Optimizer, richest
 from ...regularizers import Regularizer
 from .accumulate import accumulation_columns, accumulation_steps
 from .averages import average_columns, average_steps, check_average
@@ -88,7 +88,7 @@ class Update:
         self.accumulate = int(accumulate)
         self.reduce, self.trainers = check_reduce(reduce)
         rules = [optimizer.rule, *(o.rule for o in group_optimizers(optimizer, self.groups, None).values())]
-        self.rule = max(rules, key=lambda rule: len(optimizer.slots_of(rule)))
+        self.rule = richest(rules)
         self._arranged: Any = None
         self.columns = Columns()
         self.signature: tuple[Any, ...] = ()

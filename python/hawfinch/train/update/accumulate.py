@@ -1,4 +1,6 @@
-"""Gradient accumulation: the gradients of k batches, weighted by their rows, are one.
+"""Gradient accumulation: the gradients of k batches, weighted by what their losses are divided by, are one.
+
+That is their rows, the sum of their weights, or the count of what is not missing in them.
 
 k that does not divide an epoch: its last batches, fewer than k, update at its end.
 """
@@ -17,7 +19,7 @@ from .traced import traced_steps
 
 
 def accumulation_columns(every: int) -> dict[str, Any]:
-    """continues: 0 in the first batch of a sum. share: of the batch in the rows of its sum. active: 1 in its last."""
+    """continues: 0 in the first batch of a sum. share: of the batch in the weight of its sum. active: 1 in its last."""
     return {
         "continues": Rows(lambda clock: clock.continues(every)),
         "share": Rows(lambda clock: clock.share(every)),

@@ -19,7 +19,7 @@ from ...ir import Array
 from ...schedules import Schedule, as_number, check_values
 from ...values import called
 from ..fingerprint import value_text
-from ..monitor import check_monitor
+from ..monitor import check_monitor, score_of
 
 
 class Clock(NamedTuple):
@@ -27,7 +27,8 @@ class Clock(NamedTuple):
 
     total: None where the length is not known. kept: what schedules keep between epochs, by their text. updates: those
     before these steps, of which the average has seen all from number ``averaged_from`` on. rows: of the data that the
-    steps go over, in batches of ``batch``.
+    steps go over, in batches of ``batch``. weights: of each step, by which its gradient counts where several are
+    accumulated; None: its rows.
     """
 
     first: int
@@ -39,6 +40,7 @@ class Clock(NamedTuple):
     averaged_from: int = 0
     rows: int = 1
     batch: int = 1
+    weights: Array | None = None
 
     # What accumulation makes of the steps: an update after every k-th, and after the last.
     def updates_before(self, k: int) -> Array:
@@ -61,7 +63,11 @@ class Clock(NamedTuple):
         return (np.arange(self.n) % k != 0).astype(np.float64)
 
     def share(self, k: int) -> Array:
-        """Of a step in the rows of its update."""
+        """Of a step in the rows, or the weights, of its update."""
+        if self.weights is not None:
+            update = np.arange(self.n) // k
+            whole = np.bincount(update, self.weights)[update]
+            return np.where(whole > 0, self.weights / np.where(whole > 0, whole, 1.0), 0.0)
         ends = np.minimum(np.arange(1, self.n + 1) * self.batch, self.rows)
         first = np.arange(self.n) // k * k
         last = np.minimum(first + k, self.n) - 1
@@ -188,6 +194,7 @@ def after_epoch(columns: Columns, kept: dict[str, Any], logs: dict[str, float]) 
     for text, schedule in {value_text(s): s for s in columns.schedules}.items():  # once, whatever columns it fills
         for name in schedule.monitors:
             check_monitor(type(schedule).__name__, name, logs)
+            score_of(type(schedule).__name__, name, logs)
         state = schedule.after_epoch(kept.get(text), logs)
         if state is not None:
             kept[text] = state
