@@ -56,9 +56,9 @@ asan: $(BIN)/cmake
 	echo "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in type(f).__module__]" \
 	    > build/asan-site/sitecustomize.py
 	export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 PYTHONPATH=$$PWD/build/asan-site; \
+	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 PYTHONPATH=$$PWD/build/asan-site; \
 	$(BIN)/python -c "from hawfinch import _core; assert 'asan-site' in _core.__file__, _core.__file__" && \
-	$(BIN)/pytest -q -p no:cacheprovider $(or $(ARGS),tests/compiler tests/ops tests/runtime)
+	$(BIN)/pytest -q -p no:cacheprovider $(or $(ARGS),$(addprefix tests/,compiler ops runtime nn train data files))
 
 lint:
 	@$(MAKE) venv EXTRAS=dev

@@ -200,6 +200,14 @@ def matmul(f, run):
 
 
 @kernel
+def matmul_symmetric(f, run):
+    assert not f.bf16
+    x = strided(f.x, (f.n, f.k), (f.row, f.col))
+    y = f.scale * (x @ x.T) + f.diagonal * np.eye(f.n)
+    f.y.reshape(y.shape)[...] = y + f.add * x if f.add else y
+
+
+@kernel
 def matmul_bf16(f, run):
     raise NotImplementedError("rounds its operands: not in float64")
 

@@ -118,7 +118,8 @@ def rprop(
     step_sizes: tuple[float, float] = (1e-6, 50.0),
 ) -> Array:
     agree = np.sign(g * s.get("previous", 0))
-    size = s["step_size"] if t > 1 else np.full(g.shape, lr)
+    size = np.asarray(s.get("step_size", 0.0))
+    size = np.where(size > 0, size, lr)
     s["step_size"] = np.clip(size * np.select([agree > 0, agree < 0], etas[::-1], 1.0), *step_sizes)
     s["previous"] = np.where(agree < 0, 0, g)
     return p - s["step_size"] * np.sign(s["previous"]) * (lr != 0)
@@ -162,4 +163,87 @@ CASES = {
     "adamax": Case(hf.Adamax, adamax, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3}),
     "lion": Case(hf.Lion, lion, {"lr": 0.02, "betas": (0.8, 0.95)}),
     "rprop": Case(hf.Rprop, rprop, {"lr": 0.02, "etas": (0.4, 1.3), "step_sizes": (1e-3, 0.05)}),
+}
+
+
+# ---- those that look at a parameter as a whole: ``update`` gets the decoupled weight decay too ----
+def newton_schulz(x: Array, steps: int, coefficients: tuple[float, float, float], eps: float) -> Array:
+    a, b, c = coefficients
+    turned = x.shape[0] > x.shape[1]
+    x = (x.T if turned else x) / max(np.linalg.norm(x), eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if turned else x
+
+
+def muon(
+    p: Array,
+    g: Array,
+    s: Slots,
+    t: int,
+    lr: float,
+    vectors: Any,
+    weight_decay: float = 0.1,
+    momentum: float = 0.95,
+    nesterov: bool = True,
+    adjust_lr_fn: str = "original",
+    ns_steps: int = 5,
+    eps: float = 1e-7,
+    ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
+) -> Array:
+    if p.ndim != 2:
+        o = vectors.options
+        p = p * (1 - vectors.lr * o["weight_decay"])
+        return adam(p, g, s, t, vectors.lr, (o["beta1"], o["beta2"]), o["eps"])
+    s["m"] = momentum * s.get("m", 0) + (1 - momentum) * g
+    u = (1 - momentum) * g + momentum * s["m"] if nesterov else s["m"]
+    rows, cols = p.shape[1], p.shape[0]  # torch's
+    factor = max(1, rows / cols) ** 0.5 if adjust_lr_fn == "original" else 0.2 * max(rows, cols) ** 0.5
+    return p * (1 - lr * weight_decay) - lr * factor * newton_schulz(u, ns_steps, ns_coefficients, eps)
+
+
+def adafactor(
+    p: Array,
+    g: Array,
+    s: Slots,
+    t: int,
+    lr: float,
+    weight_decay: float = 0.0,
+    beta2_decay: float = -0.8,
+    eps: tuple[float | None, float] = (None, 1e-3),
+    d: float = 1.0,
+) -> Array:
+    eps1 = np.finfo(p.dtype).eps if eps[0] is None else eps[0]
+    gain = t**beta2_decay
+    rate = max(eps[1], np.sqrt((p**2).mean())) * min(lr, t**-0.5)
+    if p.ndim > 1:
+        for name, axis in (("row_var", -1), ("col_var", -2)):
+            s[name] = (1 - gain) * s.get(name, 0) + gain * (g**2).mean(axis, keepdims=True)
+        v = s["row_var"] * s["col_var"] / max(s["row_var"].mean(), eps1)
+    else:
+        v = s["variance"] = (1 - gain) * s.get("variance", 0) + gain * g**2
+    u = g / np.sqrt(np.maximum(v, eps1**2))
+    return p * (1 - lr * weight_decay) - rate * u / max(1, np.sqrt((u**2).mean()) / d)
+
+
+WHOLE = {
+    "muon": Case(hf.Muon, muon, {"lr": 0.05, "vectors": hf.AdamW(0.03, weight_decay=0.2)}),
+    "muon plain": Case(
+        hf.Muon,
+        muon,
+        {"lr": 0.05, "momentum": 0.8, "nesterov": False, "ns_steps": 3, "eps": 0.1, "vectors": hf.AdamW(0.01)},
+    ),
+    "muon like adamw": Case(
+        hf.Muon,
+        muon,
+        {
+            "lr": 0.05,
+            "adjust_lr_fn": "match_rms_adamw",
+            "ns_coefficients": (2.0, -1.5, 0.5),
+            "vectors": hf.AdamW(0.02, betas=(0.8, 0.9)),
+        },
+    ),
+    "adafactor": Case(hf.Adafactor, adafactor, {"lr": 0.3}),
+    "adafactor eps": Case(hf.Adafactor, adafactor, {"lr": 0.3, "beta2_decay": -0.5, "eps": (1e-2, 0.5), "d": 1.5}),
 }

@@ -13,9 +13,10 @@ import numpy as np
 
 from .errors import ArgumentError
 from .ir import Array
+from .schedules.base import check_steps, steps_of
 from .values import Value, check_real, check_whole
 
-__all__ = ["EMA", "Average", "PolynomialAverage"]
+__all__ = ["EMA", "SWA", "Average", "PolynomialAverage"]
 
 
 class Average(Value):
@@ -32,6 +33,16 @@ class Average(Value):
     def factors(self, updates: Array) -> tuple[Array, Array]:
         """keep and gain, for updates of these numbers."""
         raise ArgumentError(f"{type(self).__name__} defines no factors(updates)")
+
+    def factors_in_fit(self, updates: Array, begin: int, total: int | None) -> tuple[Array, Array]:
+        """The same, for one that depends on the fit: it began at update ``begin``, and has ``total`` of them, or None
+        where that is not known."""
+        return self.factors(updates)
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether running statistics are worked out anew for the averaged parameters, at the end of a fit."""
+        return False
 
 
 class EMA(Average):
@@ -78,3 +89,45 @@ class PolynomialAverage(Average):
         t = np.maximum(updates - self.start, 0) + 1.0
         gain = (self.eta + 1.0) / (t + self.eta)
         return 1.0 - gain, gain
+
+
+class SWA(Average):
+    """The mean of the parameters after each ``every``-th update of a fit, from ``start`` on; before it, they.
+
+    start: a number of updates, or below 1 a part of the fit (default 0.75), counted anew in each fit. every: default 1;
+    the number of updates in an epoch is the paper's. At the end of a fit the running statistics of batch norms are
+    worked out anew, by one pass over the training data (means over its batches, by rows); until then their own averages
+    stand in, in validation too. PyTorch's ``torch.optim.swa_utils``, whose SWALR is
+    ``schedule.then(hf.schedules.Constant(lr), at=0.75)``. ``fit`` raises ArgumentError for a start that it does not
+    reach, or a part of it where its length is not known. Izmailov, Podoprikhin, Garipov, Vetrov, Wilson, UAI 2018.
+
+    >>> import hawfinch as hf
+    >>> keep, gain = hf.SWA(start=0.5).factors_in_fit(np.arange(6), 0, 6)
+    >>> gain.round(2)
+    array([1.  , 1.  , 1.  , 1.  , 0.5 , 0.33])
+    """
+
+    def __init__(self, start: float = 0.75, every: int = 1):
+        self.start = check_steps("SWA", "start", start)
+        self.every = check_whole(every, "SWA: every", 1)
+
+    def factors(self, updates: Array) -> tuple[Array, Array]:
+        return self.factors_in_fit(updates, 0, None)
+
+    def factors_in_fit(self, updates: Array, begin: int, total: int | None) -> tuple[Array, Array]:
+        start = steps_of(self.start, total)
+        if start is None:
+            raise ArgumentError(
+                f"{self!r} needs to know how long the fit is: give start= as a number of updates, call fit with "
+                "arrays, or make the Trainer with total_steps="
+            )
+        if total is not None and start >= total:
+            raise ArgumentError(f"{self!r} starts after {start} updates, but the fit has {total}")
+        n = updates - begin - start
+        taken = n // self.every  # before this one
+        gain = np.where(n < 0, 1.0, np.where(n % self.every == 0, 1.0 / (np.maximum(taken, 0) + 1.0), 0.0))
+        return 1.0 - gain, gain
+
+    @property
+    def recomputes(self) -> bool:
+        return True

@@ -253,7 +253,8 @@ class Function:
         """A call, its arguments by position: faster from Python."""
         threads = self.threads if threads is None else threads
         asked, quick = self._quick
-        if quick is not None and asked is threads and seed == 0:  # not ==: True is no number of threads
+        # not ==: True is no number of threads, an array no seed
+        if quick is not None and asked is threads and type(seed) is int and seed == 0:
             result = quick.run(args, out)
             if result is not None:
                 return result

@@ -13,7 +13,7 @@ Design
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -223,6 +223,25 @@ def check_real(value: object, name: str, wanted: str, fits: Callable[[float], bo
         except OverflowError:
             pass
     raise ArgumentError(f"{name} must be a number {wanted}, not {short(value)}")
+
+
+def is_word(value: object, *words: str) -> bool:
+    """Whether value is one of these texts; an array, which compares element by element, is none."""
+    return isinstance(value, str) and value in words
+
+
+def is_several(value: object) -> bool:
+    """Whether value is a list of numbers, or an array of one axis, rather than a number."""
+    return (isinstance(value, Sequence) and not isinstance(value, str | bytes)) or getattr(value, "ndim", 0) == 1
+
+
+def items_of(value: Any, wanted: str) -> tuple[Any, ...]:
+    """The items of a list or of what else can be gone through; ArgumentError, with what was wanted, for text and
+    arrays of other than one axis."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) != 1:
+        given = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise ArgumentError(f"{wanted}, got {given}")
+    return tuple(value)
 
 
 def check_flag(value: object, name: str) -> bool:

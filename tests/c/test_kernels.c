@@ -58,6 +58,7 @@ typedef struct test_case {
   union {
     hf_ewise_args ewise;
     hf_matmul_args matmul;
+    hf_matmul_symmetric_args symmetric;
     hf_reduce_args reduce;
     hf_moments_args moments;
     hf_norm_grad_args norm_grad;
@@ -66,6 +67,7 @@ typedef struct test_case {
     hf_softmax_cross_entropy_args xent;
     hf_grad_norm_args grad_norm;
     hf_sweep_args sweep;
+    hf_sweep_rows_args sweep_rows;
   } args;
   buffer buffers[MAX_BUFFERS];
   int n_buffers;
@@ -187,6 +189,27 @@ static void make_matmul(test_case *c) {
     add(c, in, ALIAS, y, 0, 0);
     add(c, in + sizeof(void *), IN, vector ? p->n : p->m * p->n, -1, 1);
   }
+}
+
+static void make_matmul_symmetric(test_case *c) {
+  hf_matmul_symmetric_args *p = &c->args.symmetric;
+  const int by_columns = chance(2);
+  p->square = chance(2);
+  p->n = size_up_to(chance(4) ? 300 : 130);
+  p->k = p->square ? p->n : chance(12) ? 1030 : size_up_to(130);
+  p->row = by_columns && !p->square ? 1 : p->k;
+  p->col = by_columns && !p->square ? p->n : 1;
+  p->scale = chance(2) ? 1 : 0.75;
+  p->add = p->square && chance(2) ? -0.5 : 0;
+  p->diagonal = chance(2) ? 0 : 2;
+  const int64_t blocks = (p->n + HF_SYMMETRIC_BLOCK - 1) / HF_SYMMETRIC_BLOCK;
+  c->units = (blocks + 1) / 2;
+  c->scale = (1 + (double)p->k / 2) * (1 + sqrt((double)p->k) / 4); /* on the diagonal a sum only grows */
+  ADD(hf_matmul_symmetric_args, y, OUT, p->n * p->n, 0, 0);
+  const int x = ADD(hf_matmul_symmetric_args, x, IN, p->n * p->k, -1, 1);
+  double *v = c->buffers[x].start;
+  for (int64_t i = 0; p->square && i < p->n; i++)
+    for (int64_t j = 0; j < i; j++) v[j * p->n + i] = v[i * p->n + j];
 }
 
 static void make_reduce(test_case *c) {
@@ -315,13 +338,19 @@ static void add_product(test_case *c, hf_matmul_args *m, size_t at) {
     for (int64_t i = 0; i < c->buffers[b].count; i++) c->buffers[b].start[i] = floor(4 * c->buffers[b].start[i]) / 4;
 }
 
-/* An update rule over a product, or over runs with sets of scalars of their own; clipping, decays, L1 and sums are each on
- * half of the time. */
-static void make_sweep(test_case *c, int rule, int n_slots) {
-  hf_sweep_args *p = &c->args.sweep;
+/* Two sets of scalars of an update; clipping, decays, L1 and sums are each on in one of them. */
+static void set_scalars(test_case *c) {
   static const double step[2][12] = {{-2, 1, 0, 0.5, 0, 0, 0.0625, 0.75, 0.875, 0.5, 1},
                                      {1, 1, 0.125, 0, 0.25, 0.5, 0.0625, 0.875, 0.5, 1, 0}};
+  memcpy(c->scalars, step[0], sizeof step[0]);
+  memcpy(c->scalars + 16, step[1], sizeof step[1]);
   c->scale = 4;
+}
+
+/* An update rule over a product, or over runs with sets of scalars of their own. */
+static void make_sweep(test_case *c, int rule, int n_slots) {
+  hf_sweep_args *p = &c->args.sweep;
+  set_scalars(c);
   p->rule = rule;
   int64_t n;
   if (chance(2)) {
@@ -341,8 +370,6 @@ static void make_sweep(test_case *c, int rule, int n_slots) {
     ADD(hf_sweep_args, g, IN, n, -1, 1);
   }
   p->runs = c->runs;
-  memcpy(c->scalars, step[0], sizeof step[0]);
-  memcpy(c->scalars + 16, step[1], sizeof step[1]);
   ADD(hf_sweep_args, p, INOUT, n, -2, 2);
   ADD(hf_sweep_args, scale, IN, 1, 0.25, 1);
   for (int s = 0; s < n_slots; s++)
@@ -350,13 +377,30 @@ static void make_sweep(test_case *c, int rule, int n_slots) {
   if (chance(2)) ADD(hf_sweep_args, sums, OUT_DOUBLE, 3 * c->units, 0, 0);
 }
 
-#define HF_RULE(rule)                      \
-  static void make_##rule(test_case *c) {  \
-    int slots = 0;
-#define HF_SLOT(name) slots++;
-#define HF_END(rule)                       \
-    make_sweep(c, HF_RULE_##rule, slots);  \
-  }
+/* The rule over some rows of a table, in the order that order_rows gives them. */
+static void make_sweep_rows(test_case *c, int rule, int n_slots) {
+  hf_sweep_rows_args *p = &c->args.sweep_rows;
+  set_scalars(c);
+  p->rule = rule;
+  p->column = chance(2) ? 16 : 0;
+  c->units = p->rows = size_up_to(40);
+  p->cols = size_up_to(130);
+  const int64_t n = (2 * p->rows + 1) * p->cols;
+  ADD(hf_sweep_rows_args, g, IN, p->rows * p->cols, -1, 1);
+  ADD(hf_sweep_rows_args, scale, IN, 1, 0.25, 1);
+  double *row = c->buffers[ADD(hf_sweep_rows_args, row, IN_INT, p->rows, 0, 1)].start;
+  for (int64_t k = 0, at = 0; k < p->rows; k++) row[k] = chance(4) ? -1 : (double)(at += 1 + below(2));
+  ADD(hf_sweep_rows_args, p, INOUT, n, -2, 2);
+  for (int s = 0; s < n_slots; s++)
+    add(c, offsetof(hf_sweep_rows_args, slot) + (size_t)s * sizeof(void *), INOUT, n, 0.01, 1);
+}
+
+#define HF_RULE(rule) enum { SLOTS_##rule = 0
+#define HF_SLOT(name) +1
+#define HF_END(rule)                                                                                     \
+  };                                                                                                     \
+  static void make_##rule(test_case *c) { make_sweep(c, HF_RULE_##rule, SLOTS_##rule); }                 \
+  static void make_##rule##_rows(test_case *c) { make_sweep_rows(c, HF_RULE_##rule, SLOTS_##rule); }
 #include "optim.def"
 
 /* Op, how its cases are made, tolerance in eps of the dtype. */
@@ -376,8 +420,9 @@ static const struct {
     {"softmax", HF_OP_softmax, make_softmax, 8},
     {"softmax_cross_entropy", HF_OP_softmax_cross_entropy, make_softmax_cross_entropy, 8},
     {"grad_norm", HF_OP_grad_norm, make_grad_norm, 128},
-#define HF_RULE(rule) {#rule, HF_OP_sweep, make_##rule, 4},
+#define HF_RULE(rule) {#rule, HF_OP_sweep, make_##rule, 4}, {#rule " rows", HF_OP_sweep_rows, make_##rule##_rows, 4},
 #include "optim.def"
+    {"matmul_symmetric", HF_OP_matmul_symmetric, make_matmul_symmetric, 2},
 };
 enum { N_OPS = sizeof ops / sizeof *ops };
 

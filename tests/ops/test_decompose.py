@@ -17,6 +17,13 @@ def draw(*sizes):
 
 LABELS = np.array([1, 0, 4, 2])
 ROW, COL = np.abs(draw(4)) + 0.1, np.abs(draw(5)) + 0.1
+
+
+def SYMMETRIC(n):
+    a = draw(n, n)
+    return a + a.T
+
+
 # op -> inputs, attributes; a list of such pairs
 ROWS = {
     "square": [([draw(3, 4)], {})],
@@ -34,6 +41,18 @@ ROWS = {
     "fnma": [([draw(3, 4), draw(3, 4), draw(3, 4)], {})],
     "stop_gradient": [([draw(3, 4)], {})],
     "extreme": [([draw(3, 4, 2)], {"kind": k, "axes": a}) for k in ("max", "min") for a in ((0, 1), (0, 2), (0, 1, 2))],
+    "matmul_symmetric": [
+        *[
+            ([draw(*shape)], {"kind": kind, "scale": 0.7, "add": 0.0, "diagonal": d, "precision": "f32"})
+            for kind, shape in (("rows", (5, 3)), ("columns", (3, 70)), ("rows", (100, 40)), ("columns", (40, 33)))
+            for d in (0.0, 1.5)
+        ],
+        *[
+            ([SYMMETRIC(n)], {"kind": "square", "scale": -2.0, "add": a, "diagonal": 0.3, "precision": "f32"})
+            for n in (1, 7, 64, 65, 130)
+            for a in (0.0, 0.4)
+        ],
+    ],
     "dropout": [([draw(9, 65)], {"imm": p, "stream": 3}) for p in (0.0, 0.25, 1.0)],
     "argument": [([draw(3, 4)], {"number": 1})],
     "moments": [

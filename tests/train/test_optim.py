@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optim_cases import CASES
+from optim_cases import CASES, WHOLE
 
 import hawfinch as hf
 from hawfinch import optim
@@ -151,7 +151,7 @@ def test_radam_waits_until_its_average_can_be_trusted() -> None:
 
 def test_every_optimiser_has_a_row() -> None:
     public = {getattr(hf, name) for name in optim.__all__} - {hf.Optimizer}
-    assert {case.make for case in CASES.values()} == public == set(OPTIMIZERS.values())
+    assert {case.make for case in (*CASES.values(), *WHOLE.values())} == public == set(OPTIMIZERS.values())
 
 
 def test_every_rule_is_used_by_a_row() -> None:
@@ -225,7 +225,8 @@ def test_lr_zero_moves_nothing() -> None:
     for name in OPTIMIZERS:
         model = hf.Sequential(hf.Linear(3)).build((4,))
         before = {k: v.copy() for k, v in model.parameters().items()}
-        hf.Trainer(model, "mse", OPTIMIZERS[name](lr=0.0)).fit(X, Y, epochs=2)
+        more = {"vectors": hf.AdamW(0.0)} if name == "muon" else {}
+        hf.Trainer(model, "mse", OPTIMIZERS[name](lr=0.0, **more)).fit(X, Y, epochs=2)
         assert all(np.array_equal(before[k], v) for k, v in model.parameters().items())
 
 

@@ -208,6 +208,13 @@ def test_the_bits_are_those_of_the_array(how: dict[str, Any]) -> None:
     assert one.evaluate(X, LABELS, batch_size=20) == other.evaluate(decoded(), LABELS, batch_size=20)
 
 
+def test_weights_scaled_by_the_data_are_those_of_the_array() -> None:
+    one, other = make(init="data"), make(init="data")
+    one.fit(X, LABELS)
+    other.fit(decoded(), LABELS)
+    assert_same_state(state(one), state(other))
+
+
 def test_rows_of_one_of_several_inputs() -> None:
     class Two(hf.Module):
         def __init__(self) -> None:

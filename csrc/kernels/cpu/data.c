@@ -1,4 +1,4 @@
-/* Into and out of a step: the batch, its size, and the sums that an epoch reports. Formulas: ref/data.c.
+/* Into and out of a step: the batch, and which labels a prediction meets. Formulas: ref/data.c.
  *
  * Design: a batch is copied in one pass, converted on the way. The longest evenly spaced run of items at the end of a row is
  * converted in one loop that vectorises; an odometer walks the dimensions before it. Rows in random order are asked for
@@ -120,27 +120,6 @@ static void cpu_load_batch(const void *args, const hf_ctx *ctx, int64_t lo, int6
   }
 }
 
-/* Contract: ref_store_batch. */
-static void cpu_store_batch(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  const hf_store_batch_args *p = args;
-  memcpy((char *)p->dst + (ctx->first + lo) * p->row_bytes, (const char *)p->src + lo * p->row_bytes,
-         (size_t)((hi - lo) * p->row_bytes));
-}
-
-/* Contract: ref_dim_value. */
-static void cpu_dim_value(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  (void)ctx;
-  const hf_dim_value_args *p = args;
-  for (int64_t i = lo; i < hi; i++) ((real *)p->y)[i] = (real)p->n;
-}
-
-/* Contract: ref_int_to_real. */
-static void cpu_int_to_real(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  (void)ctx;
-  const hf_int_to_real_args *p = args;
-  for (int64_t e = lo * p->elems; e < hi * p->elems; e++) ((real *)p->y)[e] = (real)((const int64_t *)p->x)[e];
-}
-
 /* Contract: ref_correct. A NaN counts as the largest; the first of equals wins. */
 static void cpu_correct(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
@@ -150,17 +129,5 @@ static void cpu_correct(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
     int64_t at = 0;
     for (int64_t j = 1; j < p->cols; j++) at = x[j] > x[at] || (x[j] != x[j] && x[at] == x[at]) ? j : at;
     ((real *)p->y)[i] = (real)(at == ((const int64_t *)p->labels)[i]);
-  }
-}
-
-/* Contract: ref_accumulate. */
-static void cpu_accumulate(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  (void)ctx;
-  const hf_accumulate_args *p = args;
-  const double weight = p->weight ? *(const real *)p->weight : (double)p->rows;
-  double *sums = p->sums;
-  for (int64_t i = lo; i < hi; i++) {
-    sums[2 * i] += ((const real *)p->value)[i];
-    sums[2 * i + 1] += weight;
   }
 }

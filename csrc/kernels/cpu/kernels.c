@@ -10,12 +10,14 @@
 
 #include "program.h"
 
+#include "../plain.c"
 #include "ewise_random.c"
 #include "ewise.c"
 #include "matmul_pack.c"
 #include "matmul_dot.c"
 #include "matmul.c"
 #include "matmul_bf16.c"
+#include "matmul_symmetric.c"
 #include "reduce.c"
 #include "moments.c"
 #include "softmax.c"

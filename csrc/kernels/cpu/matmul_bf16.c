@@ -174,6 +174,35 @@ static void multiply_bf16(const hf_matmul_bf16_args *a, char *scratch, int64_t r
   } while (k0 < a->k);
 }
 
+/* y(n, n) on and below the diagonal, of blocks [lo, hi) of PANEL columns and as many from the last one on: x is packed once
+ * for all of them. Up to 15 columns above the diagonal are written too. */
+static void multiply_bf16_below(const hf_matmul_bf16_args *a, char *scratch, int64_t lo, int64_t hi) {
+  float *pairs = (float *)scratch, *panel = pairs + BF16_MC * (BF16_KC / 2), *y = a->y;
+  const int64_t n = a->n, blocks = (n + PANEL - 1) / PANEL;
+  int64_t k0 = 0;
+  do { /* once even with k == 0 */
+    const int64_t kc = a->k - k0 < BF16_KC ? a->k - k0 : BF16_KC, kp = (kc + 1) / 2, stride = (kp + VL - 1) / VL * VL;
+    for (int64_t i0 = lo * PANEL, rows; i0 < n; i0 += rows) {
+      rows = n - i0 < BF16_MC ? n - i0 : BF16_MC;
+      pack_pair_rows(pairs, stride, (const float *)a->x + i0 * a->x_row + k0 * a->x_col, a->x_row, a->x_col, rows, kc);
+      for (int64_t b = lo; b < blocks - lo; b++) {
+        const int64_t c0 = b * PANEL, width = n - c0 < PANEL ? n - c0 : PANEL;
+        if ((b >= hi && b < blocks - hi) || c0 >= i0 + rows) continue;
+        pack_pair_panels(panel, (const float *)a->w + k0 * a->w_row + c0 * a->w_col, a->w_row, a->w_col, width, kc,
+                         stride);
+        for (int64_t i = c0 > i0 ? c0 - i0 : 0, mr; i < rows; i += mr) {
+          mr = rows - i < BF16_MR ? rows - i : BF16_MR;
+          const int64_t below = i0 + i + mr - c0 < width ? i0 + i + mr - c0 : width, nv = (below + VL - 1) / VL;
+          const int64_t last = width - (nv - 1) * VL < VL ? width - (nv - 1) * VL : VL;
+          bf16_tiles[nv - 1][mr - 1](kp, pairs + i * stride, stride, panel, y + (i0 + i) * n + c0, n, (int)last, 0,
+                                     k0 == 0);
+        }
+      }
+    }
+    k0 += BF16_KC;
+  } while (k0 < a->k);
+}
+
 /* Contract: ref_matmul_bf16. */
 static void cpu_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_matmul_bf16_args *a = args;

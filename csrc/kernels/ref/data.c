@@ -1,4 +1,4 @@
-/* Into and out of a step: the batch, its size, and the sums that an epoch reports. */
+/* Into and out of a step: the batch, and which labels a prediction meets. */
 
 /* The item at p of a user's array, exactly: long double holds every int64 and double. Items may be unaligned. */
 static long double ref_item(int64_t dtype, const char *p) {
@@ -50,28 +50,6 @@ static void ref_load_batch(const void *args, const hf_ctx *ctx, int64_t lo, int6
   }
 }
 
-/* dst row first + i = src row i: rows of a result into the user's array. Units: rows. Writes with =. */
-static void ref_store_batch(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  const hf_store_batch_args *p = args;
-  memcpy((char *)p->dst + (ctx->first + lo) * p->row_bytes, (const char *)p->src + lo * p->row_bytes,
-         (size_t)((hi - lo) * p->row_bytes));
-}
-
-/* y(1) = n. Units: 1. Writes with =. y may be uninitialised. */
-static void ref_dim_value(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  (void)ctx;
-  const hf_dim_value_args *p = args;
-  for (int64_t i = lo; i < hi; i++) ((real *)p->y)[i] = (real)p->n;
-}
-
-/* y(rows, elems) = x(rows, elems), int64 to real. Units: rows. Writes with =. y aliases nothing, may be
- * uninitialised. */
-static void ref_int_to_real(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  (void)ctx;
-  const hf_int_to_real_args *p = args;
-  for (int64_t e = lo * p->elems; e < hi * p->elems; e++) ((real *)p->y)[e] = (real)((const int64_t *)p->x)[e];
-}
-
 /* y(rows) = 1 where the first maximum of x(rows, cols) stands at labels(rows), int64; else 0. A NaN counts as the
  * maximum. Units: rows. Writes with =. y aliases nothing and may be uninitialised. */
 static void ref_correct(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
@@ -79,8 +57,9 @@ static void ref_correct(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
   const hf_correct_args *p = args;
   for (int64_t i = lo; i < hi; i++) {
     const real *x = (const real *)p->x + i * p->cols;
-    int64_t at = 0;
-    for (int64_t j = 1; j < p->cols; j++) at = ref_above(x[j], x[at]) ? j : at;
+    int64_t at = 0, k = 0;
+    for (; k < p->cols; k++)
+      if (ref_above(x[k], x[at])) at++, k = -1; /* something is above it: the next */
     ((real *)p->y)[i] = (real)(at == ((const int64_t *)p->labels)[i]);
   }
 }
@@ -88,17 +67,4 @@ static void ref_correct(const void *args, const hf_ctx *ctx, int64_t lo, int64_t
 /* Nothing: the executor gives control back before it. */
 static void ref_yield(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)args, (void)ctx, (void)lo, (void)hi;
-}
-
-/* sums(2), double: sums[0] += value, sums[1] += weight; value(1) a sum over the batch's rows, weight(1) real, or absent:
- * rows. Units: 1. Writes with +=. */
-static void ref_accumulate(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  (void)ctx;
-  const hf_accumulate_args *p = args;
-  const double weight = p->weight ? *(const real *)p->weight : (double)p->rows;
-  double *sums = p->sums;
-  for (int64_t i = lo; i < hi; i++) {
-    sums[2 * i] += ((const real *)p->value)[i];
-    sums[2 * i + 1] += weight;
-  }
 }

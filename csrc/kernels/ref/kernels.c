@@ -18,9 +18,11 @@
 static inline bool ref_above(real a, real b) { return a > b || (a != a && b == b); }
 static inline bool ref_below(real a, real b) { return a < b || (a != a && b == b); }
 
+#include "../plain.c"
 #include "ewise.c"
 #include "matmul.c"
 #include "matmul_bf16.c"
+#include "matmul_symmetric.c"
 #include "reduce.c"
 #include "moments.c"
 #include "softmax.c"

@@ -23,22 +23,24 @@ static real ref_bf16(real value) {
 
 static real ref_flush(real v) { return fabs(v) < FLT_MIN ? copysign((real)0, v) : v; }
 
+static real ref_product_bf16(const hf_matmul_bf16_args *p, int64_t i, int64_t j) {
+  const real *x = p->x, *w = p->w, *bias = p->bias;
+  real sum = bias ? bias[j] : (real)0;
+  for (int64_t q = 0; q < (p->k + 1) / 2 * 2; q++) {
+    const int64_t k = q ^ 1; /* 1, 0, 3, 2, ... */
+    const real xk = k < p->k ? ref_bf16(x[i * p->x_row + k * p->x_col]) : (real)0;
+    const real wk = k < p->k ? ref_bf16(w[k * p->w_row + j * p->w_col]) : (real)0;
+    sum = ref_flush(fma(xk, wk, ref_flush(sum)));
+  }
+  return sum;
+}
+
 static void ref_matmul_bf16(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_matmul_bf16_args *p = args;
-  const real *x = p->x, *w = p->w, *bias = p->bias;
   real *y = p->y;
   const hf_region part = hf_matmul_region(p->by_cols, p->m, p->n, lo, hi);
   for (int64_t i = part.r0; i < part.r1; i++) {
-    for (int64_t j = part.c0; j < part.c1; j++) {
-      real sum = bias ? bias[j] : (real)0;
-      for (int64_t q = 0; q < (p->k + 1) / 2 * 2; q++) {
-        const int64_t k = q ^ 1; /* 1, 0, 3, 2, ... */
-        const real xk = k < p->k ? ref_bf16(x[i * p->x_row + k * p->x_col]) : (real)0;
-        const real wk = k < p->k ? ref_bf16(w[k * p->w_row + j * p->w_col]) : (real)0;
-        sum = ref_flush(fma(xk, wk, ref_flush(sum)));
-      }
-      y[i * p->n + j] = sum;
-    }
+    for (int64_t j = part.c0; j < part.c1; j++) y[i * p->n + j] = ref_product_bf16(p, i, j);
   }
   if (p->epilogue.n_code > 0) ref_ewise_region(&p->epilogue, ctx, part.r0, part.r1, part.c0, part.c1);
 }

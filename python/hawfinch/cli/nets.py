@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import hawfinch as hf
 
 
-def cosine(peak: float, steps: int) -> Callable[[int], float]:
-    """A learning rate that rises over the first steps and falls to 0 along a cosine (Loshchilov, Hutter, ICLR 2017)."""
-    rise = min(50, steps // 10 + 1)
-    return lambda step: peak * min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+def cosine(peak: float, steps: int) -> hf.schedules.Cosine:
+    """The learning rate of a run of so many steps: up over the first ones, then along a cosine towards 0."""
+    return hf.schedules.Cosine(peak, warmup=min(50, steps // 10 + 1))
 
 
 def mlp(widths: Sequence[int], dropout: float, outputs: int) -> hf.Sequential:

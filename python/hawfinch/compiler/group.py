@@ -9,7 +9,7 @@ this size gain nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from ..ir import Graph, Node, Step, Tensor
@@ -24,8 +24,8 @@ MAX_NODES = 24  # in one program
 class _Groups:
     """Which elementwise nodes run as one program."""
 
-    def __init__(self, graph: Graph, outputs: Sequence[Tensor]):
-        self.kept = set(outputs)
+    def __init__(self, graph: Graph, outputs: Sequence[Tensor], apart: Iterable[Tensor]):
+        self.kept, self.apart = set(outputs), set(apart)
         self.consumers: dict[Node, list[Node]] = {n: [] for n in graph.nodes}
         for n in graph.nodes:
             for t in n.inputs:
@@ -90,9 +90,10 @@ def _epilogue_host(groups: _Groups, program: Program, group: list[Node]) -> Tens
     return None
 
 
-def fuse(graph: Graph, outputs: Sequence[Tensor]) -> list[Step]:
-    """Steps that compute ``outputs`` (of a graph that ``rewrite`` gave), in order."""
-    groups = _Groups(graph, outputs)
+def fuse(graph: Graph, outputs: Sequence[Tensor], apart: Iterable[Tensor] = ()) -> list[Step]:
+    """Steps that compute ``outputs`` (of a graph that ``rewrite`` gave), in order. apart: those whose memory holds what
+    is read until they are written."""
+    groups = _Groups(graph, outputs, apart)
     placed: dict[Node, list[Step]] = {}  # at this node's place
     done: set[int] = set()
     for node in graph.nodes:
@@ -133,7 +134,7 @@ def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], g
     if not kept:  # nobody else reads the product: it takes the memory of the program's last output
         i = next(i for i, t in enumerate(program.inputs) if t is y)
         for j, w in enumerate(writes):
-            if program.last_read.get(i, -1) <= program.written[j]:
+            if program.last_read.get(i, -1) <= program.written[j] and w not in groups.apart:
                 step.fields["y"] = w
                 program.inputs[i] = w
                 break
@@ -143,6 +144,9 @@ def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], g
     others = [t for t in program.inputs if t not in known]
     whole = set(step.reads).difference(step.local)  # the product reads all rows of these
     step.fields["epilogue"] = ewise_fields(program, domain, writes)
+    product = set(step.reads)
+    like = [t for t in others if t.shape == domain and t not in product]
+    step.in_place = tuple([(w, t) for w in writes if w in groups.apart for t in like])
     step.writes = (*writes, y) if kept else tuple(writes)
     step.reads = (*step.reads, *others)
     if not step.fields["by_cols"]:

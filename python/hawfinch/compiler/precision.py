@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..errors import ArgumentError
 from ..ir import Graph, size_at
-from ..ops.matmul import MATMUL, TYPICAL_BATCH, sizes
+from ..ops.matmul import MATMUL, MATMUL_SYMMETRIC, TYPICAL_BATCH, sizes
 
 LEAST = 32  # rows (TYPICAL_BATCH where they vary), columns and depth from which a product gains; measured
 
@@ -22,6 +22,7 @@ def in_precision(graph: Graph, precision: str, dtype: str) -> Graph:
     if dtype != "float32":
         raise ArgumentError(f"precision='bf16' needs a float32 model, not {dtype}: bfloat16 has 8 bits of it")
     for node in graph.nodes:
-        if node.op is MATMUL and all([size_at(s, TYPICAL_BATCH) >= LEAST for s in sizes(node)]):
+        given = sizes(node) if node.op is MATMUL else node.inputs[0].shape if node.op is MATMUL_SYMMETRIC else (0,)
+        if all([size_at(s, TYPICAL_BATCH) >= LEAST for s in given]):
             node.attrs = {**node.attrs, "precision": precision}
     return graph

@@ -25,7 +25,6 @@ L2_SIZE = 1 << 19
 RECORD = 20e-9  # seconds of fixed cost per record
 BARRIER = 1.5e-6  # seconds; 0.3e-6 when every core is free
 REGION = 3e-6  # seconds to start a team for a single step while its threads are awake; 50e-6 from sleep
-SLOW_ELEMENT = 3e-8  # seconds, of what takes an element at a time: the baseline's float64 pow
 BRIEF = 2e-5  # seconds: other Python threads wait for a shorter plan
 PIECE = 0.02  # seconds: longer records are cut, so that Ctrl-C is seen in time
 
@@ -51,36 +50,32 @@ class Schedule:
         total = sum(self.seconds)
         self.time_shares = [t / (total or 1.0) for t in itertools.accumulate(self.seconds)]
         self.slow = total > PIECE / 4
-        self.keeps_lock = total < BRIEF and total + self._slowest() < BRIEF
+        self.keeps_lock = total < BRIEF
         self.scratch_bytes = max([ALIGN, *[s.scratch for s in steps]])
 
     def moved(self, step: Step, batch: int) -> int:
         """Bytes that a step reads and writes."""
-        return sum([self.layout.bytes_of(t, batch) for t in (*step.reads, *step.writes)])
+        as_much_as = {id(t): like for t, like in step.by_rows}
+        total = 0
+        for t in (*step.reads, *step.writes):
+            n = self.layout.bytes_of(t, batch)
+            like = as_much_as.get(id(t))
+            total += n if like is None else min(n, self.layout.bytes_of(like, batch))
+        return total
 
     def estimates(self, batch: int) -> list[float]:
         """Seconds of one thread for each step."""
         rate = FLOPS.get(_core.kernel_isa(), 1e10) / (1 if self.layout.itemsize == 4 else 2)
         nbytes, seconds = self.layout.nbytes, []
         for step, (reads, writes) in zip(self.steps, self.layout.bases, strict=True):
-            moved = 0
-            for t in reads + writes:
+            moved = self.moved(step, batch) if step.by_rows else 0
+            for t in () if step.by_rows else reads + writes:
                 moved += nbytes[t] if batch == self.layout.capacity else self.layout.bytes_of(t, batch)
             flops = step.flops
             if not isinstance(flops, int):
                 flops = flops.per_row * batch + flops.fixed
             seconds.append(RECORD + max(flops / rate, moved / (BYTES if moved > L2_SIZE else L2_BYTES)))
         return seconds
-
-    def _slowest(self) -> float:
-        """What the elementwise functions may take beyond the estimate, in seconds. A product, which packs its operands
-        into scratch, has none."""
-        elements = 0
-        for step, (_, writes) in zip(self.steps, self.layout.bases, strict=True):
-            if step.code or not step.scratch:
-                for t in writes:
-                    elements += self.layout.nbytes[t] // self.layout.itemsize * max(len(step.code), 1)
-        return SLOW_ELEMENT * elements
 
     def threads_for(self, batch: int, n_steps: int, most: int) -> int:
         """The team size, up to ``most``, of the least estimated time for n_steps of ``batch`` rows in one call."""

@@ -26,6 +26,8 @@ def as_array(value: Any, name: str) -> Array:
         array = np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"{name}: rows of different lengths ({error})") from None
+    except Exception as error:
+        raise DTypeError(f"{name}: {type(value).__name__} can't be made an array ({error})") from error
     return array
 
 

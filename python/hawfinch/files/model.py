@@ -172,6 +172,8 @@ def load(path: Any, model: Module | None = None) -> Module:
 
     from .safetensors import load_file
 
+    if model is not None and not isinstance(model, Module):
+        raise ArgumentError(f"model must be a Module, not {short(model)}")
     tensors, metadata = load_file(path)
     version = metadata.get("hawfinch.format")
     if version is None:

@@ -173,7 +173,7 @@ def load_file(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], di
 
 def _check_path(path: object) -> None:
     try:
-        known = b"\0" not in os.fsencode(path)  # type: ignore[arg-type]
+        known = path != "" and not isinstance(path, bytes) and b"\0" not in os.fsencode(path)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         known = False
     if not known:

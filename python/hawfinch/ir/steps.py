@@ -16,10 +16,12 @@ class Step:
     affine in the batch. ``units`` is the amount of work that threads share (see ops.def); ``local`` are the tensors
     of which unit i touches slice i alone, so that the next step with the same units needs no barrier; ``in_place`` are
     pairs (output, input) that may share memory; ``code`` are the instruction names of an elementwise program;
-    ``scratch`` is the workspace in bytes that the kernel asks of a thread; ``yields``: see ``yield_step``.
+    ``scratch`` is the workspace in bytes that the kernel asks of a thread; ``by_rows`` are pairs (table, tensor): of
+    the table as many bytes are touched as the tensor has; ``yields``: see ``yield_step``.
     """
 
     __slots__ = (
+        "by_rows",
         "code",
         "fields",
         "flops",
@@ -54,11 +56,12 @@ class Step:
         in_place: tuple[tuple[Tensor, Tensor], ...] = (),
         code: tuple[str, ...] = (),
         scratch: int = 0,
+        by_rows: tuple[tuple[Tensor, Tensor], ...] = (),
         yields: bool = False,
     ):
         self.op, self.fields, self.writes, self.reads, self.units, self.local = op, fields, writes, reads, units, local
         self.grain, self.single, self.update, self.scope, self.flops = grain, single, update, scope, flops
-        self.in_place, self.code, self.scratch, self.yields = in_place, code, scratch, yields
+        self.in_place, self.code, self.scratch, self.by_rows, self.yields = in_place, code, scratch, by_rows, yields
 
 
 def single(op: str, fields: dict[str, Any], writes: Iterable[Tensor], reads: Iterable[Tensor], **more: Any) -> Step:

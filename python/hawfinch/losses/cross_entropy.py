@@ -12,7 +12,7 @@ from ..errors import ArgumentError, LabelError, ShapeError
 from ..ir import Array, Shape, Tensor
 from ..ops.elementwise import SIGMOID
 from ..ops.softmax import SOFTMAX
-from ..values import check_real, check_whole
+from ..values import check_real, check_whole, is_several
 from .base import ClassWeight, ElementLoss, check_flag, per_row
 from .classes import ClassLoss, check_class_numbers, check_many, is_labels
 
@@ -120,11 +120,10 @@ class BCEWithLogits(ElementLoss, ClassLoss, name="bce_with_logits"):
         name = "BCEWithLogits: label_smoothing"
         self.label_smoothing = check_real(label_smoothing, name, "in [0, 1)", lambda v: 0 <= v < 1)
         self.class_weight = class_weight
-        self.pos_weight: Any = pos_weight
-        if isinstance(pos_weight, Sequence | np.ndarray) and not isinstance(pos_weight, str):
-            self.pos_weight = np.array([_positive(v) for v in pos_weight])
-        elif pos_weight is not None:
-            self.pos_weight = _positive(pos_weight)
+        given: Any = pos_weight
+        if is_several(given):
+            given = np.array([_positive(v) for v in given])
+        self.pos_weight: Any = given if given is None or isinstance(given, np.ndarray) else _positive(given)
 
     def element(self, prediction: Tensor, target: Tensor) -> Tensor:
         if self.label_smoothing:

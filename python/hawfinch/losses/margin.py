@@ -10,7 +10,7 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError, LabelError, unknown_name
 from ..ir import Array, Shape, Tensor
-from ..values import check_real
+from ..values import check_real, is_several, is_word
 from .base import ClassWeight, check_flag, per_row
 from .classes import ClassLoss, check_class_numbers, check_many, checked_labels, is_labels, one_hot
 from .cross_entropy import is_labels_like
@@ -102,7 +102,7 @@ class Hinge(_Margin, name="hinge"):
     ):
         self.margin = check_real(margin, "Hinge: margin", "above 0", lambda v: 0 < v < float("inf"))
         self.squared = check_flag(squared, "Hinge: squared")
-        if multi_class not in ("crammer_singer", "sum"):
+        if not is_word(multi_class, "crammer_singer", "sum"):
             raise unknown_name("Hinge: multi_class", multi_class, ["crammer_singer", "sum"])
         self.multi_class = multi_class
         self.target_labels = _two_labels(labels, "Hinge")
@@ -130,7 +130,7 @@ class PerceptronLoss(_Margin, name="perceptron"):
 def _two_labels(labels: Sequence[float] | None, name: str) -> tuple[float, float] | None:
     if labels is None:
         return None
-    if not isinstance(labels, Sequence | np.ndarray) or isinstance(labels, str) or len(labels) != 2:
+    if not is_several(labels) or len(labels) != 2:
         raise ArgumentError(f"{name}: labels must be two numbers (no, yes), got {labels!r:.60}")
     no, yes = [check_real(v, f"{name}: a label", "that is finite", np.isfinite) for v in labels]
     if no == yes:

@@ -11,7 +11,7 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError, LabelError, ShapeError, unknown_name
 from ..ir import Array, Shape, Tensor
-from ..values import check_real
+from ..values import check_real, is_several, is_word
 from .base import ElementLoss, check_flag, per_row, rows_text
 
 
@@ -96,8 +96,7 @@ class Quantile(ElementLoss, name="quantile"):
 
     def __init__(self, q: float | Sequence[float] = 0.5, *, ignore_nan: bool = False):
         super().__init__(ignore_nan=ignore_nan)
-        listed = isinstance(q, Sequence | np.ndarray) and not isinstance(q, str)
-        self.q: Any = tuple([_share(v) for v in q]) if listed else _share(q)  # type: ignore[union-attr]
+        self.q: Any = tuple([_share(v) for v in q]) if is_several(q) else _share(q)  # type: ignore[union-attr]
         if self.q == ():
             raise ArgumentError("Quantile: q must be a number or several, got none")
 
@@ -192,7 +191,7 @@ class GaussianNLL(ElementLoss, name="gaussian_nll"):
         self.full = check_flag(full, "GaussianNLL: full")
         self.eps = check_real(eps, "GaussianNLL: eps", "above 0", lambda v: 0 < v < float("inf"))
         kinds = ["value", "log", "softplus"]
-        if variance not in kinds:
+        if not is_word(variance, *kinds):
             raise unknown_name("GaussianNLL: variance", variance, kinds)
         self.variance = variance
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from .. import ops
@@ -11,7 +11,7 @@ from ..ir import BATCH, Array, Tensor
 from ..losses import Loss
 from ..losses.classes import ClassLoss, columns
 from ..ops.shape import size
-from ..values import Value
+from ..values import Value, items_of
 
 Self = TypeVar("Self", bound="Metric")
 
@@ -183,10 +183,8 @@ def get_metrics(metrics: Any) -> dict[str, Metric]:
     """
     if isinstance(metrics, str | Metric | type):
         metrics = [metrics]
-    if not isinstance(metrics, Iterable):
-        raise ArgumentError(f"metrics: expected a list of names or functions, got {type(metrics).__name__}")
     found: dict[str, Metric] = {}
-    for given in metrics:
+    for given in items_of(metrics, "metrics: expected a list of names or functions"):
         metric, name = _metric(given)
         if name == "loss" or name in found:
             raise ArgumentError(f"metrics: the name {name!r} is taken; give the function another __name__")

@@ -15,7 +15,7 @@ from .. import ops
 from ..errors import ArgumentError, unknown_name
 from ..ir import Array, Tensor
 from ..losses.classes import columns, one_hot
-from ..values import check_whole
+from ..values import check_whole, is_word
 from .base import BoundMetric, mean_of
 
 
@@ -105,7 +105,7 @@ class _Averaged(BoundMetric):
 
     def __init__(self, average: str | None = "macro"):
         kinds = ["macro", "micro", "weighted", "binary"]
-        if average is not None and average not in kinds:
+        if average is not None and not is_word(average, *kinds):
             raise unknown_name(f"{type(self).__name__}: average", str(average), kinds)
         self.average = average
         if average != "macro":

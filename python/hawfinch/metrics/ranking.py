@@ -12,6 +12,7 @@ from .. import ops
 from ..errors import unknown_name
 from ..ir import Array, Tensor
 from ..losses.classes import columns
+from ..values import is_word
 from .base import BoundMetric, RowMetric
 
 FIRST_LABEL = 2  # a kept label is its number + 2, so that it is told from 0, 1 and -1 of outputs that are classes
@@ -23,7 +24,7 @@ class _Ranking(BoundMetric, RowMetric):
     larger_is_better = True
 
     def __init__(self, average: str = "macro"):
-        if average not in ("macro", "weighted"):
+        if not is_word(average, "macro", "weighted"):
             raise unknown_name(f"{type(self).__name__}: average", str(average), ["macro", "weighted"])
         self.average = average
         if average != "macro":

@@ -12,7 +12,7 @@ from .. import ops
 from ..errors import ArgumentError, ShapeError, unknown_name
 from ..initializers import Constant, Initializer, KaimingNormal, LeCunNormal, XavierUniform
 from ..ir import Tensor
-from ..values import check_real, check_whole, short
+from ..values import check_real, check_whole, is_word, short
 from .module import Module
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # fixed point: mean 0, variance 1
@@ -143,7 +143,7 @@ class GELU(Module):
     _start = KaimingNormal()
 
     def __init__(self, approximate: str = "none"):
-        if approximate not in ("none", "tanh"):
+        if not is_word(approximate, "none", "tanh"):
             raise unknown_name("approximation of GELU", approximate, ("none", "tanh"))
         self.approximate = approximate
 

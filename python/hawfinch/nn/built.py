@@ -64,6 +64,8 @@ class Built(Tree):
         if isinstance(result, dict):
             result = tuple(result.values())
         ys = list(result) if isinstance(result, tuple | list) else [result]
+        if not ys:
+            raise DTypeError("forward gave no output; expected a traced value or a tuple of them")
         for y in ys:
             if not isinstance(y, Tensor):
                 raise DTypeError(f"forward gave {type(y).__name__}; expected a traced value or a tuple of them")

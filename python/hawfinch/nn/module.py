@@ -27,7 +27,7 @@ from .. import _core
 from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError, TraceError, unknown_name
 from ..initializers import Data, InitLike, get_initializer
 from ..ir import BATCH, PARAM, STATE, Array, Dim, Graph, Spec, Tensor, as_tensor, current_graph, leaf, row_shapes
-from ..values import short
+from ..values import is_word, short
 from .built import DTYPES, Built, building, traced
 from .store import Parameter, matching
 from .structure import Tree, drop_unborn
@@ -199,6 +199,9 @@ class Module(Built):
             raise ShapeError(f"parameter {name!r}: its shape {why}, got {short(shape)}")
         known = own.get(name)
         if known is None:
+            if not isinstance(fan, tuple) or len(fan) != 2 or not isinstance(trainable, bool):
+                what = short((fan, trainable))
+                raise ArgumentError(f"parameter {name!r}: fan must be two numbers, trainable a bool; got {what}")
             if math.prod(shape) > MOST_ELEMENTS:
                 raise ShapeError(f"parameter {name!r} of shape {tuple(shape)} is larger than any memory")
             layer = type(self).__name__
@@ -237,7 +240,7 @@ class Module(Built):
         >>> model.buffers()
         {'count': array([6.], dtype=float32)}
         """
-        graph, array = self._graph("update_state"), self._hf.own.get(name)
+        graph, array = self._graph("update_state"), self._hf.own.get(name) if isinstance(name, str) else None
         if array is None or array.trainable:
             raise unknown_name("state", name, [k for k, p in self._hf.own.items() if not p.trainable])
         if not isinstance(value, Tensor) or value.shape != array.shape:
@@ -249,7 +252,7 @@ class Module(Built):
 
     def is_frozen(self, name: str) -> bool:
         """Whether this module's array ``name`` is frozen (see ``freeze``). False before it is made."""
-        array = self._hf.own.get(name)
+        array = self._hf.own.get(name) if isinstance(name, str) else None
         return array is not None and array.frozen
 
     # ---- structure ----
@@ -425,7 +428,7 @@ class Module(Built):
         >>> hf.Sequential(hf.Linear(1)).astype("float64").predict([[0.0, 0.0]]).dtype
         dtype('float64')
         """
-        if dtype not in DTYPES:
+        if not is_word(dtype, *DTYPES):
             raise DTypeError(f"dtype must be one of {DTYPES}, got {dtype!r}")
         self.dtype = dtype
         if self._hf.inputs is not None:

@@ -18,7 +18,7 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError, NonFiniteInputError, ShapeError, unknown_name
 from ..ir import Array, Tensor, current_graph
-from ..values import check_real, short
+from ..values import check_real, is_word, short
 from .module import Module
 
 SHARED = ("feature", "channel", "all")
@@ -108,7 +108,7 @@ class _Scaling(Module):
 
 class _InputScaling(_Scaling):
     def __init__(self, per: str = "feature"):
-        if per not in SHARED:
+        if not is_word(per, *SHARED):
             raise unknown_name(f"{type(self).__name__}: per", per, SHARED)
         self.per = per
 
@@ -236,7 +236,7 @@ class TargetScale(_Scaling):
     _may_miss = True
 
     def __init__(self, kind: str = "standard"):
-        if kind not in (*STATISTICS, "log"):
+        if not is_word(kind, *STATISTICS, "log"):
             raise unknown_name("TargetScale: kind", kind, [*STATISTICS, "log"])
         self.kind = kind
 

@@ -22,7 +22,7 @@ from ..errors import ArgumentError, unknown_name
 from ..initializers import Draw, Function
 from ..ir import Array
 from ..runtime.buffers import aligned_zeros
-from ..values import called
+from ..values import called, short
 
 LINE = 16  # elements: every array starts on a cache line
 
@@ -76,7 +76,13 @@ class Parameter:
     def first_value(self, name: str, draw: Draw) -> Array:
         """What the initializer gives. name: for the message, where it gives something else than the array needs."""
         assert self.init is not None
-        value = np.asarray(called(f"the initializer of {name!r}", self.init, self.shape, *self.fan, draw))
+        given = called(f"the initializer of {name!r}", self.init, self.shape, *self.fan, draw)
+        try:
+            value = np.asarray(given)
+        except Exception as error:
+            raise ArgumentError(
+                f"the initializer of {name!r} gave {short(given)}, which is no array ({error})"
+            ) from None
         if value.shape not in (self.shape, (math.prod(self.shape),)) or value.dtype.kind not in "fiub":
             raise ArgumentError(
                 f"the initializer of {name!r} gave an array of shape {value.shape} and dtype {value.dtype}; "

@@ -1,12 +1,14 @@
-"""Matrix product."""
+"""Matrix products."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import _core
 from ..errors import ArgumentError, ShapeError
-from ..ir import Op, Shape, Size, Step, Tensor, apply, numel, operand, size_at
+from ..ir import Op, Shape, Size, Step, Tensor, apply, numel, operand, size_at, times
 from .elementwise import mul
 from .reduction import sum as sum_
 from .shape import reshape, transpose
@@ -102,6 +104,61 @@ def _work(m: Size, n: Size, k: Size) -> Size:
 
 
 MATMUL: Op = Op("matmul", _infer, _grad, _lower, flops=_flops, scratch=SCRATCH, real_inputs=True, hosts_epilogue=True)
+
+
+# What a symmetric product is of: rows of x with each other, its columns, or x(n, n), which is symmetric, with itself.
+GRAM_KINDS = ("rows", "columns", "square")
+SYMMETRIC_BLOCK = _core.CONSTANTS["HF_SYMMETRIC_BLOCK"]
+
+
+def _symmetric_sizes(x: Tensor, kind: str) -> tuple[Size, Size]:
+    """n and k of y(n, n)."""
+    return (x.shape[1], x.shape[0]) if kind == "columns" else (x.shape[0], x.shape[1])
+
+
+def _symmetric_infer(x: Tensor, *, kind: str, scale: float, add: float, diagonal: float, precision: str) -> Any:
+    assert len(x.shape) == 2 and kind in GRAM_KINDS and (add == 0 or kind == "square")
+    n, _ = _symmetric_sizes(x, kind)
+    return [((n, n), "real")]
+
+
+def _symmetric_parts(
+    x: Tensor, *, kind: str, scale: float, add: float, diagonal: float, precision: str
+) -> tuple[Tensor, ...]:
+    turned = transpose(x)
+    factors = {"rows": (x, turned), "columns": (turned, x), "square": (x, x)}[kind]
+    y = mul(apply(MATMUL, *factors, precision=precision), scale)
+    if add:
+        y = y + x * add
+    return (y + np.eye(size_at(y.shape[0], 1)) * diagonal if diagonal else y,)
+
+
+def _symmetric_lower(node: Any) -> list[Step]:
+    x, y, attrs = node.inputs[0], node.outputs[0], node.attrs
+    n, k = _symmetric_sizes(x, attrs["kind"])
+    wide, bf16 = x.shape[1], attrs["precision"] == "bf16"
+    row, col = (1, wide) if attrs["kind"] == "columns" else (wide, 1)
+    fields = {"y": y, "x": x, "n": n, "k": k, "row": row, "col": col, "square": int(attrs["kind"] == "square")}
+    fields |= {"bf16": int(bf16), **{name: float(attrs[name]) for name in ("scale", "add", "diagonal")}}
+    blocks = -(-size_at(n, 1) // (SYMMETRIC_BLOCK << bf16))
+    flops = node.op.flops(node)
+    return [Step("matmul_symmetric", fields, (y,), (x,), units=(blocks + 1) // 2, flops=flops, scratch=SCRATCH)]
+
+
+def _symmetric_flops(node: Any) -> Size:
+    n, k = _symmetric_sizes(node.inputs[0], node.attrs["kind"])
+    return times(times(n, n), k)
+
+
+# y(n, n) = scale (x x', x' x or x x) + diagonal I, for a square also + add x; of fixed sizes. For optimisers.
+MATMUL_SYMMETRIC: Op = Op(
+    "matmul_symmetric",
+    _symmetric_infer,
+    lower=_symmetric_lower,
+    decompose=_symmetric_parts,
+    flops=_symmetric_flops,
+    scratch=SCRATCH,
+)
 
 
 def matmul(x: Any, w: Any, *, precision: str = "f32") -> Tensor:

@@ -367,7 +367,8 @@ def _gather_lower(node: Any) -> list[Step]:
         "table_rows": table.shape[0],
         "itemsize": "itemsize",
     }
-    return [Step("gather", fields, (y,), (table, index), units=numel(index.shape), local=(y, index))]
+    how: dict[str, Any] = {"units": numel(index.shape), "local": (y, index), "by_rows": ((table, y),)}
+    return [Step("gather", fields, (y,), (table, index), **how)]
 
 
 def _scatter_lower(node: Any) -> list[Step]:

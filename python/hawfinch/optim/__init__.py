@@ -17,21 +17,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .. import _core
 from ..errors import ArgumentError, unknown_name
+from . import traced
+from .adafactor import Adafactor
 from .adam import Adam, Adamax, AdamW, NAdam, NAdamW, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .base import Optimizer
+from .muon import Muon
 from .sgd import SGD
 from .sign import Lion, Rprop
 
 __all__ = [
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
     "Lion",
+    "Muon",
     "NAdam",
     "NAdamW",
     "Optimizer",
@@ -50,6 +56,8 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
     """An optimiser by name with its defaults, or the instance itself."""
     if isinstance(optimizer, Optimizer):
+        if optimizer.rule not in _core.RULES and not isinstance(optimizer, traced.TracedOptimizer):
+            raise ArgumentError(f"{type(optimizer).__name__} names no rule of optim.def; take SGD, Adam or another")
         return optimizer
     if not isinstance(optimizer, str):
         given = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else type(optimizer).__name__

@@ -10,13 +10,14 @@ import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError, unknown_name
+from ..ir import Shape
 from ..schedules import Number, as_number, check_number
 from ..values import Value
 
 
 class Optimizer(Value):
     """Base. ``rule``: its name in optim.def. ``decoupled``: weight decay is apart from the gradient. ``pairs``:
-    arguments that are two hyperparameters.
+    arguments that are two hyperparameters. ``settings``: arguments that are no numbers.
 
     >>> import hawfinch as hf
     >>> hf.SGD(0.1, momentum=0.9).replace(lr=0.01)
@@ -26,6 +27,7 @@ class Optimizer(Value):
     rule: ClassVar[str] = ""
     decoupled: ClassVar[bool] = False
     pairs: ClassVar[Mapping[str, tuple[str, str]]] = {"betas": ("beta1", "beta2")}
+    settings: ClassVar[tuple[str, ...]] = ()
     lr: Number
     clip_norm: float | None
     clip_value: float | None
@@ -49,6 +51,8 @@ class Optimizer(Value):
 
     def _checked(self, name: str, value: Any) -> Any:
         what = type(self).__name__
+        if name in self.settings:
+            return self._checked_setting(name, value)
         if name in self._flags:
             if not isinstance(value, bool | np.bool_):
                 raise ArgumentError(f"{what}: {name} must be True or False, got {value!r:.80}")
@@ -58,6 +62,19 @@ class Optimizer(Value):
                 raise ArgumentError(f"{what}: {name} must be > 0, got {value}")
             return value
         return check_number(what, name, value)
+
+    def _checked_setting(self, name: str, value: Any) -> Any:
+        """A value for one of ``settings``."""
+        raise NotImplementedError
+
+    def part(self, name: str, shape: Shape) -> Optimizer:
+        """The optimiser of one parameter: this one, or one that it has for some of them."""
+        return self
+
+    @property
+    def parts(self) -> tuple[Optimizer, ...]:
+        """All that ``part`` may give."""
+        return (self,)
 
     def __setattr__(self, name: str, value: object) -> None:
         if self._frozen:
@@ -89,8 +106,8 @@ class Optimizer(Value):
 
     @staticmethod
     def slots_of(rule: str) -> tuple[str, ...]:
-        """Those of a rule of optim.def."""
-        return _core.RULES[rule][2]
+        """Those of a rule of optim.def; "": none."""
+        return _core.RULES[rule][2] if rule else ()
 
     def columns(self, rule: str, common: Mapping[str, Any]) -> dict[str, Any]:
         """What the columns of a rule hold, in their order: numbers, schedules and functions. rule: this optimiser's, or
@@ -111,7 +128,7 @@ class Optimizer(Value):
         for name, both in self.pairs.items():
             if name in changes and both[0] in self._names:
                 changes.update(pair_of(type(self).__name__, name, changes.pop(name), both))
-        known = ("lr", "clip_norm", "clip_value", *self._names, *self._flags)
+        known = ("lr", "clip_norm", "clip_value", *self._names, *self._flags, *self.settings)
         for name in changes:
             if name not in known:
                 raise unknown_name(f"argument of {type(self).__name__}", name, known)
@@ -146,5 +163,6 @@ def is_zero(value: Number) -> bool:
 
 
 def richest(rules: Iterable[str]) -> str:
-    """Of some variants of a rule the one that contains the others."""
-    return max(rules, key=lambda rule: (len(_core.RULES[rule][2]), len(_core.RULES[rule][1])))
+    """Of some variants of a rule the one that contains the others; "" where there is none."""
+    named = [rule for rule in rules if rule]
+    return max(named, key=lambda rule: (len(_core.RULES[rule][2]), len(_core.RULES[rule][1])), default="")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError, import_extra
 from ..ir import Array
-from ..values import Value, check_real, check_whole
+from ..values import Value, check_real, check_whole, items_of
 
 
 class Schedule(Value):
@@ -149,8 +149,8 @@ class Chain(_Made):
     """
 
     def __init__(self, parts: Sequence[Schedule | float], starts: Sequence[float | None] | None = None):
-        self.parts = tuple([as_schedule("Chain", part) for part in parts])
-        given = [None] * len(self.parts) if starts is None else list(starts)
+        self.parts = tuple([as_schedule("Chain", part) for part in items_of(parts, "Chain: expected a list of parts")])
+        given = (None,) * len(self.parts) if starts is None else items_of(starts, "Chain: expected a list of starts")
         if not self.parts or len(given) != len(self.parts) or given[0] not in (None, 0):
             raise ArgumentError(f"Chain: expected {len(self.parts)} starts, the first 0; got {starts!r}")
         self.starts = (0, *[None if s is None else check_steps("Chain", "starts", s) for s in given[1:]])
@@ -222,7 +222,8 @@ class Product(_Made):
     """
 
     def __init__(self, parts: Sequence[Schedule]):
-        self.parts = tuple([as_schedule("Product", part) for part in parts])
+        wanted = "Product: expected a list of schedules"
+        self.parts = tuple([as_schedule("Product", part) for part in items_of(parts, wanted)])
 
     def _of(self, parts: tuple[Schedule, ...]) -> Schedule:
         return Product(parts)

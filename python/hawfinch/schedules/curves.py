@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..ir import Array
-from ..values import check_real, check_whole
+from ..values import check_real, check_whole, items_of
 from .base import Curve, check_steps, number, steps_of
 from .exact import power, whole_power
 
@@ -45,9 +45,8 @@ class MultiStep(Curve):
 
     def __init__(self, value: float, *, milestones: Iterable[float], factor: float = 0.1, warmup: float = 0):
         self.value, self.factor = number("MultiStep", "value", value), number("MultiStep", "factor", factor)
-        if isinstance(milestones, str) or not isinstance(milestones, Iterable):
-            raise ArgumentError(f"MultiStep: milestones must be a list such as [300, 600], got {milestones!r}")
-        self.milestones = tuple([check_steps("MultiStep", "milestones", m) for m in milestones])
+        given = items_of(milestones, "MultiStep: milestones must be a list such as [300, 600]")
+        self.milestones = tuple([check_steps("MultiStep", "milestones", m) for m in given])
         super().__init__(warmup)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ArgumentError, unknown_name
 from ..ir import Array
-from ..values import check_real, check_whole
+from ..values import check_real, check_whole, is_word
 from .base import Curve, Schedule, number
 
 
@@ -49,7 +49,7 @@ class Plateau(Curve):
         self.cooldown = check_whole(cooldown, "Plateau: cooldown")
         if not isinstance(monitor, str):
             raise ArgumentError(f"Plateau: monitor must be a name in the History, got {monitor!r}")
-        if mode not in ("min", "max"):
+        if not is_word(mode, "min", "max"):
             raise unknown_name("Plateau: mode", mode, ("min", "max"))
         self.monitor, self.mode = monitor, mode
         super().__init__(warmup)

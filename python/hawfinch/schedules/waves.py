@@ -6,13 +6,14 @@ import numpy as np
 
 from ..errors import ArgumentError, unknown_name
 from ..ir import Array
-from ..values import check_real, check_whole
+from ..values import check_real, check_whole, is_word, short
 from .base import Curve, check_steps, number, steps_of
 from .exact import cos_pi, cos_turns, log2
 
 
 class Cosine(Curve):
-    """Rises evenly from peak/warmup to ``peak``, then falls along half a cosine to ``end`` at the end of the run.
+    """Rises evenly from peak/warmup to ``peak``, then falls along half a cosine towards ``end``, which a step after the
+    last would have.
 
     peak: the largest value. warmup: default 0; a number of steps, or below 1 a part of the run. end: default 0. steps:
     in which it does all this, the warmup too; default: the run; after them ``end`` stays.
@@ -109,14 +110,16 @@ class OneCycle(Curve):
             return check_real(value, f"OneCycle: {name}", "above 0", lambda v: 0 < v < float("inf"))
 
         self.peak = number("OneCycle", "peak", peak)
+        if not isinstance(three_phase, bool):
+            raise ArgumentError(f"OneCycle: three_phase must be True or False, got {short(three_phase)}")
         most = 0.5 if three_phase else 1.0
         wanted = f"from 0 to {most:g}"
         self.pct_start = check_real(pct_start, "OneCycle: pct_start", wanted, lambda v: 0 <= v <= most)
         self.div_factor = positive("div_factor", div_factor)
         self.final_div_factor = positive("final_div_factor", final_div_factor)
-        if anneal_strategy not in ("cos", "linear"):
+        if not is_word(anneal_strategy, "cos", "linear"):
             raise unknown_name("OneCycle: anneal_strategy", anneal_strategy, ("cos", "linear"))
-        self.anneal_strategy, self.three_phase = anneal_strategy, bool(three_phase)
+        self.anneal_strategy, self.three_phase = anneal_strategy, three_phase
         super().__init__(0, steps)
 
     def curve(self, s: Array, n: int | None) -> Array:

@@ -113,11 +113,12 @@ class BatchPlan:
             steps, touched = touched_rows(steps, memory, store, gradient_of, capacity, update.sparse)
             self._gradient_names.update({id(t.gradient): t.name for t in touched})
         if update is not None and update.takes_products:
-            steps, self.products = products_of_optimizer(steps, memory, store, gradient_of, capacity)
+            swept = {name: t for name, t in gradient_of.items() if name not in update.whole}
+            steps, self.products = products_of_optimizer(steps, memory, store, swept, capacity)
         steps += [store_step(t, len(buffers) + i, itemsize) for i, t in enumerate(rows_kept)]
         self.n_compute = len(steps)
         if update is not None:
-            steps += update.steps(memory, store, checked, self.products, touched, new_state)
+            steps += update.steps(memory, store, checked, self.products, touched, new_state, precision)
         self._graphs = memory.graphs
         weight_of = {id(w): t for w, t in zip(kept_weights, values[1 + len(totals) :], strict=True)}
         sums = memory.of(self.sums)

@@ -17,6 +17,7 @@ from ..nn.module import Module
 from ..nn.scaling import TargetScale
 from ..ops.joint import joint_mean
 from ..ops.shape import size
+from ..values import short
 from .inputs import places
 from .objective import Head, Objective
 
@@ -55,14 +56,19 @@ class Column(NamedTuple):
         if self.kept is not None:
             assert isinstance(self.metric, RowMetric)
             rows, weight = self.kept
-            return _plain(self.metric.finalise_rows(kept(rows), None if weight is None else kept(weight)))
+            return _plain(self.metric.finalise_rows(kept(rows), None if weight is None else kept(weight)), self.name)
         if self.metric is not None:
-            return _plain(self.metric.finalise(sums[:, 0]))
+            return _plain(self.metric.finalise(sums[:, 0]), self.name)
         return float(sums[0, 0] / sums[0, 1]) if sums[0, 1] else float("nan")
 
 
-def _plain(value: Any) -> float | Array:
-    return value if isinstance(value, np.ndarray) and value.ndim else float(value)
+def _plain(value: Any, name: str) -> float | Array:
+    if isinstance(value, np.ndarray) and value.ndim:
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"metric {name!r}: finalise must give a number or an array, got {short(value)}") from None
 
 
 class BatchTrace:

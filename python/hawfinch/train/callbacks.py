@@ -52,13 +52,10 @@ class Progress(metaclass=CheckedCall):
 NONE: dict[str, list[Callable[..., Any]]] = {e: [] for e in EVENTS}
 
 
-def collect(callbacks: Iterable[Any]) -> dict[str, list[Callable[..., Any]]]:
+def collect(callbacks: tuple[Any, ...]) -> dict[str, list[Callable[..., Any]]]:
     """Event -> functions to call."""
     if callbacks == ():
         return NONE
-    if isinstance(callbacks, str) or not isinstance(callbacks, Iterable):
-        given = f"the class {callbacks.__name__}" if isinstance(callbacks, type) else type(callbacks).__name__
-        raise ArgumentError(f"callbacks: expected a list such as [hf.Progress()], got {given}")
     found: dict[str, list[Callable[..., Any]]] = {e: [] for e in EVENTS}
     for c in sorted(callbacks, key=lambda c: getattr(c, "comes_last", False) is True):
         if isinstance(c, type):

@@ -17,6 +17,7 @@ from ..errors import ArgumentError, HawfinchError, ShapeError
 from ..ir import BATCH, Array, Graph, Shape, Spec
 from ..losses import ClassWeight, FunctionLoss
 from ..nn.module import Module
+from ..values import short
 from .objective import Head, Objective
 
 MOST_ARRAYS = 8  # inputs, targets and weights of a plan
@@ -108,6 +109,9 @@ def _check_data(
         check_target = check_observed if loss.ignore_nan else check_finite
         check_target(target, "y" if len(targets) == 1 else f"y[{i}]")
     given_targets, targets = targets, _checked_targets(objective, targets, outputs)
+    for target in targets:
+        if not isinstance(target, np.ndarray) or not 1 <= target.ndim <= 7 or len(target) != len(arrays[0]):
+            raise ArgumentError(f"loss: check must give an array of {len(arrays[0])} rows, got {short(target)}")
     weight = weights_of(objective, given_targets, outputs, len(arrays[0]), sample_weight, class_weight)
     for i, a in enumerate(arrays):
         if not isinstance(a, Decoded):
@@ -270,10 +274,16 @@ def weights_of(
     for i, head in enumerate(objective.heads):
         y = targets[i] if targets else np.zeros((rows, 0))
         weights = head.loss.row_weights(y, outputs[i], class_weight)
+        if weights is not None and not _are_numbers(weights, rows):
+            raise ArgumentError(f"{head.loss!r}: row_weights must give None or ({rows},) numbers, got {short(weights)}")
         if given is not None:
             weights = given if weights is None else _scaled(weights) * given
         found.append(None if weights is None else np.ascontiguousarray(_scaled(weights), dtype=np.float64))
     return tuple(found)
+
+
+def _are_numbers(value: Any, rows: int) -> bool:
+    return isinstance(value, np.ndarray) and value.shape == (rows,) and value.dtype.kind in "fiub"
 
 
 def weights_of_batches(objective: Objective, data: Data, order: Array | None, batch: int) -> Array | None:

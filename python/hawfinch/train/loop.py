@@ -8,6 +8,7 @@ that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -133,7 +134,7 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
     begun = False
     try:
         if not resumed or state.fit is None:
-            state.fit = FitProgress(state.epoch, call.epochs, state.step)
+            state.fit = FitProgress(state.epoch, call.epochs, state.step, trainer._count_updates().updates)
             state.position, state.sums, state.kept = 0, None, []
             state.best = state.history.best_epoch = None
         last = state.fit.first_epoch + state.fit.epochs
@@ -180,7 +181,9 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
                 state.take_best()
                 state.best = best_of_outer
             if outer is None and "average" in state.slots:
-                show_average(trainer._count_updates(), trainer._model.store(), state.slots)
+                average = trainer._update.average
+                anew = partial(trainer._recompute_statistics, call) if average and average.recomputes else None
+                show_average(trainer._count_updates(), trainer._model.store(), state.slots, anew)
     return state.history
 
 

@@ -22,6 +22,7 @@ from ..ir import Array
 from ..losses import ClassWeight
 from ..nn.module import Module
 from ..runtime.plan import check_threads
+from ..values import items_of, short
 from .batch_plan import BatchPlan
 from .batch_trace import BatchTrace, StepKey
 from .history import History
@@ -102,9 +103,12 @@ def fit_many(
     0.03
     """
     workers = check_threads(threads) or _core.max_threads()
-    if not isinstance(nets, Iterable):
-        raise ArgumentError(f"nets: expected a list of (model, options) pairs, got {type(nets).__name__}")
+    nets = items_of(nets, "nets: expected a list of (model, options) pairs")
+    if not isinstance(progress, bool):
+        raise ArgumentError(f"progress must be True or False, got {short(progress)}")
     arrays = as_inputs(x)  # here, so that a list becomes one array for all
+    if not arrays:
+        raise ArgumentError("x: expected an array, or a tuple of them; got ()")
     x, y = arrays if len(arrays) > 1 else arrays[0], _targets(y)
     if isinstance(validation_data, tuple | list) and len(validation_data) in (2, 3):
         validation_data = (as_inputs(validation_data[0]), _targets(validation_data[1]), *validation_data[2:])

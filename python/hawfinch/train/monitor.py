@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, near_names, unknown_name
+from ..values import is_word
 from .objective import Objective
 
 
@@ -34,7 +35,7 @@ def check_monitor(what: str, name: str, names: Iterable[str]) -> None:
 
 
 def check_mode(what: str, mode: object) -> str:
-    if mode not in ("auto", "min", "max"):
+    if not is_word(mode, "auto", "min", "max"):
         raise unknown_name(f"{what}: mode", mode, ("auto", "min", "max"))
     return str(mode)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..losses import Loss, get_loss
 from ..metrics import Metric, get_metrics
-from ..values import Value
+from ..values import Value, items_of, short
 
 
 class Head(Value):
@@ -74,10 +74,8 @@ def _by_name(given: Any, names: list[str], what: str) -> dict[str, Any]:
             if name not in names:
                 raise ArgumentError(f"{what}: there is no loss for an output {name!r}; the outputs are {names}")
         return dict(given)
-    if isinstance(given, Iterable) and not isinstance(given, str):
-        parts = list(given)
-        if len(parts) == len(names):
-            return dict(zip(names, parts, strict=True))
-    raise ArgumentError(
-        f"{what}: expected {len(names)} of them, one for each loss, or a dict by name; got {given!r:.100}"
-    )
+    wanted = f"{what}: expected {len(names)} of them, one for each loss, or a dict by name"
+    parts = items_of(given, wanted)
+    if len(parts) != len(names):
+        raise ArgumentError(f"{wanted}; got {short(given)}")
+    return dict(zip(names, parts, strict=True))

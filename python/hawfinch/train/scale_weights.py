@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..data.decoded import Decoded
 from ..function import compile
 from ..initializers import Data
 from ..ir import Array, Tensor, current_graph
@@ -42,7 +43,7 @@ def scale_weights(model: Module, arrays: Sequence[Array]) -> None:
         model(*xs)
         return list(layers.values())
 
-    stds = compile(pass_through)([a[chosen] for a in arrays])
+    stds = compile(pass_through)([a.take(chosen) if isinstance(a, Decoded) else a[chosen] for a in arrays])
     for layer, std in zip(layers, stds, strict=True):
         for p in layer._hf.own.values():
             if isinstance(p.init, Data) and p.data is not None:

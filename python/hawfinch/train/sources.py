@@ -127,7 +127,7 @@ class Chunks:
     @contextlib.contextmanager
     def open(self, rows: EpochRows) -> Iterator[Iterator[Chunk]]:
         given = self.given() if callable(self.given) else self.given
-        if not isinstance(given, Iterable):
+        if not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0:
             raise ArgumentError(f"x: the function must return an iterable of (x, y), got {type(given).__name__}")
         if self.ahead and not isinstance(given, list | tuple):
             with ReadAhead(iter(given)) as read:

@@ -27,11 +27,12 @@ class Best:
 
 class FitProgress(NamedTuple):
     """A call of ``fit`` that has begun: it ends after epoch ``first_epoch + epochs``; schedules count from
-    ``first_step``."""
+    ``first_step``, averages from ``first_update``."""
 
     first_epoch: int
     epochs: int
     first_step: int
+    first_update: int = 0
 
 
 class TrainState:

@@ -24,7 +24,7 @@ from ..optim import Optimizer
 from ..regularizers import Regularizer
 from ..runtime.buffers import Memory, aligned_zeros
 from ..runtime.plan import Plan, check_threads
-from ..values import check_whole, short
+from ..values import check_whole, is_word, items_of, short
 from .batch_plan import BatchPlan
 from .batch_trace import StepKey
 from .callbacks import collect, state_of, stride_of
@@ -38,6 +38,7 @@ from .scale_weights import scale_weights
 from .settings import LossLike, Settings
 from .sources import Arrays, Chunks, EpochRows, Source, is_chunks, split_pair
 from .state import TrainState
+from .statistics import recompute_statistics
 from .update import Clock, Update, UpdateState
 from .update.averages import take_back
 
@@ -118,8 +119,8 @@ class Trainer(Settings):
     ):
         if not isinstance(model, Module):
             raise ArgumentError(f"Trainer: expected a hawfinch Module, got {type(model).__name__}")
-        if device != "cpu":
-            known = "this build has no CUDA backend" if device == "cuda" else 'known: "cpu"'
+        if not is_word(device, "cpu"):
+            known = "this build has no CUDA backend" if is_word(device, "cuda") else 'known: "cpu"'
             raise ArgumentError(f"device {device!r} is not available: {known}")
         self._model = model
         if init is not None:
@@ -197,9 +198,9 @@ class Trainer(Settings):
     def _bind(self) -> tuple[Array, ...]:
         """The buffers that a plan works on; gradient and slots are kept as long as the model's buffer stays."""
         store, state, kind = self._model.store(), self.state, self._optimizer.kind
-        params, slots = store.params, list(self._update.slots)
+        params, slots = store.params, self._update.slots(store)
         state.buffers = store.buffers
-        if self._params is not params or state.rule != kind or list(state.slots) != slots:
+        if self._params is not params or state.rule != kind or list(state.slots) != list(slots):
             if state.rule and params.size != state.parameters.size:
                 raise ShapeError("the model's parameters have changed since this trainer began; make a new Trainer")
             self.gradient = aligned_zeros(params.nbytes).view(params.dtype)
@@ -207,9 +208,8 @@ class Trainer(Settings):
             if state.rule != kind:
                 self._count_updates().begin_anew()
             state.rule, state.slots = kind, {}
-            for name, like in self._update.slots.items():
-                nbytes = params.nbytes if like == "parameters" else store.buffers.nbytes
-                slot = state.slots[name] = aligned_zeros(nbytes).view(params.dtype)
+            for name, size in slots.items():
+                slot = state.slots[name] = aligned_zeros(size * params.itemsize).view(params.dtype)
                 slot[...] = old.get(name, 0)  # zeros too: a page that is read before it is written is mapped twice
             self._plans.clear()
             self._forget()
@@ -242,9 +242,11 @@ class Trainer(Settings):
         """For n steps, of which ``first`` are done; those of a fit if there is one."""
         state, update = self.state, self._count_updates()
         before = update.updates - first // self._update.accumulate
-        start = state.fit.first_step if self._call is not None and state.fit is not None else 0
+        of_fit = state.fit if self._call is not None else None
+        start, begin = (0, 0) if of_fit is None else (of_fit.first_step, of_fit.first_update)
         step0 = state.step - first
-        return Clock(step0, n, start, total, update.schedules, before, update.averaged_from, rows, batch)
+        of_average = (before, update.averaged_from)
+        return Clock(step0, n, start, total, update.schedules, *of_average, rows, batch, begin=begin)
 
     def _arrange(self) -> None:
         self._update.arrange(self._model.store(), self._count_updates())
@@ -365,13 +367,13 @@ class Trainer(Settings):
         checked: dict[Any, Any] | None = None,
     ) -> FitCall:
         """Checks what ``fit`` is given. checked: the data that calls before this one have checked."""
-        batch = None if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
+        batch = None if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
         epochs = check_whole(epochs, "epochs")
         for name, flag in (("shuffle", shuffle), ("prefetch", prefetch)):
             if not isinstance(flag, bool | np.bool_):
                 raise ArgumentError(f"{name} must be True or False, got {flag!r}")
-        if isinstance(callbacks, Iterator):
-            callbacks = tuple(callbacks)
+        if type(callbacks) is not tuple:
+            callbacks = items_of(callbacks, "callbacks: expected a list such as [hf.Progress()]")
         events = collect(callbacks)
         threads = self._threads if threads is None else check_threads(threads)
         source: Source
@@ -491,7 +493,7 @@ class Trainer(Settings):
         ['loss', 'mae']
         """
         data = self._check(x, y, sample_weight, decoded=True)
-        batch = data.rows if batch_size == "full" else check_whole(batch_size, "batch_size", 1)
+        batch = data.rows if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
 
     def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, Any]:
@@ -528,6 +530,9 @@ class Trainer(Settings):
         """
         self._arrange()
         return self._update.columns.fill(self._clock(n_steps, total=self._total_steps))
+
+    def _recompute_statistics(self, call: FitCall) -> None:
+        recompute_statistics(self, call)
 
     def _take_back(self) -> None:
         """The model may hold averages, after a fit."""

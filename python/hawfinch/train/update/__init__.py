@@ -4,7 +4,7 @@
     reduce        over several trainers, by the caller
     check         is it finite; clip its norm
     sweep         the update rule, over runs of the parameter buffer, with penalties (penalties.py), or over the rows of
-                  a table that the batch has touched (rows.py)
+                  a table that the batch has touched (rows.py); or a traced function of a parameter (whole.py)
     constraints   parameters go back to where they may be
     averages      follow the parameters
 
@@ -27,6 +27,7 @@ from ...errors import ArgumentError
 from ...ir import Step, Tensor
 from ...nn.store import Store
 from ...optim.base import Optimizer, richest
+from ...optim.traced import TracedOptimizer
 from ...regularizers import Regularizer
 from .accumulate import accumulation_columns, accumulation_steps
 from .averages import average_columns, average_steps, check_average
@@ -34,13 +35,14 @@ from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers, state_step
 from .check import check_steps, product_checks
 from .columns import Clock, Columns, Rows
 from .constraints import constraint_columns, constraint_steps
-from .groups import by_name, check_groups, check_patterns, group_optimizers, pattern_of, sparse_names
+from .groups import by_name, check_groups, check_patterns, group_optimizers, matching, pattern_of, sparse_names
 from .penalties import SoftThreshold, penalty, penalty_columns
 from .products import Product, products_of_optimizer
 from .reduce import check_reduce, reduce_steps
 from .rows import TouchedRows, rows_sweep, touched_rows
 from .state import UpdateState
 from .sweep import Run, merged, sweep_steps
+from .whole import Slot, Whole, layout, whole_columns, whole_steps
 
 __all__ = [
     "GRADIENT",
@@ -78,7 +80,7 @@ class Update:
         reduce: Any = None,
     ):
         self.optimizer = optimizer
-        self.groups = check_groups(optimizer, groups)
+        self.groups, optimizers = check_groups(optimizer, groups)
         self.regularizers = check_patterns("regularizers", regularizers, Regularizer, "{'0.weight': hf.L2(1e-4)}")
         self.constraints = check_patterns("constraints", constraints, Constraint, "{'*.weight': hf.MaxNorm(3.0)}")
         self.average: Average | None = check_average(average)
@@ -87,31 +89,37 @@ class Update:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
         self.accumulate = int(accumulate)
         self.reduce, self.trainers = check_reduce(reduce)
-        rules = [optimizer.rule, *(o.rule for o in group_optimizers(optimizer, self.groups, None).values())]
-        self.rule = richest(rules)
+        self.rule = richest(o.rule for o in optimizers)
+        self._layout: Any = None
         self._arranged: Any = None
         self.columns = Columns()
         self.signature: tuple[Any, ...] = ()
 
-    @property
-    def slots(self) -> dict[str, str]:
-        """State buffers by name, in their order: "parameters" or "state", whose size they have."""
-        names = dict.fromkeys(self.optimizer.slots_of(self.rule), "parameters")
-        if self.accumulate > 1:
-            names["gradient_sum"] = "parameters"
-        if self.average is not None:
-            names |= {"average": "parameters", "average_state": "state"}
-        return names
+    def slots(self, store: Store) -> dict[str, int]:
+        """State buffers by name, in their order, and their elements."""
+        if self._layout is None or self._layout[0] is not store:
+            sizes: dict[str, int] = {}
+            places: dict[str, dict[str, Slot]] = {}
+            if isinstance(self.optimizer, TracedOptimizer):
+                sizes, places = layout(self.optimizer, store)
+            n = store.params.size
+            sizes = {**dict.fromkeys(self.optimizer.slots_of(self.rule), n), **sizes}
+            if self.accumulate > 1:
+                sizes["gradient_sum"] = n
+            if self.average is not None:
+                sizes |= {"average": n, "average_state": store.buffers.size}
+            self._layout = store, sizes, places
+        found: dict[str, int] = self._layout[1]
+        return found
 
     @property
     def takes_products(self) -> bool:
         """Whether nobody but the sweep needs the gradient."""
         return self.optimizer.clip_norm is None and self.accumulate == 1 and self.reduce is None
 
-    @property
-    def gradient_number(self) -> int:
+    def gradient_number(self, store: Store) -> int:
         """Of the buffer with the gradient that the sweep takes."""
-        return SLOTS + list(self.slots).index("gradient_sum") if self.accumulate > 1 else GRADIENT
+        return SLOTS + list(self.slots(store)).index("gradient_sum") if self.accumulate > 1 else GRADIENT
 
     def arrange(self, store: Store, state: UpdateState) -> None:
         """For what is trained of a model now, and how often each parameter has been updated before."""
@@ -124,33 +132,40 @@ class Update:
         names = list(store.parameters)
         self.penalties: dict[str, Regularizer] = by_name("regularizers", self.regularizers, names)
         limits: dict[str, Constraint] = by_name("constraints", self.constraints, names)
-        own = group_optimizers(self.optimizer, self.groups, names)
+        parts = {k: self.optimizer.part(k, p.shape) for k, p in store.parameters.items()}
+        own = {**parts, **group_optimizers(parts, self.groups)}
+        if isinstance(self.optimizer, TracedOptimizer):
+            for pattern in self.optimizer.patterns:
+                matching(type(self.optimizer).__name__, pattern, names)
+        self.whole: dict[str, Whole] = {}
         columns = self.columns = Columns()
         self.clip = columns.add({"clip_norm": self.optimizer.clip_norm or 0.0})
         self.of_accumulation = columns.add(accumulation_columns(self.accumulate)) if self.accumulate > 1 else 0
         self.of_average = columns.add(average_columns(self.average, self.accumulate)) if self.average else 0
         every = self.accumulate  # in functions, self would be a circle that keeps the model's memory
         active = Rows(lambda clock: clock.active(every)) if every > 1 else 1.0
-        sets: dict[Any, int] = {}
+        sets: dict[Any, tuple[int, tuple[str, ...]]] = {}
         self.column_of: dict[str, int] = {}
         for name in trainable:
-            optimizer, regularizer, lag = own.get(name, self.optimizer), self.penalties.get(name), state.lags[name]
+            optimizer, regularizer, lag = own[name], self.penalties.get(name), state.lags[name]
             chosen = (id(optimizer), id(regularizer), lag)
             if chosen not in sets:
                 since = Rows(lambda clock, lag=lag: clock.since(lag, every))  # type: ignore[misc]
-                common = {
-                    "since": since,
-                    "active": active,
-                    **penalty_columns(regularizer, pattern_of(self.regularizers, regularizer)),
-                }
-                sets[chosen] = columns.add(optimizer.columns(self.rule, common))
-            self.column_of[name] = sets[chosen]
+                penalties = penalty_columns(regularizer, pattern_of(self.regularizers, regularizer))
+                clip = self.optimizer.clip_value
+                if isinstance(optimizer, TracedOptimizer):
+                    given = whole_columns(optimizer, clip, regularizer, penalties, lag, every)
+                else:
+                    common = {"since": since, "active": active, "clip_value": clip or 0.0, **penalties}
+                    given = optimizer.columns(self.rule, common)
+                sets[chosen] = columns.add(given), tuple(given)
+            self.column_of[name] = sets[chosen][0]
+            if isinstance(optimizer, TracedOptimizer):
+                self.whole[name] = Whole(optimizer, *sets[chosen])
         self.thresholds: dict[str, tuple[Constraint, int]] = {}
         for k, regularizer in self.penalties.items():
             if regularizer.proximal and k in trainable:
-                step = SoftThreshold(
-                    own.get(k, self.optimizer).lr, regularizer, pattern_of(self.regularizers, regularizer)
-                )
+                step = SoftThreshold(own[k].lr, regularizer, pattern_of(self.regularizers, regularizer))
                 self.thresholds[k] = step, columns.add(step.numbers)
         self.limits = {
             k: (limits[k], columns.add(constraint_columns(limits[k], pattern_of(self.constraints, limits[k]))))
@@ -158,11 +173,13 @@ class Update:
             if k in limits
         }
         alone = self.accumulate == 1 and self.reduce is None and self.average is None  # who else needs every row
-        whole = {*limits, *self.thresholds}
+        whole = {*limits, *self.thresholds, *self.whole}
         self.sparse = [k for k in sparse_names(self.groups, names) if alone and k in trainable and k not in whole]
         self.runs = self._runs(store, trainable)
+        self.swept = self._runs(store, {k: p for k, p in trainable.items() if k not in self.whole})
         self.signature = (
             self.rule,
+            tuple((k, w.signature) for k, w in self.whole.items()),
             self.optimizer.clip_norm is not None,
             tuple(self.runs),
             tuple((k, self.column_of[k]) for k in self.sparse),
@@ -186,11 +203,14 @@ class Update:
         products: Sequence[Product],
         touched: Sequence[TouchedRows],
         new_state: Sequence[tuple[Tensor, Tensor]],
+        precision: str,
     ) -> list[Step]:
-        """The first steps are the checks of the products, in their order. new_state: state buffers and their values."""
-        slots = list(self.slots)
-        tables = _between(self.runs, [*products, *touched])
-        source, steps = self.gradient_number, product_checks(products)
+        """The first steps are the checks of the products, in their order. new_state: state buffers and their values.
+        precision: of the products of an optimiser."""
+        slots = list(self.slots(store))
+        taken_out: list[Product | TouchedRows] = [*products, *touched]
+        tables = _between(self.runs, taken_out)
+        source, steps = self.gradient_number(store), product_checks(products)
         if self.accumulate > 1:
             steps += accumulation_steps(buffers, store, source, self.of_accumulation)
         if self.reduce is not None:
@@ -201,9 +221,14 @@ class Update:
         n_slots = len(self.optimizer.slots_of(self.rule))
         steps += checks
         item = store.params.itemsize
-        steps += sweep_steps(buffers, self.rule, n_slots, scale, item, tables, taken, source)
+        swept = _between(self.swept, taken_out)
+        steps += sweep_steps(buffers, self.rule, n_slots, scale, item, swept, taken, source)
         for t in touched:
             steps.append(rows_sweep(buffers, self.rule, n_slots, scale, item, t, self.column_of[t.name]))
+        if self.whole:
+            clips = scale if self.optimizer.clip_norm is not None else None
+            places = self._layout[2]
+            steps += whole_steps(buffers, store, self.whole, places, slots, source, clips, precision)
         active = self.of_accumulation + 2 if self.accumulate > 1 else None
         for behind in (self.thresholds, self.limits):
             steps += constraint_steps(buffers, store, behind, active)

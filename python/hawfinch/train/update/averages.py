@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,11 @@ def average_columns(average: Average, accumulate: int) -> dict[str, Any]:
 
     def factors(clock: Clock) -> tuple[Array, Array]:
         updates = clock.updates_before(accumulate) - clock.averaged_from
-        given = called(f"factors of {average!r}", average.factors, updates)
+        begin, total = clock.begin - clock.averaged_from, clock.total_updates(accumulate)
+        if type(average).factors_in_fit is Average.factors_in_fit:  # a user's own: what it gets wrong is told
+            given = called(f"factors of {average!r}", average.factors, updates)
+        else:
+            given = average.factors_in_fit(updates, begin, total)
         try:
             keep, gain = (np.broadcast_to(np.asarray(part, np.float64), updates.shape) for part in given)
         except (TypeError, ValueError):
@@ -60,11 +65,20 @@ def average_steps(buffers: Buffers, store: Store, number: int, column: int) -> l
     return steps
 
 
-def show_average(state: UpdateState, store: Store, slots: dict[str, Array]) -> None:
-    """At the end of a fit: the contents are exchanged, so that views of the parameters see the average."""
+def show_average(
+    state: UpdateState, store: Store, slots: dict[str, Array], recompute: Callable[[], None] | None = None
+) -> None:
+    """At the end of a fit: the contents are exchanged, so that views of the parameters see the average.
+
+    recompute: what makes new running statistics for it, where it is another than what was trained.
+    """
     if state.updates > state.averaged_from:
         _exchange(store, slots)
-        state.shown = _digest(store)
+        try:
+            if recompute is not None and not np.array_equal(store.params, slots["average"]):
+                recompute()
+        finally:
+            state.shown = _digest(store)
 
 
 def take_back(state: UpdateState, store: Store, slots: dict[str, Array]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import ArgumentError
 from ...ir import Array
 from ...schedules import Schedule, as_number, check_values
-from ...values import called
+from ...values import called, short
 from ..fingerprint import value_text
 from ..monitor import check_monitor, score_of
 
@@ -28,7 +28,7 @@ class Clock(NamedTuple):
     total: None where the length is not known. kept: what schedules keep between epochs, by their text. updates: those
     before these steps, of which the average has seen all from number ``averaged_from`` on. rows: of the data that the
     steps go over, in batches of ``batch``. weights: of each step, by which its gradient counts where several are
-    accumulated; None: its rows.
+    accumulated; None: its rows. begin: updates before the run.
     """
 
     first: int
@@ -41,11 +41,16 @@ class Clock(NamedTuple):
     rows: int = 1
     batch: int = 1
     weights: Array | None = None
+    begin: int = 0
 
     # What accumulation makes of the steps: an update after every k-th, and after the last.
     def updates_before(self, k: int) -> Array:
         """The trainer's updates before each step."""
         return self.updates + np.arange(self.n) // k
+
+    def total_updates(self, k: int) -> int | None:
+        """Of the run, of epochs such as this one."""
+        return None if self.total is None else self.total // self.n * -(-self.n // k) + -(-(self.total % self.n) // k)
 
     def active(self, k: int) -> Array:
         """1 for steps that update, else 0."""
@@ -173,7 +178,11 @@ def values_of(name: str, source: Any, clock: Clock) -> float | Array:
     if isinstance(source, Schedule):
         steps = np.arange(clock.first - clock.start, clock.first - clock.start + clock.n)
         now = source.with_state(clock.kept.get(value_text(source))) if clock.kept else source
-        values = np.asarray(now.at(steps, clock.total), np.float64)
+        given = now.at(steps, clock.total)
+        try:
+            values = np.asarray(given, np.float64)
+        except Exception:
+            raise ArgumentError(f"{source!r}: at() must give numbers, got {short(given)}") from None
         if values.shape != steps.shape:
             raise ArgumentError(f"{source!r}: at() must give one value per step, {steps.shape}, got {values.shape}")
     else:

@@ -20,6 +20,8 @@ from .traced import traced_steps
 def constraint_columns(constraint: Constraint, pattern: str) -> dict[str, Any]:
     """pattern: under which it is given, for errors."""
     where = f"of {short(constraint)} (constraints[{pattern!r}])"
+    if not isinstance(constraint.numbers, dict):
+        raise ArgumentError(f"{constraint!r}: numbers must be a dict, got {short(constraint.numbers)}")
     return {k: v if type(v) is float else Named(v, f"{k} {where}") for k, v in constraint.numbers.items()}
 
 

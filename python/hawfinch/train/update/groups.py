@@ -51,32 +51,37 @@ def check_patterns(what: str, patterns: Any, kind: type, example: str) -> dict[s
     return dict(patterns)
 
 
-def group_optimizers(
-    optimizer: Optimizer, groups: Mapping[str, Any], names: Iterable[str] | None
-) -> dict[str, Optimizer]:
-    """Name -> the optimiser with the settings of its groups, for the names that are in one; later groups win. names
-    None: the patterns themselves."""
-    names = names if names is None else list(names)
+def group_optimizers(parts: Mapping[str, Optimizer], groups: Mapping[str, Any]) -> dict[str, Optimizer]:
+    """Name -> the optimiser with the settings of its groups, for the names that are in one; later groups win. parts:
+    name -> the optimiser without them."""
     given: dict[str, dict[str, Any]] = {}
     for pattern, options in groups.items():
-        for name in [pattern] if names is None else matching("groups", pattern, names):
+        for name in matching("groups", pattern, parts):
             given[name] = {**given.get(name, {}), **options}
     known: dict[Any, Optimizer] = {}  # one for each set of options
     found = {}
     for name, options in given.items():
-        key = tuple((k, id(v)) for k, v in options.items())
+        key = (id(parts[name]), *((k, id(v)) for k, v in options.items()))
         if key not in known:
-            known[key] = _with(optimizer, options)
+            known[key] = _with(parts[name], options)
         found[name] = known[key]
     return found
 
 
-def check_groups(optimizer: Optimizer, groups: Any) -> dict[str, Any]:
-    """groups as a dict; raises ArgumentError for what is no setting of the optimiser."""
+def check_groups(optimizer: Optimizer, groups: Any) -> tuple[dict[str, Any], list[Optimizer]]:
+    """groups as a dict, and all optimisers that there may be; raises ArgumentError for what is no setting of any."""
     found = check_patterns("groups", groups, dict, "{'*.bias': dict(weight_decay=0.0)}")
+    optimizers = list(optimizer.parts)
     for options in found.values():
-        _with(optimizer, options)
-    return found
+        wrong: list[ArgumentError] = []
+        for part in optimizer.parts:
+            try:
+                optimizers.append(_with(part, options))
+            except ArgumentError as error:
+                wrong.append(error)
+        if len(wrong) == len(optimizer.parts):
+            raise wrong[0]
+    return found, optimizers
 
 
 def sparse_names(groups: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:

@@ -94,6 +94,7 @@ def rows_sweep(
         writes=(p, *slots),
         reads=(p, g, *slots, scale, f["row"]),
         units=f["rows"],
+        by_rows=tuple([(t, g) for t in (p, *slots)]),
         update=True,
         scope=f"optimizer: {rule}",
         flops=12 * g.shape[0],

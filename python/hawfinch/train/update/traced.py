@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...compiler.group import fuse
-from ...compiler.memory import Place, base_of
+from ...compiler.memory import Dynamic, Place, base_of
+from ...compiler.precision import in_precision
 from ...compiler.rewrite import fresh, rewrite
 from ...ir import Graph, Shape, Step, Tensor, input_tensor, single, tracing
 from ...nn.store import Store
@@ -17,43 +18,51 @@ from .buffers import Buffers, state_step
 def traced_steps(
     buffers: Buffers,
     store: Store,
-    function: Callable[..., Tensor],
+    function: Callable[..., Tensor | Sequence[Tensor]],
     arrays: Sequence[tuple[Shape, Place]],
     columns: Sequence[int],
-    result: Place,
+    result: Place | Sequence[Place],
     scope: str,
+    precision: str = "f32",
 ) -> list[Step]:
-    """result = function(*arrays, *numbers), as steps of an update.
+    """result = function(*arrays, *numbers), as steps of an update; or several results at once.
 
-    arrays: shapes and where they are; columns: those that hold the numbers of this step. The result may lie where one
+    arrays: shapes and where they are; columns: those that hold the numbers of this step. A result may lie where one
     of the arrays lies; where that is read while it is written, or later, the result takes a place of its own first.
+    precision: of the products.
     """
+    several = isinstance(result, list)
+    targets: list[Place] = result if isinstance(result, list) else [result]  # type: ignore[list-item]
     graph = Graph()
     with tracing(graph):
         given = [input_tensor(graph, f"array{i}", shape) for i, (shape, _) in enumerate(arrays)]
         numbers = [input_tensor(graph, f"number{i}", ()) for i in range(len(columns))]
-        wanted = fresh(graph, [function(*given, *numbers)])
+        made = function(*given, *numbers)
+        wanted = fresh(graph, list(made) if several else [made])  # type: ignore[list-item]
     new, to = rewrite(graph, wanted)
     places = model_places(new, store.params, store.buffers)
     for t, (_, place) in zip(given, arrays, strict=True):
         if id(t) in to:
             places[id(to[id(t)])] = place
-    out = to[id(wanted[0])]
+    outs = [to[id(t)] for t in wanted]
     steps = []
     for t, column in zip(numbers, columns, strict=True):
         if id(t) in to:
             fields: dict[str, Any] = {"y": to[id(t)], "column": column, "n": 1}
             steps.append(single("scalars", fields, (to[id(t)],), ()))
-    computed = fuse(new, [out])
+    inputs = [(base_of(to[id(t)]), place) for t, (_, place) in zip(given, arrays, strict=True) if id(t) in to]
+    taken_by = [{t for t, place in inputs if type(place) is Dynamic and place == where} for where in targets]
+    apart = [out for out, taken in zip(outs, taken_by, strict=True) if taken]
+    computed = fuse(in_precision(new, precision, store.dtype), outs, apart)
     steps += computed
-    taken = {base_of(to[id(t)]) for t, (_, place) in zip(given, arrays, strict=True) if id(t) in to and place == result}
-    if _reads_what_it_writes(computed, base_of(out), taken):
-        with tracing(new):
-            target = input_tensor(new, "result", out.shape)
-        places[id(target)] = result
-        steps.append(state_step(target, out))
-    else:
-        places[id(base_of(out))] = result
+    for out, where, taken in zip(outs, targets, taken_by, strict=True):
+        if _reads_what_it_writes(computed, base_of(out), taken):
+            with tracing(new):
+                target = input_tensor(new, "result", out.shape)
+            places[id(target)] = where
+            steps.append(state_step(target, out))
+        else:
+            places[id(base_of(out))] = where
     for step in steps:
         step.update, step.scope = True, scope
     buffers.adopt(new, places)
