@@ -42,7 +42,8 @@ def test_every_layer(name: str, dtype: str, tmp_path: Path) -> None:
     case, x = LAYER_CASES[name], X
     if case.positions:
         x = np.stack([X, X * X, -X], 1)
-    model = hf.Sequential(hf.Linear(6), case.make(), hf.Flatten(), hf.Linear(2))
+    around = [hf.Linear(2), case.make()] if name == "TargetScale" else [case.make(), hf.Flatten(), hf.Linear(2)]
+    model = hf.Sequential(hf.Linear(6), *around)
     model.dtype = dtype
     hf.Trainer(model, "mse").fit(x, Y, epochs=2)
     path = tmp_path / "model.safetensors"
