@@ -1,4 +1,4 @@
-"""Writes docs/performance.md and its pictures, and bench/BARS.md, from the last runs in bench/results:
+"""Writes docs/performance.md and its pictures, bench/BARS.md and README's table, from the last runs in bench/results:
 python bench/performance.py.
 
 The page is for who wants to know what hawfinch would do for them: what they get and against whom, how that was
@@ -55,6 +55,22 @@ HEADLINES = (
     "adam-1e7",
     "gelu",
 )
+IN_README = (
+    "mlp-64",
+    "mlp-784",
+    "mlp-norm",
+    "mlp-1024",
+    "predict-64",
+    "many",
+    "matmul-1024",
+    "matmul-2048",
+    "norm-128",
+    "softmax-128x1000",
+    "gelu",
+    "import",
+    "first-step",
+)
+README, README_HEAD, README_END = HERE.parent / "README.md", "<!-- bench/performance.py -->\n", "<!-- end -->\n"
 PROJECTS = {"NumPy": "numpy", "PyTorch": "torch", "JAX": "jax|vmap", "scikit-learn": "sklearn|joblib"}
 
 
@@ -109,9 +125,9 @@ def group_table(found: Sequence[Result]) -> list[str]:
     return table(head, rows)
 
 
-def headlines(found: Sequence[Result]) -> list[str]:
+def headlines(found: Sequence[Result], names: Sequence[str] = HEADLINES) -> list[str]:
     by_name, rows = {r.first.name: r for r in found}, []
-    for r in (by_name[name] for name in HEADLINES if name in by_name):
+    for r in (by_name[name] for name in names if name in by_name):
         ours, ratio = r.median(OURS), r.ratio()
         if ours is None or ratio is None:
             continue
@@ -120,6 +136,13 @@ def headlines(found: Sequence[Result]) -> list[str]:
             cells = [f"**{cells[0]}**", *(cell.strip("*") for cell in cells[1:])]
         rows.append([r.title, *cells, times_text(ratio)])
     return table(["", OURS, *PROJECTS, "fastest peer / hawfinch"], rows)
+
+
+def with_table(readme: str, runs: Sequence[Run]) -> str:
+    """README with the table of these runs."""
+    before, _, rest = readme.partition(README_HEAD)
+    lines = headlines(results(runs), IN_README)
+    return before + README_HEAD + "\n".join(lines) + "\n" + README_END + rest.partition(README_END)[2]
 
 
 def by_kind(found: Sequence[Result]) -> list[str]:
@@ -269,6 +292,8 @@ def write(whole: bool = True) -> str:
     path, bars_path = folder / "performance.md", (HERE if whole else PART) / "BARS.md"
     path.write_text(page(runs))
     bars_path.write_text(bars.page(runs))
+    if whole:
+        README.write_text(with_table(README.read_text(), runs))
     found, facts = results(runs), runs[-1].facts
     summary = "\n".join(bars.summary(found, len(runs)))
     caption = f"{facts['CPU']}, {facts['date'][:10]}, commit {facts['commit']}, {len(runs)} run(s)"

@@ -14,7 +14,7 @@ import bars
 import performance
 from jobs import BY_NAME, Bar
 from machine import HERE
-from report import IN_PLAN, OURS, Result, Row, Run, auto_to_one, explain, latest, reasons, results
+from report import IN_PLAN, OURS, Result, Row, Run, auto_to_one, explain, latest, reasons, results, value_text
 
 BARS = (Bar(2, "torch"), Bar(80, "%"), Bar(1.5, "best"), Bar(3.0, "s"), Bar(1.3, "bare"))
 
@@ -122,7 +122,18 @@ def test_the_pages_are_those_of_the_last_runs() -> None:
         assert path.read_text() == text, f"{path} is not what `python bench/performance.py` writes"
 
 
+def test_readme_says_what_the_last_runs_showed() -> None:
+    runs, readme = latest(performance.RESULTS), performance.README.read_text()
+    assert readme == performance.with_table(readme, runs), "README's table is not what bench/performance.py writes"
+    step = next(r for r in results(runs) if r.first.name == "mlp-64")
+    ours, jax, torch = step.median(OURS), step.best("jax"), step.best("torch")
+    assert ours and jax and torch
+    here, there, best = (value_text(v, "s") for v in (ours, jax[1], torch[1]))
+    said = f"takes {here} here; JAX in a compiled scan takes {there}, PyTorch {best}"
+    assert said in " ".join(readme.split())
+
+
 def test_every_job_of_the_reasons_exists() -> None:
     apart = {"import", "first-step", "wheel", "many", "auto", "step-overhead"}
     assert reasons(HERE / "limits.md").keys() <= BY_NAME.keys() | apart
-    assert set(performance.HEADLINES) <= BY_NAME.keys() | apart
+    assert {*performance.HEADLINES, *performance.IN_README} <= BY_NAME.keys() | apart

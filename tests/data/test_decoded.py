@@ -44,6 +44,27 @@ def test_what_takes_arrays_takes_decoded_rows() -> None:
     assert trainers[0].step(x, X[:, :1]) == trainers[1].step(X, X[:, :1])
 
 
+@pytest.mark.parametrize("memory", [1, 1000, 1 << 20])
+def test_predict_takes_the_rows_part_by_part(memory: int) -> None:
+    x = hf.data.Decoded(ITEMS, decode, memory=memory)
+    held = max(memory // X[0].nbytes, 1)
+    assert [len(part) for part in x.parts()][:-1] == [held] * ((len(X) - 1) // held)
+
+    class Net(hf.Module):
+        def __init__(self, form: Any):
+            self.form, self.layer = form, hf.Linear(2)
+
+        def forward(self, x: Any) -> Any:
+            return self.form(self.layer(x))
+
+    for form in (lambda y: y, lambda y: (y, y[:, 0]), lambda y: {"a": y, "b": y * 2.0}):
+        model = Net(form).build((12,))
+        got, want = model.predict(x), model.predict(X)
+        assert type(got) is type(want)
+        for a, b in zip(*(v.values() if isinstance(v, dict) else v for v in (got, want)), strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
 def fails_at(*bad: int) -> Any:
     def decode(i: int) -> Any:
         if i in bad:

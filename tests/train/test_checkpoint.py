@@ -264,3 +264,19 @@ def test_a_failure_waits_for_the_file(tmp_path: Path) -> None:
     interrupted.fit(X, LABELS, callbacks=[hf.Checkpoint(path, every_steps=1)], resume=path, **FIT)
     plain.fit(X, LABELS, **FIT)
     assert_same_state(state(plain), state(interrupted))
+
+
+def test_a_state_is_copied_into_the_memory_of_the_last_one() -> None:
+    trainer = fresh(average=hf.EMA(0.9))
+    seen: list[tuple[dict[str, int], dict[str, bytes]]] = []
+    last: list[Any] = [None]
+
+    def look(trainer: Any, epoch: int, logs: Any) -> None:
+        last[0] = trainer._copy_state(last[0])
+        arrays = last[0].arrays()
+        seen.append(({k: id(a) for k, a in arrays.items()}, {k: a.tobytes() for k, a in arrays.items()}))
+        assert seen[-1][1] == {k: a.tobytes() for k, a in trainer.state.arrays().items()}
+        assert not any(np.shares_memory(a, b) for a in arrays.values() for b in trainer.state.arrays().values())
+
+    trainer.fit(X, LABELS, callbacks=[hf.EarlyStopping(), look], **FIT)
+    assert seen[1][0] == seen[2][0] and seen[1][1] != seen[2][1] and "best.parameters" in seen[0][0]

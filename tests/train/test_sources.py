@@ -15,6 +15,7 @@ from training import LABELS, RNG, X, Y, assert_same_state, full_net, make, state
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, BusyError, DecodeError, LabelError, NonFiniteError, ShapeError
+from hawfinch.train.sources import ReadAhead
 
 W = RNG.uniform(size=len(X))
 
@@ -161,6 +162,15 @@ def test_ctrl_c_does_not_wait_for_a_slow_chunk() -> None:
     go_on.set()
     wait_for(lambda: not threads_left())
     trainer.fit(chunks)
+
+
+def test_a_reader_that_is_dropped_ends_its_thread() -> None:
+    """Where Ctrl-C comes between its beginning and the block that it is for, nobody ends it."""
+    read = ReadAhead(iter(range(5)))
+    read.__enter__()
+    assert next(read) == 0 and threads_left()
+    del read
+    wait_for(lambda: not threads_left())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking while there are threads

@@ -10,7 +10,7 @@ lives on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ class Decoded(metaclass=CheckedCall):
 
     ``Trainer.fit`` and ``evaluate`` take it as x, or as one of several inputs, and in validation_data; y and weights
     are arrays as ever. They hold some of its rows at a time and give the bits of a fit on ``np.asarray`` of it. While
-    batches are trained on, threads decode the next ones. Whatever else takes an array decodes all rows at once.
+    batches are trained on, threads decode the next ones. ``predict`` takes it part by part, too. Whatever else takes an
+    array decodes all rows at once.
 
     items: paths, bytes, rows of a table: a sequence, or what can be listed. decode: gives the row of an item, an array
     of any numbers, of equal shape and dtype for all; it is called in several threads at a time, in any order. workers:
@@ -90,6 +91,12 @@ class Decoded(metaclass=CheckedCall):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         rows = self.take(range(len(self.items)))
         return rows if dtype is None else rows.astype(dtype, copy=False)
+
+    def parts(self) -> Iterator[Array]:
+        """All rows, some at a time: as many as ``memory`` holds, at least one."""
+        n = max(self.memory // max(self.like.nbytes, 1), 1)
+        for at in range(0, len(self.items), n):
+            yield self.take(range(at, min(at + n, len(self.items))))
 
     def take(self, index: Any, stop: threading.Event | None = None) -> Array:
         """The rows of these items. stop: once it is set, the rest of them is left undone."""

@@ -63,6 +63,7 @@ class Checkpoint(metaclass=CheckedCall):
         self.mode = check_mode("Checkpoint", mode)
         self._score: float | None = None
         self._sign, self._first = 1.0, 0
+        self._state: TrainState | None = None  # what was written last, whose memory the next one takes
         self._thread: threading.Thread | None = None
         self._failed: BaseException | None = None
 
@@ -104,7 +105,10 @@ class Checkpoint(metaclass=CheckedCall):
     def on_fit_end(self, trainer: Any) -> None:
         """Waits until all is written."""
         self._score = None
-        self._wait()
+        try:
+            self._wait()
+        finally:
+            self._state = None
 
     def get_state(self) -> float | None:
         """The best score so far."""
@@ -116,7 +120,7 @@ class Checkpoint(metaclass=CheckedCall):
 
     def _save(self, trainer: Any, is_best: bool) -> None:
         self._wait()
-        state = trainer.get_state()
+        state = self._state = trainer._copy_state(self._state)
         self._thread = threading.Thread(target=self._write, args=(state, is_best), name="hawfinch checkpoint")
         self._thread.start()
 

@@ -19,7 +19,7 @@ from ..values import Value
 from .inputs import Data
 from .sources import Source
 
-ROWS = 1000  # of an array that are looked at, spread evenly
+ROWS, BYTES = 1000, 1 << 18  # at most so much of an array is looked at, in rows spread evenly
 
 
 def model_text(model: Module) -> str:
@@ -43,7 +43,8 @@ def _array_text(a: Array | Decoded) -> str:
         some = [a.items[int(i)] for i in np.linspace(0, len(a) - 1, min(len(a), ROWS))]
         names = [repr(item) for item in some if isinstance(item, str | bytes | int | float | os.PathLike)]
         return f"decoded {a.dtype} {a.shape} {_digest(np.array(names))}"
-    rows = a if len(a) <= ROWS else a[np.linspace(0, len(a) - 1, ROWS).astype(int)]
+    n = min(ROWS, max(BYTES * len(a) // max(a.nbytes, 1), 16))
+    rows = a if len(a) <= n else a[np.linspace(0, len(a) - 1, n).astype(int)]
     return f"{a.dtype} {a.shape} {_digest(rows)}"
 
 

@@ -145,6 +145,34 @@ class Chunks:
             before += -(-data.rows // min(rows.batch or data.rows, data.rows))
 
 
+class _Handover:
+    """What the thread that reads and the one that takes have in common."""
+
+    def __init__(self, closing: threading.Event):
+        self.wanted, self.made, self.over = threading.Lock(), threading.Lock(), threading.Lock()
+        self.made.acquire()
+        self.over.acquire()
+        self.closing = closing
+        self.item: Any = None
+        self.error: BaseException | None = None
+
+
+def _read(given: Iterator[Any], hand: _Handover) -> None:
+    try:
+        while True:
+            hand.wanted.acquire()  # the first item is, from the beginning
+            if hand.closing.is_set():
+                break
+            hand.item = next(given)
+            hand.made.release()
+    except BaseException as error:
+        hand.error = error
+        hand.made.release()
+    finally:
+        del given
+        hand.over.release()
+
+
 class ReadAhead:
     """Iterates over ``given``, whose next item a thread makes while the caller is at work with the one before.
 
@@ -153,37 +181,15 @@ class ReadAhead:
     """
 
     def __init__(self, given: Iterator[Any], closing: threading.Event | None = None):
-        self._given: Iterator[Any] | None = given
-        self._closing = threading.Event() if closing is None else closing
-        self._wanted, self._made, self._over = threading.Lock(), threading.Lock(), threading.Lock()
-        self._item: Any = None
-        self._error: BaseException | None = None
+        self._hand = _Handover(threading.Event() if closing is None else closing)
         self._process = os.getpid()
         context = contextvars.copy_context()  # NumPy's errstate, decimal's precision
-        self._thread = threading.Thread(target=context.run, args=(self._work,), name="hawfinch-read", daemon=True)
+        how: dict[str, Any] = {"args": (_read, given, self._hand), "name": "hawfinch-read", "daemon": True}
+        self._thread = threading.Thread(target=context.run, **how)
 
     def __enter__(self) -> ReadAhead:
-        for lock in (self._made, self._over):
-            lock.acquire()
-        self._thread.start()  # which makes the first item at once
+        self._thread.start()
         return self
-
-    def _work(self) -> None:
-        given, self._given = self._given, None
-        assert given is not None
-        try:
-            while True:
-                self._wanted.acquire()
-                if self._closing.is_set():
-                    break
-                self._item = next(given)
-                self._made.release()
-        except BaseException as error:
-            self._error = error
-            self._made.release()
-        finally:
-            del given
-            self._over.release()
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -191,22 +197,28 @@ class ReadAhead:
     def __next__(self) -> Any:
         if os.getpid() != self._process:
             raise BusyError("a fit that reads its data ahead can't go on in a process that was forked within it")
-        self._made.acquire()
-        if self._error is not None:
-            raise self._error
-        item, self._item = self._item, None
-        self._wanted.release()
+        hand = self._hand
+        hand.made.acquire()
+        if hand.error is not None:
+            raise hand.error
+        item, hand.item = hand.item, None
+        hand.wanted.release()
         return item
 
+    def _close(self) -> None:
+        self._hand.closing.set()
+        with contextlib.suppress(RuntimeError):  # it is wanted already
+            self._hand.wanted.release()
+
+    __del__ = _close  # where Ctrl-C has come in between: the thread holds no reference to this
+
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
-        self._closing.set()
+        self._close()
         if os.getpid() != self._process:
             return
-        with contextlib.suppress(RuntimeError):  # it is wanted already
-            self._wanted.release()
-        if self._over.acquire(timeout=-1 if kind is None or issubclass(kind, Exception) else LONGEST_WAIT):
+        if self._hand.over.acquire(timeout=-1 if kind is None or issubclass(kind, Exception) else LONGEST_WAIT):
             self._thread.join()
-        self._item = self._error = None  # whose traceback holds all of this
+        self._hand.item = self._hand.error = None  # whose traceback holds all of this
 
 
 def is_chunks(x: Any) -> bool:

@@ -67,9 +67,16 @@ class TrainState:
         self.callbacks: dict[str, Any] = {}
         self.best: Best | None = None
 
-    def copy(self) -> TrainState:
-        """With arrays of its own."""
-        return copy.deepcopy(self)
+    def copy(self, into: TrainState | None = None) -> TrainState:
+        """With arrays of its own; those of ``into``, which is used up, where they fit."""
+        memory = {} if into is None else into.arrays()
+        memo: dict[int, Any] = {}
+        for name, array in self.arrays().items():
+            room = memory.get(name)
+            if room is not None and room.shape == array.shape and room.dtype == array.dtype:
+                room[...] = array
+                memo[id(array)] = room
+        return copy.deepcopy(self, memo)
 
     def arrays(self) -> dict[str, Array]:
         """All of its arrays, by name."""

@@ -22,6 +22,8 @@ def matching(what: str, pattern: Any, names: Iterable[str]) -> list[str]:
     if not isinstance(pattern, str):
         raise ArgumentError(f"{what}: expected patterns of parameter names such as '*.bias', got {pattern!r}")
     found = [name for name in names if fnmatchcase(name, pattern)]
+    if not names:
+        raise ArgumentError(f"{what}: {pattern!r} matches nothing: the model has no parameters")
     if not found:
         near = near_names(pattern, names) or names[:4]
         raise ArgumentError(f"{what}: no parameter matches {pattern!r}. Did you mean {' or '.join(map(repr, near))}?")
