@@ -117,8 +117,8 @@ def everything() -> tuple[Side, Side]:
 
 
 JOBS = {
-    "muon-256": Job("Muon over AdamW, 3 x 256, batch 256", 4.2, lambda: muon(256, "float32")),
-    "muon-1024": Job("Muon over AdamW, 3 x 256, batch 1024", 2.0, lambda: muon(1024, "float32")),
+    "muon-256": Job("Muon over AdamW, 3 x 256, batch 256", 4.2, lambda: muon(256, "f32")),
+    "muon-1024": Job("Muon over AdamW, 3 x 256, batch 1024", 2.0, lambda: muon(1024, "f32")),
     "muon-256-bf16": Job("the same in bf16, batch 256", 2.8, lambda: muon(256, "bf16")),
     "muon-1024-bf16": Job("the same in bf16, batch 1024", 1.5, lambda: muon(1024, "bf16")),
     "ema-128": Job("EMA on over off, 784-256-10, batch 128", 1.03, lambda: ema(128)),
