@@ -130,6 +130,12 @@ static void cpu_sweep_rows(const void *args, const hf_ctx *ctx, int64_t lo, int6
   real c[OPTIM_CONSTANTS];
   optim_once(rule, column, ctx, 1, c);
   for (int64_t i = lo; i < hi; i++) {
+    if (i + TABLE_AHEAD < hi && row[i + TABLE_AHEAD] >= 0) {
+      const int64_t at = row[i + TABLE_AHEAD] * cols, bytes = cols * (int64_t)sizeof(real);
+      prefetch_row((real *)a->p + at, bytes);
+      for (int s = 0; s < HF_MAX_SLOTS; s++)
+        if (a->slot[s]) prefetch_row((real *)a->slot[s] + at, bytes);
+    }
     double *sums = a->sums ? (double *)a->sums + 3 * i : 0;
     if (row[i] < 0) {
       if (sums) memset(sums, 0, 3 * sizeof *sums);

@@ -40,7 +40,8 @@ from .sources import Arrays, Chunks, EpochRows, Source, is_chunks, split_pair
 from .state import TrainState
 from .statistics import recompute_statistics
 from .update import Clock, Update, UpdateState
-from .update.averages import take_back
+from .update.averages import take_back, work_out_average
+from .update.constraints import check_limited
 
 NOT_COPIED = (
     "gradient",
@@ -214,7 +215,7 @@ class Trainer(Settings):
     # ---- plans ----
     def _bind(self) -> tuple[Array, ...]:
         """The buffers that a plan works on; gradient and slots are kept as long as the model's buffer stays."""
-        store, state, kind = self._model.store(), self.state, self._optimizer.kind
+        store, state, kind = self._model.store(), self.state, self._update.kind
         params, slots = store.params, self._update.slots(store)
         state.buffers = store.buffers
         if self._params is not params or state.rule != kind or list(state.slots) != list(slots):
@@ -240,7 +241,7 @@ class Trainer(Settings):
         update = self._update if training else None
         key = self._key(data, training)
         if not training:
-            buffers = self._averaged() if self._call is not None and self._update.average is not None else buffers[:2]
+            buffers = self._averaged() if self._call is not None and "average" in self.state.slots else buffers[:2]
         plan = self._plans.get(self._model, key, batch, update, buffers)
         if training:
             self._watched = plan
@@ -256,7 +257,12 @@ class Trainer(Settings):
         state = self._count_updates()
         if state.updates == state.averaged_from:
             return self.state.parameters, self.state.buffers
-        return self.state.slots["average"], self.state.slots["average_state"]
+        self._work_out_average()
+        return self.state.slots["average"], self.state.slots.get("average_state", self.state.buffers)
+
+    def _work_out_average(self) -> None:
+        if self._optimizer.averages:
+            work_out_average(self._update.own, self._model.store(), self.state.slots)
 
     def _clock(self, n: int, first: int = 0, rows: int = 1, batch: int = 1, total: int | None = None) -> Clock:
         """For n steps, of which ``first`` are done; those of a fit if there is one."""
@@ -445,12 +451,10 @@ class Trainer(Settings):
             plan.kept = plan.new_kept(rows)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
-            short = (
-                self._update.reduce is None
-                and not self._update.watch
-                and len(data.arrays) == 2
-                and isinstance(y, np.ndarray)
-            )
+            if self._update.limits:
+                check_limited(self._update.limits, self._model.store())
+            read_by_none = self._update.reduce is None and not self._update.watch
+            short = read_by_none and len(data.arrays) == 2 and isinstance(y, np.ndarray)
             reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
             if short and reads_all and not plan.watches and not plan.keeps_rows:
                 target, loss_of_all = data.y[0], self._objective.heads[0].loss

@@ -35,7 +35,7 @@ from .averages import average_columns, average_steps, check_average
 from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers, state_step
 from .check import check_steps, product_checks
 from .clip_adaptive import clip_adaptive_steps
-from .columns import Clock, Columns, Rows
+from .columns import Clock, Columns, Rows, of_parameter
 from .constraints import constraint_columns, constraint_steps
 from .groups import (
     adaptive_limits,
@@ -93,11 +93,13 @@ class Update:
         reduce: Any = None,
         watch: Any = None,
     ):
-        self.optimizer = optimizer
+        self.optimizer, self.kind = optimizer, optimizer.kind
         self.groups, optimizers = check_groups(optimizer, groups)
         self.regularizers = check_patterns("regularizers", regularizers, Regularizer, "{'0.weight': hf.L2(1e-4)}")
         self.constraints = check_patterns("constraints", constraints, Constraint, "{'*.weight': hf.MaxNorm(3.0)}")
         self.average: Average | None = check_average(average)
+        if self.average is not None and optimizer.averages:
+            raise ArgumentError(f"average={average!r:.60}: {type(optimizer).__name__} averages by itself; leave it out")
         whole = isinstance(accumulate, int | np.integer) and not isinstance(accumulate, bool)
         if not whole or not 1 <= accumulate < 1 << 63:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
@@ -121,6 +123,8 @@ class Update:
             sizes = {**dict.fromkeys(self.optimizer.slots_of(self.rule), n), **sizes}
             if self.accumulate > 1:
                 sizes["gradient_sum"] = n
+            if self.optimizer.averages:
+                sizes["average"] = n
             if self.average is not None:
                 sizes |= {"average": n, "average_state": store.buffers.size}
             self._layout = store, sizes, places
@@ -146,7 +150,8 @@ class Update:
         """For what is trained of a model now, and how often each parameter has been updated before."""
         trainable = store.trainable
         state.follow(trainable)
-        key = (store, tuple(trainable), tuple(map(state.lags.__getitem__, trainable)))
+        rows = tuple([k for k, p in trainable.items() if p.sparse])
+        key = (store, tuple(trainable), tuple(map(state.lags.__getitem__, trainable)), rows)
         if self._arranged == key:
             return
         self._arranged = key
@@ -154,7 +159,7 @@ class Update:
         self.penalties: dict[str, Regularizer] = by_name("regularizers", self.regularizers, names)
         limits: dict[str, Constraint] = by_name("constraints", self.constraints, names)
         parts = {k: self.optimizer.part(k, p.shape) for k, p in store.parameters.items()}
-        own = {**parts, **group_optimizers(parts, self.groups)}
+        own = self.own = {**parts, **group_optimizers(parts, self.groups)}
         if isinstance(self.optimizer, TracedOptimizer):
             for pattern in self.optimizer.patterns:
                 matching(type(self.optimizer).__name__, pattern, names)
@@ -175,11 +180,11 @@ class Update:
                 penalties = penalty_columns(regularizer, pattern_of(self.regularizers, regularizer))
                 clip = self.optimizer.clip_value
                 if isinstance(optimizer, TracedOptimizer):
-                    given = whole_columns(optimizer, clip, regularizer, penalties, lag, every)
+                    given = whole_columns(optimizer, clip, regularizer, penalties, every)
                 else:
                     common = {"since": since, "active": active, "clip_value": clip or 0.0, **penalties}
                     given = optimizer.columns(self.rule, common)
-                sets[chosen] = columns.add(given), tuple(given)
+                sets[chosen] = columns.add(of_parameter(given, lag, every)), tuple(given)
             self.column_of[name] = sets[chosen][0]
             if isinstance(optimizer, TracedOptimizer):
                 self.whole[name] = Whole(optimizer, *sets[chosen])
@@ -193,9 +198,10 @@ class Update:
             for k in trainable
             if k in limits
         }
-        alone = self.accumulate == 1 and self.reduce is None and self.average is None  # who else needs every row
+        averaged = self.average is not None or self.optimizer.averages
+        alone = self.accumulate == 1 and self.reduce is None and not averaged  # who else needs every row
         whole = {*limits, *self.thresholds, *self.whole}
-        self.sparse = [k for k in sparse_names(self.groups, names) if alone and k in trainable and k not in whole]
+        self.sparse = [k for k in sparse_names(self.groups, names, rows) if alone and k in trainable and k not in whole]
         if self.sparse and self.optimizer.measured:
             raise ArgumentError(
                 f"groups: sparse and {type(self.optimizer).__name__} exclude each other, for its steps follow from the "
