@@ -230,6 +230,7 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
                     used.sums[...] = state.sums
     if used is None:
         raise ArgumentError("there are no chunks to train on: an iterable that is used up?")
+    used.kept = []
     return used.results(state.kept)
 
 

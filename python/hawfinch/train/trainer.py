@@ -304,12 +304,12 @@ class Trainer(Settings):
 
         x: array (rows, ...) or a tuple of arrays; float, int or bool of any strides, read-only or memory-mapped:
         batches are gathered from it in place; or ``hf.data.Decoded``, of which some rows are held at a time. y: as the
-        loss wants it; for several losses a tuple, or a dict by the names of the losses. Or x alone: an iterable, or a
-        function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows are shuffled
-        within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False`` it is made
+        loss wants it, None for one without targets; for several losses a tuple, or a dict by their names. Or x alone:
+        an iterable, or a function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows
+        are shuffled within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False`` it is made
         when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at what
         callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios matter.
-        class_weight: see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full":
+        class_weight: by class, see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full":
         all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. resume: the file of
         a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was at work: it is gone
         on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is no such file the
@@ -492,11 +492,17 @@ class Trainer(Settings):
 
     # ---- evaluation ----
     def evaluate(
-        self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int | str = 256, threads: int | None = None
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        batch_size: int | str = 256,
+        threads: int | None = None,
     ) -> dict[str, Any]:
         """Loss and metrics of the model in inference mode, by the names that ``History`` has: over all rows, weighted.
 
-        Arguments and errors as in ``fit``.
+        Arguments and errors as in ``fit``. A metric that is an array is one here, ``found["confusion_matrix"]``.
 
         >>> import hawfinch as hf, numpy as np
         >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", metrics=["mae"])
@@ -527,6 +533,7 @@ class Trainer(Settings):
                     first = (before + step) * batch
                     last = min(first + batch, data.rows)
                     raise LabelError(f"rows {first} to {last}: an index or label is out of range")
+            plan.kept = []
             return plan.results(kept)
 
     # ---- looking inside ----
