@@ -306,14 +306,14 @@ class Trainer(Settings):
         batches are gathered from it in place; or ``hf.data.Decoded``, of which some rows are held at a time. y: as the
         loss wants it, None for one without targets; for several losses a tuple, or a dict by their names. Or x alone:
         an iterable, or a function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows
-        are shuffled within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False`` it is made
-        when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at what
-        callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios matter.
-        class_weight: by class, see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full":
-        all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. resume: the file of
-        a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was at work: it is gone
-        on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is no such file the
-        call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
+        are shuffled within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False``
+        it is made when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at
+        what callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios
+        matter. class_weight: by class, see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may
+        be short; "full": all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``.
+        resume: the file of a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was
+        at work: it is gone on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is
+        no such file the call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
 
         Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
         changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
