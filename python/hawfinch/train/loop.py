@@ -23,6 +23,7 @@ from .statistics import recompute_statistics
 from .steps import Steps, run_steps
 from .update.averages import show_average
 from .update.columns import after_epoch
+from .update.constraints import check_limited
 
 
 def _total_steps(trainer: Bound, call: FitCall) -> int | None:
@@ -136,6 +137,8 @@ def _epoch(trainer: Bound, call: FitCall, state: TrainState, plan: BatchPlan | N
                 finally:
                     state.position += state.step - step0
                     state.sums = used.sums.copy()
+                if trainer._update.limits:
+                    check_limited(trainer._update.limits, trainer._model.store())
                 first = stop
                 for notify in on_step_end:
                     notify(trainer, state.step - 1, float(used.value[0]))
