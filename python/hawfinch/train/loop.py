@@ -100,6 +100,7 @@ def run_fit(trainer: Bound, call: FitCall, resumed: bool = False) -> History:
                 state.best = best_of_outer
             if outer is None and "average" in state.slots:
                 average = trainer._update.average
+                trainer._work_out_average()
                 anew = partial(recompute_statistics, trainer, call) if average and average.recomputes else None
                 show_average(trainer._count_updates(), trainer._model.store(), state.slots, anew)
     return state.history
