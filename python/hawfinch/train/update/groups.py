@@ -86,10 +86,13 @@ def check_groups(optimizer: Optimizer, groups: Any) -> tuple[dict[str, Any], lis
     return found, optimizers
 
 
-def sparse_names(groups: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-    """Those whose last group that says ``sparse`` says True."""
+def sparse_names(
+    groups: Mapping[str, Mapping[str, Any]], names: Iterable[str], default: Iterable[str] = ()
+) -> list[str]:
+    """Those whose last group that says ``sparse`` says True, and those of ``default`` where none says it."""
     said = {k: options["sparse"] for k, options in groups.items() if "sparse" in options}
-    return [name for name, sparse in by_name("groups", said, names).items() if sparse]
+    chosen = dict.fromkeys(default, True) | by_name("groups", said, names)
+    return [name for name, sparse in chosen.items() if sparse]
 
 
 def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
