@@ -40,6 +40,7 @@ from .piecewise_linear import PiecewiseLinearEmbedding as PiecewiseLinearEmbeddi
 from .rms_norm import RMSNorm as RMSNorm
 from .scaling import (
     MinMaxScale as MinMaxScale,
+    QuantileScale as QuantileScale,
     Rescale as Rescale,
     RobustScale as RobustScale,
     Standardize as Standardize,
