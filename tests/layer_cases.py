@@ -5,6 +5,7 @@ test_layers.py compares the forward pass, the gradients and the way through a fi
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class LayerCase:
     last: bool = False  # belongs at the end of a model
     rtol: float = 1e-12  # of float64
     positions: bool = False  # needs (rows, positions, features)
+    ids: int = 0  # takes whole numbers below it
+    features: int = 6  # in a net
 
 
 def of_x(function: Callable[[Array], Array]) -> Callable[[Array, Arrays, bool], Array]:
@@ -70,6 +73,41 @@ class Positions(hf.Module):
     def forward(self, x: Any) -> Any:
         y = self.layer(hf.ops.reshape(x, (x.shape[0], 4, -1)))
         return hf.ops.reshape(y, (x.shape[0], -1))
+
+
+def in_a_net(case: LayerCase, x: Array, out: int) -> tuple[hf.Sequential, Array]:
+    """A net of rows of features with the layer in its middle, or as its first; and the net's inputs, made of x."""
+    layer, x = case.make(), x[:, : case.features]
+    behind = (hf.Flatten(), hf.Linear(out))
+    if case.ids:
+        return hf.Sequential(layer, *behind), np.int64(np.abs(x) * 10) % case.ids
+    first = hf.Linear(8 if case.features == 6 else case.features)
+    if case.last:
+        return hf.Sequential(first, *behind, layer), x
+    return hf.Sequential(first, Positions(layer) if case.positions else layer, *behind), x
+
+
+BINS = ((-3.0, -1.0, 0.5, 1.0, 4.0), (-2.0, 2.0), (0.0, 1.0, 3.0))
+
+
+def _piecewise_linear(x: Array, p: Arrays, training: bool) -> Array:
+    y = []
+    for c, edges in enumerate(BINS):
+        e = np.zeros((len(x), 4))
+        for t, (low, high) in enumerate(itertools.pairwise(edges)):
+            e[:, t] = (x[:, c] - low) / (high - low)
+            if t > 0:
+                e[:, t] = np.maximum(e[:, t], 0)
+            if t < len(edges) - 2:
+                e[:, t] = np.minimum(e[:, t], 1)
+        y.append(e @ p["linear.weight"][c] + p["linear.bias"][c])
+    return np.stack(y, 1)
+
+
+def _embedding(ids: Array, p: Arrays, training: bool) -> Array:
+    y = p["weight"][ids]
+    length = np.linalg.norm(y, axis=-1, keepdims=True)
+    return np.where(ids[..., None] == 2, 0, np.where(length > 1.5, y * 1.5 / length, y))
 
 
 def _weight_norm(x: Array, p: Arrays, training: bool) -> Array:
@@ -187,5 +225,15 @@ LAYER_CASES: dict[str, LayerCase] = {
     "AlphaDropout": LayerCase(lambda: hf.AlphaDropout(0.1), of_x(lambda x: x), draws=True),
     "GaussianDropout": LayerCase(lambda: hf.GaussianDropout(0.1), of_x(lambda x: x), draws=True),
     "GaussianNoise": LayerCase(lambda: hf.GaussianNoise(0.2), of_x(lambda x: x), draws=True),
+    "Embedding": LayerCase(lambda: hf.Embedding(5, 3, padding_idx=2, max_norm=1.5), _embedding, (2, 3), ids=5),
+    "FeatureLinear": LayerCase(
+        lambda: hf.FeatureLinear(4),
+        lambda x, p, training: np.einsum("bci,cio->bco", x, p["weight"]) + p["bias"],
+        (2, 3),
+        positions=True,
+    ),
+    "PiecewiseLinearEmbedding": LayerCase(
+        lambda: hf.PiecewiseLinearEmbedding(BINS, 4, activation=False), _piecewise_linear, (3,), features=3
+    ),
     "Maxout": LayerCase(lambda: hf.Maxout(4, 3, init="he_normal"), _maxout, (2, 6)),
 }

@@ -94,7 +94,10 @@ class _Compiled:
                 input_tensor(graph, str(i), a.shape, "int" if a.dtype.kind == "i" else "real")
                 for i, a in enumerate(args)
             ]
-            result = fn(*unflatten(template, iter(symbols)))
+            try:
+                result = fn(*unflatten(template, iter(symbols)))
+            except RecursionError:
+                raise ArgumentError("the function calls itself without end, or calls are nested too deeply") from None
             leaves, self.template = flatten(result)
             outputs = [as_tensor(graph, t) for t in leaves]
             for t in outputs:

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 import hawfinch as hf
 from hawfinch import _core, kernels
-from hawfinch.errors import ArgumentError, DTypeError, HawfinchError, LabelError, NotBuiltError, ShapeError
+from hawfinch.errors import ArgumentError, DTypeError, HawfinchError, LabelError, NotBuiltError, ShapeError, TraceError
 
 O = hf.ops
 rng = np.random.default_rng(5)
@@ -422,3 +422,19 @@ def test_equality_is_element_by_element_and_tensors_stay_keys():
     assert hf.compile(lambda x: {x: x + 1}[x])(x[:2]).tolist() == [1.0, 2.0]
     with pytest.raises(HawfinchError, match="truth value"):
         hf.compile(lambda x: x if x == 0 else -x)(x)
+
+
+def test_numpy_inside_and_calls_without_end_say_so():
+    x = np.ones((3, 2), np.float32)
+    with pytest.raises(TraceError, match="NumPy's functions take no traced values"):
+        hf.compile(lambda x: np.sin(x))(x)
+
+    class Wave(hf.Module):
+        def forward(self, x):
+            return np.sin(x)
+
+    with pytest.raises(TraceError, match="NumPy's functions take no traced values"):
+        Wave().predict(x)
+    again = hf.compile(lambda x: again(x))
+    with pytest.raises(ArgumentError, match="without end"):
+        again(x)

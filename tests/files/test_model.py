@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layer_cases import LAYER_CASES
+from layer_cases import LAYER_CASES, in_a_net
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, FormatError, HawfinchError
@@ -39,12 +39,14 @@ def test_the_table_knows_every_layer() -> None:
 @pytest.mark.parametrize("name", checkpoint.LAYERS)
 def test_every_layer(name: str, dtype: str, tmp_path: Path) -> None:
     """Trained, saved, loaded: the same predictions, parameters, statistics, and the same training from there on."""
-    case, x = LAYER_CASES[name], X
+    case = LAYER_CASES[name]
     if case.positions:
-        x = np.stack([X, X * X, -X], 1)
-    model = hf.Sequential(hf.Linear(6), case.make(), hf.Flatten(), hf.Linear(2))
+        model, x = hf.Sequential(hf.Linear(6), case.make(), hf.Flatten(), hf.Linear(2)), np.stack([X, X * X, -X], 1)
+    else:
+        model, x = in_a_net(case, X, 2)
+    y = np.exp(Y / 3) if case.last else Y
     model.dtype = dtype
-    hf.Trainer(model, "mse").fit(x, Y, epochs=2)
+    hf.Trainer(model, "mse").fit(x, y, epochs=2)
     path = tmp_path / "model.safetensors"
     model.save(path)
     other = hf.load(path)
@@ -53,7 +55,7 @@ def test_every_layer(name: str, dtype: str, tmp_path: Path) -> None:
     assert checkpoint.describe(other) == checkpoint.describe(model)
     for a, b in ((model.parameters(), other.parameters()), (model.buffers(), other.buffers())):
         assert list(a) == list(b) and all(a[k].tobytes() == b[k].tobytes() for k in a)
-    histories = [hf.Trainer(m, "mse", seed=4).fit(x, Y, epochs=2)["loss"] for m in (model, other)]
+    histories = [hf.Trainer(m, "mse", seed=4).fit(x, y, epochs=2)["loss"] for m in (model, other)]
     assert histories[0] == histories[1]
     assert other.predict(x).tobytes() == model.predict(x).tobytes()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layer_cases import LAYER_CASES, LayerCase, Positions
+from layer_cases import LAYER_CASES, LayerCase, in_a_net
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError, ShapeError
@@ -29,6 +29,8 @@ def data(case: LayerCase) -> np.ndarray:
     """Values that float32 holds exactly, 40 of them large, none nearer to 0 than the kink."""
     x = np.random.default_rng(11).normal(size=(ROWS, *case.shape)) * 2
     x = np.where(np.abs(x) < case.kink, case.kink, x)
+    if case.ids:
+        return np.int64(np.abs(x) * 10) % case.ids
     return np.float64(np.float32(x))
 
 
@@ -72,7 +74,8 @@ def test_gradients(name: str) -> None:
 
         def forward(self, x: Any) -> Any:
             shift = self.param("shift", (int(np.prod(case.shape)),), "zeros")
-            y = self.layer(x + hf.ops.reshape(shift, case.shape))
+            y = self.layer(x if case.ids else x + hf.ops.reshape(shift, case.shape))
+            y = y if not case.ids else y + hf.ops.sum(shift)
             return hf.ops.reshape(y, (y.shape[0], -1)) @ np.cos(np.arange(np.prod(y.shape[1:])))
 
     model = Shifted().astype("float64").build(case.shape)
@@ -84,7 +87,10 @@ def test_gradients(name: str) -> None:
 
     def loss(values: dict[str, np.ndarray]) -> float:
         own = inner | {k.removeprefix("layer."): v for k, v in values.items()}
-        y = case.reference(x + values["shift"].reshape(case.shape), own, True).reshape(ROWS, -1)
+        shift = values["shift"].reshape(case.shape)
+        y = (case.reference(x, own, True) + shift.sum() if case.ids else case.reference(x + shift, own, True)).reshape(
+            ROWS, -1
+        )
         return float(np.mean((y @ np.cos(np.arange(y.shape[1])) - target) ** 2))
 
     got = hf.Trainer(model, "mse", hf.SGD(lr=1.0)).step(x, target)
@@ -121,10 +127,9 @@ def test_in_a_trainer(name: str) -> None:
     case = LAYER_CASES[name]
     x = np.random.default_rng(1).normal(size=(64, 6))
     y = np.stack([x[:, 0], x[:, 1]], 1)
-    layers = [hf.Linear(8), hf.Linear(2)]
-    layers.insert(2 if case.last else 1, Positions(case.make()) if case.positions else case.make())
-    model, y = hf.Sequential(layers), np.exp(y / 3) if case.last else y
-    losses = hf.Trainer(model, "mse", hf.Adam(lr=0.02)).fit(x, y, epochs=40)["loss"]
+    model, inputs = in_a_net(case, x, 2)
+    y = np.exp(y / 3) if case.last else y
+    losses = hf.Trainer(model, "mse", hf.Adam(lr=0.02)).fit(inputs, y, epochs=40)["loss"]
     assert losses[-1] < 0.8 * losses[0]
 
 

@@ -419,3 +419,21 @@ def test_a_function_sees_that_a_layer_of_a_model_it_closes_over_is_exchanged() -
 def test_a_model_takes_arrays_as_constants_in_a_function() -> None:
     model, x = hf.Sequential(hf.Linear(2)).build((4,)), np.ones((3, 4), np.float32)
     assert np.array_equal(hf.compile(lambda y: y + model(x))(np.zeros((3, 2))), model.predict(x))
+
+
+@pytest.mark.parametrize("by", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_what_a_layer_keeps_of_a_trace_is_not_copied(by: Any) -> None:
+    model, x = Keeps(), np.ones((3, 4), np.float32)
+    expected = model.predict(x)
+    other = by(model)
+    assert not {"seen", "by_name"} & vars(other).keys()
+    assert np.array_equal(other.predict(x), expected)
+
+
+class Keeps(hf.Module):
+    def __init__(self) -> None:
+        self.layer = hf.Linear(2)
+
+    def forward(self, x: Any) -> Any:
+        self.seen, self.by_name = [x], {"x": (x, 1)}
+        return self.layer(x)

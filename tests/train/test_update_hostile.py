@@ -164,3 +164,13 @@ def test_an_average_without_memory_follows_the_parameters() -> None:
     trainer = hf.Trainer(linear(), "mse", average=hf.EMA(np.int64(0)))
     trainer.step(X, Y)
     assert np.array_equal(trainer.slots["average"], trainer.state.parameters)
+
+
+@pytest.mark.parametrize("train", [lambda t: t.step(X, Y), lambda t: t.fit(X, Y, epochs=1)])
+def test_a_constraint_that_gives_nan_is_named_at_once(train: Any) -> None:
+    class Own(hf.Constraint):
+        def apply(self, p: Any, *numbers: Any) -> Any:
+            return hf.ops.log(p * 0.0 - 1.0)
+
+    with pytest.raises(hf.NonFiniteError, match=r"Own\(\) has given.*parameter '0.weight'"):
+        train(hf.Trainer(linear(), "mse", constraints={"*.weight": Own()}))

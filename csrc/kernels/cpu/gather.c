@@ -1,4 +1,11 @@
-/* Rows of a table by number, and back. */
+/* Rows of a table by number, and back. Rows are asked for TABLE_AHEAD ahead: of a large table none is in a cache, and no
+ * hardware prefetcher foresees them. */
+
+enum { TABLE_AHEAD = 8, ROW_LINES = 8 /* of a row that are asked for; the hardware follows the rest */ };
+
+HF_INLINE void prefetch_row(const void *row, int64_t bytes) {
+  for (int64_t b = 0; b < bytes && b < ROW_LINES * 64; b += 64) __builtin_prefetch((const char *)row + b);
+}
 
 /* Contract: ref_gather. */
 static void cpu_gather(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
@@ -6,6 +13,8 @@ static void cpu_gather(const void *args, const hf_ctx *ctx, int64_t lo, int64_t 
   const int64_t *index = p->index, bytes = p->cols * p->itemsize;
   for (int64_t i = lo; i < hi; i++) {
     char *y = (char *)p->y + i * bytes;
+    const int64_t next = i + TABLE_AHEAD < hi ? index[i + TABLE_AHEAD] : -1;
+    if (next >= 0 && next < p->table_rows) prefetch_row((const char *)p->table + next * bytes, bytes);
     if (index[i] < 0 || index[i] >= p->table_rows) {
       *ctx->status = HF_BAD_INDEX;
       memset(y, 0, (size_t)bytes);

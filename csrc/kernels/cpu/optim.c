@@ -126,6 +126,12 @@ static void cpu_sweep_rows(const void *args, const hf_ctx *ctx, int64_t lo, int6
   real c[OPTIM_CONSTANTS];
   rule->once(column + HF_N_COMMON, (double)ctx->step + column[HF_COLUMN_since], c);
   for (int64_t i = lo; i < hi; i++) {
+    if (i + TABLE_AHEAD < hi && row[i + TABLE_AHEAD] >= 0) {
+      const int64_t at = row[i + TABLE_AHEAD] * cols, bytes = cols * (int64_t)sizeof(real);
+      prefetch_row((real *)a->p + at, bytes);
+      for (int s = 0; s < HF_MAX_SLOTS; s++)
+        if (a->slot[s]) prefetch_row((real *)a->slot[s] + at, bytes);
+    }
     if (row[i] < 0) continue;
     const real *g = (const real *)a->g + i * cols;
     real *p = (real *)a->p + row[i] * cols, *slot[HF_MAX_SLOTS];

@@ -26,6 +26,10 @@ def tracing(graph: Graph) -> Iterator[Graph]:
     token = _current.set(graph)
     try:
         yield graph
+    except TypeError as error:
+        if "__array_ufunc__" in str(error):  # what NumPy says of an operand that is none of its own
+            raise TraceError("NumPy's functions take no traced values: use operators and hf.ops instead") from error
+        raise
     finally:
         _current.reset(token)
 

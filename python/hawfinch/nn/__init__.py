@@ -28,11 +28,14 @@ from .dropout import (
     GaussianDropout as GaussianDropout,
     GaussianNoise as GaussianNoise,
 )
+from .embedding import Embedding as Embedding
+from .feature_linear import FeatureLinear as FeatureLinear
 from .group_norm import GroupNorm as GroupNorm, InstanceNorm as InstanceNorm
 from .layer_norm import LayerNorm as LayerNorm
 from .linear import Linear as Linear
 from .maxout import Maxout as Maxout
 from .module import Module as Module
+from .piecewise_linear import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
 from .rms_norm import RMSNorm as RMSNorm
 from .scaling import (
     MinMaxScale as MinMaxScale,

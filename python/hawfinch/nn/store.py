@@ -32,7 +32,8 @@ class Parameter:
 
     ``data`` is a view into the store's buffer, ``offset`` elements from its start; before there is a store, None or the
     values that it will start with. ``frozen``: training leaves it as it is. ``layer``: the class that made it.
-    ``init``: None until the model chooses one (starts.py).
+    ``init``: None until the model chooses one (starts.py). ``sparse``: whether the update sees touched rows, unless the
+    trainer's groups say otherwise (train/update/rows.py).
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Parameter:
         "name",
         "offset",
         "shape",
+        "sparse",
         "store",
         "trainable",
     )
@@ -59,7 +61,7 @@ class Parameter:
         layer: str,
     ):
         self.name, self.shape, self.init, self.fan = name, shape, init, fan
-        self.trainable, self.layer, self.frozen = trainable, layer, False
+        self.trainable, self.layer, self.frozen, self.sparse = trainable, layer, False, False
         self.data: Array | None = None
         self.offset = 0
         self.store: Store | None = None  # where it lives
@@ -71,7 +73,9 @@ class Parameter:
 
     def like(self) -> Parameter:
         """One of the same kind without values."""
-        return Parameter(self.name, self.shape, self.init, self.fan, self.trainable, self.layer)
+        other = Parameter(self.name, self.shape, self.init, self.fan, self.trainable, self.layer)
+        other.sparse = self.sparse
+        return other
 
     def first_value(self, name: str, draw: Draw) -> Array:
         """What the initializer gives. name: for the message, where it gives something else than the array needs."""

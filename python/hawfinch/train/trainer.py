@@ -41,6 +41,7 @@ from .state import TrainState
 from .statistics import recompute_statistics
 from .update import Clock, Update, UpdateState
 from .update.averages import take_back
+from .update.constraints import check_limited
 
 NOT_COPIED = ("gradient", "_update", "_plans", "_output_shapes", "_repeated", "_params", "_training", "_evaluating")
 
@@ -425,6 +426,8 @@ class Trainer(Settings):
             plan.kept = plan.new_kept(rows)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
             run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
+            if self._update.limits:
+                check_limited(self._update.limits, self._model.store())
             short = self._update.reduce is None and len(data.arrays) == 2 and isinstance(y, np.ndarray)
             reads_all = self._model.inputs is not None and reads_as_is(self._model.inputs[0], data.x[0])
             if short and reads_all and not plan.watches and not plan.keeps_rows:

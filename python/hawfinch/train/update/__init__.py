@@ -125,7 +125,8 @@ class Update:
         """For what is trained of a model now, and how often each parameter has been updated before."""
         trainable = store.trainable
         state.follow(trainable)
-        key = (store, tuple(trainable), tuple(map(state.lags.__getitem__, trainable)))
+        rows = tuple([k for k, p in trainable.items() if p.sparse])
+        key = (store, tuple(trainable), tuple(map(state.lags.__getitem__, trainable)), rows)
         if self._arranged == key:
             return
         self._arranged = key
@@ -174,7 +175,7 @@ class Update:
         }
         alone = self.accumulate == 1 and self.reduce is None and self.average is None  # who else needs every row
         whole = {*limits, *self.thresholds, *self.whole}
-        self.sparse = [k for k in sparse_names(self.groups, names) if alone and k in trainable and k not in whole]
+        self.sparse = [k for k in sparse_names(self.groups, names, rows) if alone and k in trainable and k not in whole]
         self.runs = self._runs(store, trainable)
         self.swept = self._runs(store, {k: p for k, p in trainable.items() if k not in self.whole})
         self.signature = (

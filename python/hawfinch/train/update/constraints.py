@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from ... import ops
 from ...compiler.memory import Dynamic
 from ...constraints import Constraint
-from ...errors import ArgumentError
+from ...errors import ArgumentError, NonFiniteError
 from ...ir import Step, Tensor
 from ...nn.store import Store
 from ...values import short
@@ -40,6 +42,16 @@ def constraint_steps(
         apply = _checked(constraint, active is not None)
         steps += traced_steps(buffers, store, apply, [(p.shape, place)], columns, place, f"constraint: {name}")
     return steps
+
+
+def check_limited(of: Mapping[str, tuple[Constraint, int]], store: Store) -> None:
+    """Raises NonFiniteError where a constraint has given what is not finite; C has looked at what comes before it."""
+    for name, (constraint, _) in of.items():
+        if not np.isfinite(store.parameters[name].data).all():  # type: ignore[arg-type]
+            raise NonFiniteError(
+                f"{constraint!r} has given numbers that are not finite for parameter {name!r}, which has them now",
+                tensor=f"parameter {name!r}",
+            )
 
 
 def _checked(constraint: Constraint, only_active: bool) -> Callable[..., Tensor]:

@@ -22,6 +22,8 @@ def matching(what: str, pattern: Any, names: Iterable[str]) -> list[str]:
     if not isinstance(pattern, str):
         raise ArgumentError(f"{what}: expected patterns of parameter names such as '*.bias', got {pattern!r}")
     found = [name for name in names if fnmatchcase(name, pattern)]
+    if not names:
+        raise ArgumentError(f"{what}: {pattern!r} matches nothing: the model has no parameters")
     if not found:
         near = near_names(pattern, names) or names[:4]
         raise ArgumentError(f"{what}: no parameter matches {pattern!r}. Did you mean {' or '.join(map(repr, near))}?")
@@ -84,10 +86,13 @@ def check_groups(optimizer: Optimizer, groups: Any) -> tuple[dict[str, Any], lis
     return found, optimizers
 
 
-def sparse_names(groups: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-    """Those whose last group that says ``sparse`` says True."""
+def sparse_names(
+    groups: Mapping[str, Mapping[str, Any]], names: Iterable[str], default: Iterable[str] = ()
+) -> list[str]:
+    """Those whose last group that says ``sparse`` says True, and those of ``default`` where none says it."""
     said = {k: options["sparse"] for k, options in groups.items() if "sparse" in options}
-    return [name for name, sparse in by_name("groups", said, names).items() if sparse]
+    chosen = dict.fromkeys(default, True) | by_name("groups", said, names)
+    return [name for name, sparse in chosen.items() if sparse]
 
 
 def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
