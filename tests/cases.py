@@ -25,6 +25,7 @@ from references import (
     gelu,
     group_norm,
     group_norm_scale,
+    interp,
     layer_norm,
     log_softmax,
     norm_scale,
@@ -58,6 +59,11 @@ def distinct(offset: float) -> Callable[..., Array]:
 
 def whole(high: int) -> Callable[..., Array]:
     return lambda rng, shape: np.asarray(rng.integers(0, high, shape))
+
+
+def ascending(rng: np.random.Generator, shape: Sequence[int]) -> Array:
+    """Quarters that ascend along the last axis, some of them equal."""
+    return np.sort(np.asarray(rng.integers(-6, 20, shape) * 0.25), -1)
 
 
 def flags(rng: np.random.Generator, shape: Sequence[int]) -> Array:
@@ -261,6 +267,9 @@ CASES = [
     unary("tanh", np.tanh, -6, 6),
     unary("sigmoid", sigmoid, -20, 6),
     unary("erf", erf, -4, 4),
+    # errors are relative to 1, the size of the terms of the series, beside that of a result near 0
+    unary("sinpi", lambda x: np.sin(np.pi * (x - 2 * np.rint(x / 2))), -9, 9, scale=lambda x: np.ones_like(x)),
+    unary("cospi", lambda x: np.cos(np.pi * (x - 2 * np.rint(x / 2))), -9, 9, scale=lambda x: np.ones_like(x)),
     unary("relu", lambda x: np.where(x < 0, 0, x), tol=EXACT, kinks=(0.0,)),
     unary("softplus", softplus, -20, 20),
     unary("softsign", lambda x: x / (1 + np.abs(x)), kinks=(0.0,)),
@@ -411,6 +420,21 @@ CASES = [
         grad=(0, 1, 2),
         form=lambda op, *xs, **attrs: op(list(xs), **attrs),
     ),
+    *[
+        Case(
+            "interp",
+            lambda x, knots, values: np.stack(
+                [interp(x[..., j], knots[j], values)[0] for j in range(len(knots))], -1
+            ).reshape(x.shape),
+            variants(
+                [((7, 3), (3, 5), (5,)), ((2, 4, 2), (2, 17), (17,)), ((6, 1), (1, 1), (1,)), ((0, 3), (3, 4), (4,))]
+            ),
+            (draw, ascending, ANY),
+            scale=lambda x, knots, values: np.full(x.shape, 4 * np.abs(values).max()),
+            grad=grad,
+        )
+        for draw, grad in ((distinct(0.125), (0,)), (ties, ()))
+    ],
     Case(
         "gather",
         lambda table, index: table[index],

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from references import group_norm
+from references import group_norm, interp
 
 import hawfinch as hf
 
@@ -104,6 +104,11 @@ def _piecewise_linear(x: Array, p: Arrays, training: bool) -> Array:
     return np.stack(y, 1)
 
 
+def _pbld(x: Array, p: Arrays, training: bool) -> Array:
+    waves = np.cos(2 * np.pi * x[..., None] * p["frequency"] + np.pi * p["phase"])
+    return np.concatenate([x[..., None], np.einsum("bci,cio->bco", waves, p["linear.weight"]) + p["linear.bias"]], -1)
+
+
 def _embedding(ids: Array, p: Arrays, training: bool) -> Array:
     y = p["weight"][ids]
     length = np.linalg.norm(y, axis=-1, keepdims=True)
@@ -145,6 +150,13 @@ def _clipped(x: Array, p: Arrays, training: bool) -> Array:
     return y / np.sqrt(1 + (y / 0.5) ** 2)
 
 
+def _quantile(x: Array, p: Arrays, training: bool) -> Array:
+    flat = x.reshape(len(x), -1)
+    values = np.linspace(0, 1, p["quantiles"].shape[1])
+    columns = [interp(flat[:, j], p["quantiles"][j], values)[0] for j in range(flat.shape[1])]
+    return np.reshape(np.stack(columns, -1), x.shape)
+
+
 erf = np.vectorize(math.erf)
 LAYER_CASES: dict[str, LayerCase] = {
     "Linear": LayerCase(
@@ -164,6 +176,7 @@ LAYER_CASES: dict[str, LayerCase] = {
         lambda: hf.MinMaxScale(-2, 3, per="channel"), lambda x, p, t: _scaled(x, p) * 5 - 2, (2, 6)
     ),
     "RobustScale": LayerCase(lambda: hf.RobustScale(0.5), _clipped),
+    "QuantileScale": LayerCase(lambda: hf.QuantileScale(4, output="uniform"), _quantile, (2, 3)),
     "Rescale": LayerCase(lambda: hf.Rescale(0.25, -3.0), lambda x, p, training: x / 4 - 3),
     "TargetScale": LayerCase(
         lambda: hf.TargetScale("log"),
@@ -231,6 +244,9 @@ LAYER_CASES: dict[str, LayerCase] = {
         lambda x, p, training: np.einsum("bci,cio->bco", x, p["weight"]) + p["bias"],
         (2, 3),
         positions=True,
+    ),
+    "PeriodicEmbedding": LayerCase(
+        lambda: hf.PeriodicEmbedding(4, 5, 0.1, kind="pbld"), _pbld, (3,), features=3, rtol=1e-11
     ),
     "PiecewiseLinearEmbedding": LayerCase(
         lambda: hf.PiecewiseLinearEmbedding(BINS, 4, activation=False), _piecewise_linear, (3,), features=3

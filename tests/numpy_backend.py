@@ -9,6 +9,7 @@ and memory. A kernel is a function of (fields, run).
 import math
 
 import numpy as np
+import references
 from cases import ELEMENTWISE
 from optim_cases import CASES
 from references import normal_cdf
@@ -320,6 +321,14 @@ def gather(f, run):
     index, good = rows_in_range(f, run)
     rows = f.matrix("table", f.table_rows, f.cols)[index]
     f.matrix("y", f.rows, f.cols)[...] = np.where(good[:, None], rows, 0)
+
+
+@kernel
+def interp(f, run):
+    x, knots = f.matrix("x", f.rows, f.cols), f.matrix("knots", f.cols, f.n)
+    y, slope = f.matrix("y", f.rows, f.cols), f.matrix("slope", f.rows, f.cols)
+    for j in range(f.cols):
+        y[:, j], slope[:, j] = references.interp(x[:, j], knots[j], f.values)
 
 
 @kernel

@@ -247,3 +247,41 @@ WHOLE = {
     "adafactor": Case(hf.Adafactor, adafactor, {"lr": 0.3}),
     "adafactor eps": Case(hf.Adafactor, adafactor, {"lr": 0.3, "beta2_decay": -0.5, "eps": (1e-2, 0.5), "d": 1.5}),
 }
+
+
+def schedule_free(
+    p: Array,
+    g: Array,
+    s: Slots,
+    t: int,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    warmup_steps: int = 0,
+    r: float = 0.0,
+    weight_lr_power: float = 2.0,
+) -> Array:
+    """As the paper has it: x, y and z; p is y, s["x"] the average."""
+    z, x = s.get("z", p), s.get("x", p)
+    warm = min(1.0, t / warmup_steps) if warmup_steps else 1.0
+    s["v"] = betas[1] * s.get("v", 0) + (1 - betas[1]) * g * g
+    n = g / (np.sqrt(s["v"] / (1 - betas[1] ** t)) + eps) + weight_decay * p
+    weight = t**r * (lr * warm) ** weight_lr_power
+    s["sum"] = s.get("sum", 0) + weight
+    s["z"] = z - lr * warm * n
+    s["x"] = x + weight / s["sum"] * (s["z"] - x)
+    return (1 - betas[0]) * s["z"] + betas[0] * s["x"]
+
+
+AVERAGED = {
+    "schedule free": Case(hf.ScheduleFreeAdamW, schedule_free, {"lr": 0.05}),
+    "schedule free warm": Case(
+        hf.ScheduleFreeAdamW,
+        schedule_free,
+        {"lr": 0.1, "betas": (0.7, 0.9), "eps": 1e-3, "warmup_steps": 5, "weight_lr_power": 1.5},
+    ),
+    "schedule free r": Case(
+        hf.ScheduleFreeAdamW, schedule_free, {"lr": 0.1, "warmup_steps": 3, "r": 0.5, "weight_lr_power": 2.0}
+    ),
+}

@@ -110,6 +110,12 @@ def touched(step, lo, hi, batch):
         yield f["y"], matrix(units, np.arange(cols), cols), True
         yield f["index"], units, False
         yield f["table"], np.arange(size(f["table_rows"]) * cols), False
+    elif step.op == "interp":
+        whole = matrix(units, np.arange(size(f["cols"])), size(f["cols"]))
+        for name in ("y", "slope", "x"):
+            yield f[name], whole, name != "x"
+        yield f["knots"], np.arange(size(f["cols"]) * f["n"]), False
+        yield f["values"], np.arange(f["n"]), False
     elif step.op == "scatter_add":
         rows, cols = size([f["rows"], f["cols"]])
         yield f["dtable"], matrix(units, np.arange(cols), cols), True

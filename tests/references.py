@@ -124,3 +124,20 @@ def cross_entropy_grad(x: Array, t: Array, label_smoothing: float = 0.0) -> tupl
     target = (1 - label_smoothing) * target + label_smoothing / x.shape[-1]
     dx = (np.exp(log_softmax(x)) * target.sum(-1, keepdims=True) - target) / len(x)
     return np.asarray(cross_entropy(x, t, label_smoothing).mean()), dx
+
+
+def interp(x: Array, knots: Array, values: Array) -> tuple[Array, Array]:
+    """The line through (knots, values) at x, and its slope; all one-dimensional. Where x meets several equal knots, the
+    mean of the first's value and the last's, and slope 0."""
+    y, slope = np.empty(x.shape), np.zeros(x.shape)
+    for e, v in np.ndenumerate(x):
+        at = np.flatnonzero(knots == v)
+        if v <= knots[0] or v >= knots[-1]:
+            y[e] = values[0] if v <= knots[0] else values[-1]
+        else:
+            right = int(np.argmax(knots > v))
+            left = right - 1
+            steep = (values[right] - values[left]) / (knots[right] - knots[left])
+            y[e] = (values[at[0]] + values[at[-1]]) / 2 if len(at) else values[left] + steep * (v - knots[left])
+            slope[e] = 0.0 if len(at) > 1 else steep
+    return y, slope

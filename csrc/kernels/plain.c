@@ -58,3 +58,48 @@ static void plain_scalars(const void *args, const hf_ctx *ctx, int64_t lo, int64
   if (lo >= hi) return;
   for (int64_t i = 0; i < a->n; i++) ((real *)a->y)[i] = (real)ctx->scalars[a->column + i];
 }
+
+/* The first i in [0, n) with a[i] >= x (strict: > x), n if there is none; a ascending. */
+static int64_t first_at_least(const real *a, int64_t n, real x, int strict) {
+  int64_t lo = 0;
+  while (n > 0) {
+    const int64_t half = n / 2;
+    const int below = strict ? a[lo + half] <= x : a[lo + half] < x;
+    lo = below ? lo + half + 1 : lo;
+    n = below ? n - half - 1 : half;
+  }
+  return lo;
+}
+
+/* y(rows, cols)[i, j]: the line through (knots(cols, n)[j], values(n)) at x(rows, cols)[i, j]; values[0] at and below the
+ * first knot, values[n - 1] at and above the last; where x meets several equal knots the mean of the first's value and
+ * the last's. slope(rows, cols): of the line there, 0 where it is level or jumps. knots ascend, values are any.
+ * Units: rows. Writes with =. y and slope alias nothing and may be uninitialised. */
+static void plain_interp(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  (void)ctx;
+  const hf_interp_args *p = args;
+  const int64_t cols = p->cols, n = p->n;
+  const real *v = p->values;
+  for (int64_t e = lo * cols; e < hi * cols; e++) {
+    const real *k = (const real *)p->knots + e % cols * n, x = ((const real *)p->x)[e];
+    real y, slope = 0;
+    if (!(x > k[0])) {
+      y = v[0];
+    } else if (x >= k[n - 1]) {
+      y = v[n - 1];
+    } else {
+      const int64_t i = first_at_least(k, n, x, 0);
+      if (k[i] == x) {
+        const int64_t last = first_at_least(k + i, n - i, x, 1) + i - 1;
+        y = (real)0.5 * (v[i] + v[last]);
+        if (last == i) slope = (v[i + 1] - v[i]) / (k[i + 1] - k[i]);
+      } else {
+        const real width = k[i] - k[i - 1], height = v[i] - v[i - 1];
+        slope = height / width; /* may overflow; y may not */
+        y = v[i - 1] + (x - k[i - 1]) / width * height;
+      }
+    }
+    ((real *)p->y)[e] = y;
+    ((real *)p->slope)[e] = slope;
+  }
+}

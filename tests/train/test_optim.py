@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optim_cases import CASES, WHOLE
+from optim_cases import AVERAGED, CASES, WHOLE
 
 import hawfinch as hf
 from hawfinch import optim
@@ -151,11 +151,16 @@ def test_radam_waits_until_its_average_can_be_trusted() -> None:
 
 def test_every_optimiser_has_a_row() -> None:
     public = {getattr(hf, name) for name in optim.__all__} - {hf.Optimizer}
-    assert {case.make for case in (*CASES.values(), *WHOLE.values())} == public == set(OPTIMIZERS.values())
+    assert (
+        {case.make for case in (*CASES.values(), *WHOLE.values(), *AVERAGED.values())}
+        == public
+        == set(OPTIMIZERS.values())
+    )
 
 
 def test_every_rule_is_used_by_a_row() -> None:
-    assert {case.optimizer().rule for case in CASES.values()} == set(RULES)
+    rows = (*CASES.values(), *AVERAGED.values())
+    assert {case.optimizer().rule for case in rows} == set(RULES)
 
 
 def test_defaults_are_pytorchs() -> None:

@@ -45,6 +45,31 @@ def test_scaled_rows_are_scikit_learns(layer: hf.Module, first: list[float], las
     assert np.allclose(scaled[[0, 4]], [first, last], rtol=1e-14)
 
 
+def test_quantiles_are_scikit_learns() -> None:
+    """QuantileTransformer's of version 1.9.1: 9 quantiles of 9 rows, 5 of them, rows between and outside of these."""
+    x = np.array([[1, 7], [2, 7], [4, 7], [4, 8], [4, 9], [50, 9], [900, 9], [901, 10], [902, 11]], float)
+    uniform = hf.QuantileScale(9, output="uniform").astype("float64").learn(x).predict(x)
+    assert uniform[:, 0].tolist() == [0.0, 0.125, 0.375, 0.375, 0.375, 0.625, 0.75, 0.875, 1.0]
+    assert uniform[:, 1].tolist() == [0.0, 0.0, 0.0, 0.375, 0.625, 0.625, 0.625, 0.875, 1.0]
+    five = hf.QuantileScale(5, output="uniform").astype("float64").learn(x)
+    new = five.predict([[3.0, 8.5], [60, 9.5], [0, 6], [1e9, 1e9]])
+    assert np.allclose(new, [[1 / 6, 0.4375], [0.515625, 0.8125], [0.0, 0.0], [1.0, 1.0]], rtol=1e-14)
+    normal = hf.QuantileScale(9).astype("float64").learn(x).predict(x)[[0, 1, 5, 6, 7, 8], 0]
+    theirs = [-5.199337582605575, -1.1503493803760079, 0.31863936396437514, 0.6744897501960817, 1.1503493803760079]
+    assert np.allclose(normal, [*theirs, 5.19933758270342], rtol=1e-9)
+
+
+def test_quantiles_of_a_training() -> None:
+    x = np.exp(3 * (X[:, :2] - X[:, :2].mean(0)) / X[:, :2].std(0))
+    model = hf.Sequential(hf.QuantileScale(50), hf.Linear(1))
+    hf.Trainer(model, "mse", hf.SGD(1e-9)).fit(x, Y / 1e6)
+    inner = hf.Sequential(model[0]).predict(x)
+    assert abs(inner.mean(0)).max() < 0.05 and np.allclose(inner.std(0), 1.0, atol=0.25)
+    assert (np.diff(inner[np.argsort(x[:, 0]), 0]) > 0).all()
+    images = RNG.integers(0, 256, (30, 4, 3)).astype(np.uint8)
+    assert hf.QuantileScale(8).learn(images).predict(images).shape == (30, 4, 3)
+
+
 def test_fit_learns_from_the_training_rows_alone_and_once(tmp_path: Path) -> None:
     model = net(hf.TargetScale())
     trainer = hf.Trainer(model, "mse", hf.Adam(0.01))
@@ -247,6 +272,9 @@ def test_what_can_not_be_scaled_is_an_error_that_names_both_sides() -> None:
         (lambda: hf.TargetScale("logs"), ArgumentError, "Did you mean 'log'"),
         (lambda: hf.MinMaxScale(2, 1), ArgumentError, "low must be below high"),
         (lambda: hf.RobustScale(0.0), ArgumentError, "clip must be a number above 0"),
+        (lambda: hf.QuantileScale(1), ArgumentError, "n_quantiles must be a whole number from 2"),
+        (lambda: hf.QuantileScale(output="norm"), ArgumentError, "Did you mean 'normal'"),
+        (lambda: hf.QuantileScale().learn(X).learn(X[:, :2]), ShapeError, r"for rows of shape \(4,\), got x of"),
         (lambda: hf.Rescale("x"), ArgumentError, "scale must be a number"),
         (lambda: hf.Standardize().learn([[np.nan]]), NonFiniteInputError, "holds a NaN"),
         (lambda: hf.Standardize().learn([["a"]]), ShapeError, "rows of numbers"),

@@ -35,10 +35,12 @@ from .layer_norm import LayerNorm as LayerNorm
 from .linear import Linear as Linear
 from .maxout import Maxout as Maxout
 from .module import Module as Module
+from .periodic import PeriodicEmbedding as PeriodicEmbedding
 from .piecewise_linear import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
 from .rms_norm import RMSNorm as RMSNorm
 from .scaling import (
     MinMaxScale as MinMaxScale,
+    QuantileScale as QuantileScale,
     Rescale as Rescale,
     RobustScale as RobustScale,
     Standardize as Standardize,

@@ -17,10 +17,11 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError, NonFiniteInputError, ShapeError, unknown_name
-from ..ir import Array, Tensor, current_graph
-from ..values import check_real, is_word, short
+from ..ir import Array, Tensor, current_graph, numel
+from ..values import check_real, check_whole, is_word, short
 from .module import Module
 
+LEAST_SHARE = 1e-7  # whose normal quantile is -5.2
 SHARED = ("feature", "channel", "all")
 
 
@@ -54,23 +55,14 @@ STATISTICS = {"standard": standard, "minmax": min_max, "robust": robust}
 
 
 class _Scaling(Module):
-    """A layer with the arrays ``center`` and ``scale``, 0 and 1 before ``learn``, and ``rows``, how many these were."""
+    """A layer that learns. ``rows``: from how many rows it has learnt; 0 before."""
 
-    statistics = "standard"
     per = "feature"
     _may_miss = False  # whether a NaN stands for a number that is not known
 
-    def _numbers(self, shape: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-        """center and scale, for values (rows, *shape)."""
-        if not all(isinstance(n, int) for n in shape):
-            raise ShapeError(f"{type(self).__name__}: expected rows of a fixed shape, got {shape}")
-        kept = {"feature": shape, "channel": shape[-1:], "all": ()}[self.per]
-        self.state("rows", (1,), "zeros")
-        return self.state("center", kept, "zeros"), self.state("scale", kept, "ones")
-
     def learn(self, x: Any) -> Self:
-        """Sets center and scale from the rows of x (rows, ...), in float64; returns the layer. ``Trainer.fit`` does it
-        where nobody has.
+        """Sets the layer's numbers from the rows of x (rows, ...), in float64; returns the layer. ``Trainer.fit`` does
+        it where nobody has.
 
         Raises ShapeError, NonFiniteInputError.
         """
@@ -81,22 +73,24 @@ class _Scaling(Module):
             raise NonFiniteInputError(f"{type(self).__name__}: x holds a NaN or an infinity; fill or remove it first")
         if not self._hf.own:
             self.build(a.shape[1:])
-        arrays = self.buffers()
-        kept = arrays["center"].shape
-        if kept != a.shape[a.ndim - len(kept) :] or (self.per == "feature" and kept != a.shape[1:]):
-            raise ShapeError(f"{type(self).__name__} has numbers for rows of shape {kept}, got x of shape {a.shape}")
-        flat = a.reshape(-1, *kept) if self.per != "feature" else a
-        center, scale = STATISTICS[self.statistics](self._prepared(flat))
+        found, arrays = self._learn(a, {k: v.shape for k, v in self.buffers().items()}), self.buffers()
         with np.errstate(over="ignore", under="ignore"):
-            center, scale = center.astype(arrays["center"].dtype), scale.astype(arrays["center"].dtype)
-        if not (np.isfinite(center).all() and np.isfinite(scale).all()):
-            raise NonFiniteInputError(f"{type(self).__name__}: the values or their spread overflow {center.dtype}")
-        arrays["center"][...], arrays["scale"][...] = center, np.where(scale > 0, scale, 1)
+            cast = {k: v.astype(arrays[k].dtype) for k, v in found.items()}
+        for array in cast.values():
+            if not np.isfinite(array).all():
+                raise NonFiniteInputError(f"{type(self).__name__}: the values or their spread overflow {array.dtype}")
+        for k, array in cast.items():
+            arrays[k][...] = array
         arrays["rows"][...] = len(a)
         return self
 
-    def _prepared(self, a: Array) -> Array:
-        return a
+    def _learn(self, a: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+        """The arrays of these shapes, by name, for rows a."""
+        raise NotImplementedError
+
+    def _wrong_rows(self, a: Array, expected: tuple[int, ...]) -> ShapeError:
+        name = type(self).__name__
+        return ShapeError(f"{name} has numbers for rows of shape {expected}, got x of shape {a.shape}")
 
     def _noted(self, x: Tensor, y: Tensor) -> Tensor:
         """y, entered into the graph's list of what learns."""
@@ -106,7 +100,32 @@ class _Scaling(Module):
         return y
 
 
-class _InputScaling(_Scaling):
+class _Affine(_Scaling):
+    """With the arrays ``center`` and ``scale``, 0 and 1 before ``learn``."""
+
+    statistics = "standard"
+
+    def _numbers(self, shape: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        """center and scale, for values (rows, *shape)."""
+        self.state("rows", (1,), "zeros")
+        kept = {"feature": shape, "channel": shape[-1:], "all": ()}[self.per]
+        if not all(isinstance(n, int) for n in kept):
+            raise ShapeError(f"{type(self).__name__}: expected rows of a fixed shape, got {shape}")
+        return self.state("center", kept, "zeros"), self.state("scale", kept, "ones")
+
+    def _learn(self, a: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+        kept = shapes["center"]
+        if kept != a.shape[a.ndim - len(kept) :] or (self.per == "feature" and kept != a.shape[1:]):
+            raise self._wrong_rows(a, kept)
+        flat = a.reshape(-1, *kept) if self.per != "feature" else a
+        center, scale = STATISTICS[self.statistics](self._prepared(flat))
+        return {"center": center, "scale": np.where(scale > 0, scale, 1.0)}
+
+    def _prepared(self, a: Array) -> Array:
+        return a
+
+
+class _InputScaling(_Affine):
     def __init__(self, per: str = "feature"):
         if not is_word(per, *SHARED):
             raise unknown_name(f"{type(self).__name__}: per", per, SHARED)
@@ -188,6 +207,56 @@ class RobustScale(_InputScaling):
         return self._noted(x, y if self.clip is None else smooth_clip(y, self.clip))
 
 
+class QuantileScale(_Scaling):
+    """The share of training values below x, from 0 to 1, or where the normal distribution has it; x (rows, ...).
+
+    Monotone, blind to units and outliers: each feature becomes evenly or normally spread. A line between n_quantiles
+    (default 1000) quantiles of the rows that ``fit`` trains on; a value that rows share gets the middle of their ranks;
+    what lies outside of the training range gets the end. output: "normal" (default, for a net has weights for such
+    numbers; within +-5.2) or "uniform" (scikit-learn's default). The line is one in the output's units, in scikit-learn
+    it is one of ranks: "normal" agrees at the quantiles, but where rows share one. Arrays: ``quantiles`` (features,
+    n_quantiles), ``rows``. The rest: as in Standardize.
+
+    >>> import numpy as np, hawfinch as hf
+    >>> layer = hf.QuantileScale(5, output="uniform").learn(np.array([[1.0], [2.0], [4.0], [50.0], [900.0]]))
+    >>> layer.predict([[0.0], [2.0], [3.0], [900.0]]).ravel()
+    array([0.   , 0.25 , 0.375, 1.   ], dtype=float32)
+    """
+
+    def __init__(self, n_quantiles: int = 1000, *, output: str = "normal"):
+        self.n_quantiles = check_whole(n_quantiles, "QuantileScale: n_quantiles", 2)
+        if not is_word(output, "normal", "uniform"):
+            raise unknown_name("QuantileScale: output", output, ["normal", "uniform"])
+        self.output = output
+
+    def _values(self) -> Array:
+        shares = np.linspace(0.0, 1.0, self.n_quantiles)
+        if self.output == "uniform":
+            return shares
+        from statistics import NormalDist  # slow to import
+
+        normal = NormalDist()
+        return np.array([normal.inv_cdf(v) for v in np.clip(shares, LEAST_SHARE, 1 - LEAST_SHARE)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = x.shape[1:]
+        if not all(isinstance(n, int) for n in shape):
+            raise ShapeError(f"QuantileScale: expected rows of a fixed shape, got {shape}")
+        values, features = self._values(), numel(shape)
+        self.state("rows", (1,), "zeros")
+        start = lambda sizes, *_: np.broadcast_to(values, sizes)  # noqa: E731
+        quantiles = self.state("quantiles", (features, self.n_quantiles), start)  # type: ignore[arg-type]
+        y = ops.interp(ops.reshape(x, (x.shape[0], features)), quantiles, values)
+        return self._noted(x, ops.reshape(y, x.shape))
+
+    def _learn(self, a: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+        flat = a.reshape(len(a), -1)
+        if flat.shape[1] != shapes["quantiles"][0]:
+            raise self._wrong_rows(a, shapes["quantiles"][:1])
+        found = np.percentile(flat.astype(np.float64), np.linspace(0.0, 100.0, self.n_quantiles), axis=0).T
+        return {"quantiles": np.maximum.accumulate(found, 1)}  # rounding may put them out of order
+
+
 def smooth_clip(y: Any, clip: float) -> Any:
     """y / sqrt(1 + (y / clip)^2), without a square that overflows: both sides of a fraction are divided by |y| where
     that is above clip."""
@@ -212,7 +281,7 @@ class Rescale(Module):
         return x * self.scale + self.offset
 
 
-class TargetScale(_Scaling):
+class TargetScale(_Affine):
     """The last layer of a net of numbers: z * scale + center, back to the units of the targets, learnt scaled.
 
     kind: "standard" (default; mean and deviation of the targets that ``fit`` trains on, each column by itself),

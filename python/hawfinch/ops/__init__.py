@@ -5,6 +5,7 @@ from ..ir import OPERATORS
 from . import random as random
 from .elementwise import *  # noqa: F403
 from .group_norm import group_norm as group_norm
+from .interp import interp as interp
 from .matmul import matmul as matmul
 from .normalization import batch_norm as batch_norm, layer_norm as layer_norm
 from .random import dropout as dropout

@@ -25,6 +25,7 @@ from .adam import Adam, Adamax, AdamW, NAdam, NAdamW, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .base import Optimizer
 from .muon import Muon
+from .schedule_free import ScheduleFreeAdamW
 from .sgd import SGD
 from .sign import Lion, Rprop
 
@@ -44,6 +45,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "ScheduleFreeAdamW",
 ]
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

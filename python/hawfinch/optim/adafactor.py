@@ -12,8 +12,8 @@ from .. import ops
 from ..errors import ArgumentError
 from ..ir import Array, Shape, Tensor
 from ..schedules import Number
-from .base import Optimizer, pair_of
-from .traced import Moving, OfUpdates, TracedOptimizer
+from .base import OfUpdates, Optimizer, pair_of
+from .traced import Moving, TracedOptimizer
 
 
 class Adafactor(TracedOptimizer):

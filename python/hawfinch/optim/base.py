@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError, unknown_name
-from ..ir import Shape
+from ..ir import Array, Shape
 from ..schedules import Number, as_number, check_number
 from ..values import Value
 
 
+class OfUpdates(NamedTuple):
+    """A number that follows from how many updates a parameter has had, this one included: ``at`` gives float64 (n,) for
+    float64 (n,) counts."""
+
+    at: Callable[[Array], Array]
+
+
 class Optimizer(Value):
     """Base. ``rule``: its name in optim.def. ``decoupled``: weight decay is apart from the gradient. ``pairs``:
-    arguments that are two hyperparameters. ``settings``: arguments that are no numbers.
+    arguments that are two hyperparameters. ``settings``: arguments that are no numbers. ``averages``: what
+    the model is after a fit is an average of its own, p + ``reach`` times its slot "average_gap".
 
     >>> import hawfinch as hf
     >>> hf.SGD(0.1, momentum=0.9).replace(lr=0.01)
@@ -28,6 +36,7 @@ class Optimizer(Value):
     decoupled: ClassVar[bool] = False
     pairs: ClassVar[Mapping[str, tuple[str, str]]] = {"betas": ("beta1", "beta2")}
     settings: ClassVar[tuple[str, ...]] = ()
+    averages: ClassVar[bool] = False
     lr: Number
     clip_norm: float | None
     clip_value: float | None
@@ -62,6 +71,11 @@ class Optimizer(Value):
                 raise ArgumentError(f"{what}: {name} must be > 0, got {value}")
             return value
         return check_number(what, name, value)
+
+    @property
+    def reach(self) -> float:
+        """See ``averages``."""
+        return 0.0
 
     def _checked_setting(self, name: str, value: Any) -> Any:
         """A value for one of ``settings``."""

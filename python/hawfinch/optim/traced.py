@@ -9,18 +9,11 @@ hand for each optimiser, and Python between steps.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from ..ir import Array, Shape, Tensor
+from ..ir import Shape, Tensor
 from .base import Optimizer
-
-
-class OfUpdates(NamedTuple):
-    """A number that follows from how many updates a parameter has had, this one included: ``at`` gives float64 (n,) for
-    float64 (n,) counts."""
-
-    at: Callable[[Array], Array]
 
 
 class Moving(NamedTuple):

@@ -19,7 +19,7 @@ from .objective import Objective
 def learn_scales(model: Module, objective: Objective, data: Data, joined: bool) -> None:
     """Of the layers that have not learnt yet, in the order of the forward pass. joined: with other trainers' rows."""
     waiting = [m for _, m in model.modules() if isinstance(m, _Scaling) and not m.buffers()["rows"].any()]
-    waiting = [m for m in waiting if not m.is_frozen("center")]
+    waiting = [m for m in waiting if not m.is_frozen("rows")]
     if not waiting:
         return
     if joined:

@@ -183,6 +183,7 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
                 state.best = best_of_outer
             if outer is None and "average" in state.slots:
                 average = trainer._update.average
+                trainer._work_out_average()
                 anew = partial(trainer._recompute_statistics, call) if average and average.recomputes else None
                 show_average(trainer._count_updates(), trainer._model.store(), state.slots, anew)
     return state.history

@@ -40,7 +40,7 @@ from .sources import Arrays, Chunks, EpochRows, Source, is_chunks, split_pair
 from .state import TrainState
 from .statistics import recompute_statistics
 from .update import Clock, Update, UpdateState
-from .update.averages import take_back
+from .update.averages import take_back, work_out_average
 from .update.constraints import check_limited
 
 NOT_COPIED = ("gradient", "_update", "_plans", "_output_shapes", "_repeated", "_params", "_training", "_evaluating")
@@ -198,7 +198,7 @@ class Trainer(Settings):
     # ---- plans ----
     def _bind(self) -> tuple[Array, ...]:
         """The buffers that a plan works on; gradient and slots are kept as long as the model's buffer stays."""
-        store, state, kind = self._model.store(), self.state, self._optimizer.kind
+        store, state, kind = self._model.store(), self.state, self._update.kind
         params, slots = store.params, self._update.slots(store)
         state.buffers = store.buffers
         if self._params is not params or state.rule != kind or list(state.slots) != list(slots):
@@ -224,7 +224,7 @@ class Trainer(Settings):
         update = self._update if training else None
         key = self._key(data, training)
         if not training:
-            buffers = self._averaged() if self._call is not None and self._update.average is not None else buffers[:2]
+            buffers = self._averaged() if self._call is not None and "average" in self.state.slots else buffers[:2]
         return self._plans.get(self._model, key, batch, update, buffers)
 
     def _count_updates(self) -> UpdateState:
@@ -237,7 +237,12 @@ class Trainer(Settings):
         state = self._count_updates()
         if state.updates == state.averaged_from:
             return self.state.parameters, self.state.buffers
-        return self.state.slots["average"], self.state.slots["average_state"]
+        self._work_out_average()
+        return self.state.slots["average"], self.state.slots.get("average_state", self.state.buffers)
+
+    def _work_out_average(self) -> None:
+        if self._optimizer.averages:
+            work_out_average(self._update.own, self._model.store(), self.state.slots)
 
     def _clock(self, n: int, first: int = 0, rows: int = 1, batch: int = 1, total: int | None = None) -> Clock:
         """For n steps, of which ``first`` are done; those of a fit if there is one."""

@@ -33,7 +33,7 @@ from .accumulate import accumulation_columns, accumulation_steps
 from .averages import average_columns, average_steps, check_average
 from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers, state_step
 from .check import check_steps, product_checks
-from .columns import Clock, Columns, Rows
+from .columns import Clock, Columns, Rows, of_parameter
 from .constraints import constraint_columns, constraint_steps
 from .groups import by_name, check_groups, check_patterns, group_optimizers, matching, pattern_of, sparse_names
 from .penalties import SoftThreshold, penalty, penalty_columns
@@ -79,11 +79,13 @@ class Update:
         accumulate: int = 1,
         reduce: Any = None,
     ):
-        self.optimizer = optimizer
+        self.optimizer, self.kind = optimizer, optimizer.kind
         self.groups, optimizers = check_groups(optimizer, groups)
         self.regularizers = check_patterns("regularizers", regularizers, Regularizer, "{'0.weight': hf.L2(1e-4)}")
         self.constraints = check_patterns("constraints", constraints, Constraint, "{'*.weight': hf.MaxNorm(3.0)}")
         self.average: Average | None = check_average(average)
+        if self.average is not None and optimizer.averages:
+            raise ArgumentError(f"average={average!r:.60}: {type(optimizer).__name__} averages by itself; leave it out")
         whole = isinstance(accumulate, int | np.integer) and not isinstance(accumulate, bool)
         if not whole or not 1 <= accumulate < 1 << 63:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
@@ -106,6 +108,8 @@ class Update:
             sizes = {**dict.fromkeys(self.optimizer.slots_of(self.rule), n), **sizes}
             if self.accumulate > 1:
                 sizes["gradient_sum"] = n
+            if self.optimizer.averages:
+                sizes["average"] = n
             if self.average is not None:
                 sizes |= {"average": n, "average_state": store.buffers.size}
             self._layout = store, sizes, places
@@ -134,7 +138,7 @@ class Update:
         self.penalties: dict[str, Regularizer] = by_name("regularizers", self.regularizers, names)
         limits: dict[str, Constraint] = by_name("constraints", self.constraints, names)
         parts = {k: self.optimizer.part(k, p.shape) for k, p in store.parameters.items()}
-        own = {**parts, **group_optimizers(parts, self.groups)}
+        own = self.own = {**parts, **group_optimizers(parts, self.groups)}
         if isinstance(self.optimizer, TracedOptimizer):
             for pattern in self.optimizer.patterns:
                 matching(type(self.optimizer).__name__, pattern, names)
@@ -155,11 +159,11 @@ class Update:
                 penalties = penalty_columns(regularizer, pattern_of(self.regularizers, regularizer))
                 clip = self.optimizer.clip_value
                 if isinstance(optimizer, TracedOptimizer):
-                    given = whole_columns(optimizer, clip, regularizer, penalties, lag, every)
+                    given = whole_columns(optimizer, clip, regularizer, penalties, every)
                 else:
                     common = {"since": since, "active": active, "clip_value": clip or 0.0, **penalties}
                     given = optimizer.columns(self.rule, common)
-                sets[chosen] = columns.add(given), tuple(given)
+                sets[chosen] = columns.add(of_parameter(given, lag, every)), tuple(given)
             self.column_of[name] = sets[chosen][0]
             if isinstance(optimizer, TracedOptimizer):
                 self.whole[name] = Whole(optimizer, *sets[chosen])
@@ -173,7 +177,8 @@ class Update:
             for k in trainable
             if k in limits
         }
-        alone = self.accumulate == 1 and self.reduce is None and self.average is None  # who else needs every row
+        averaged = self.average is not None or self.optimizer.averages
+        alone = self.accumulate == 1 and self.reduce is None and not averaged  # who else needs every row
         whole = {*limits, *self.thresholds, *self.whole}
         self.sparse = [k for k in sparse_names(self.groups, names, rows) if alone and k in trainable and k not in whole]
         self.runs = self._runs(store, trainable)

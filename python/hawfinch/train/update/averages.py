@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from ...compiler.memory import Dynamic
 from ...errors import ArgumentError
 from ...ir import Array, Step, Tensor
 from ...nn.store import Store
+from ...optim.base import Optimizer
 from ...values import called
 from .buffers import PARAMS, STATE, Buffers
 from .columns import Clock, Rows
@@ -65,6 +66,17 @@ def average_steps(buffers: Buffers, store: Store, number: int, column: int) -> l
     return steps
 
 
+def work_out_average(own: Mapping[str, Optimizer], store: Store, slots: dict[str, Array]) -> None:
+    """That of an optimiser which averages by itself. own: the optimiser of each parameter."""
+    gap, average = slots["average_gap"], slots["average"]
+    for name, p in store.parameters.items():
+        part = slice(p.offset, p.offset + p.room)
+        if p.frozen:  # its own average, and where it goes on from
+            gap[part] = 0
+        np.multiply(gap[part], gap.dtype.type(own[name].reach), out=average[part])
+        average[part] += store.params[part]
+
+
 def show_average(
     state: UpdateState, store: Store, slots: dict[str, Array], recompute: Callable[[], None] | None = None
 ) -> None:
@@ -88,6 +100,8 @@ def take_back(state: UpdateState, store: Store, slots: dict[str, Array]) -> None
             _exchange(store, slots)
         else:
             state.averaged_from = state.updates
+            if "average_gap" in slots:
+                slots["average_gap"][...] = 0
         state.shown = ""
 
 
@@ -95,7 +109,7 @@ def _arrays(store: Store, slots: dict[str, Array]) -> list[tuple[bool, Array, Ar
     """Of each array of the model: whether it is frozen, its elements, and those of its average."""
     found = []
     groups = (("average", store.params, store.parameters), ("average_state", store.buffers, store.state))
-    for name, flat, arrays in groups:
+    for name, flat, arrays in [group for group in groups if group[0] in slots]:
         for p in arrays.values():
             part = slice(p.offset, p.offset + p.room)
             found.append((p.frozen, flat[part], slots[name][part]))

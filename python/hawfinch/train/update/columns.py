@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import ArgumentError
 from ...ir import Array
+from ...optim.base import OfUpdates
 from ...schedules import Schedule, as_number, check_values
 from ...values import called, short
 from ..fingerprint import value_text
@@ -97,6 +98,15 @@ class Named(NamedTuple):
 
     source: Any
     what: str
+
+
+def of_parameter(sources: Mapping[str, Any], lag: int, every: int) -> dict[str, Any]:
+    """Those that follow from a parameter's updates, of which it has missed ``lag``, by the clock."""
+
+    def by_clock(source: OfUpdates) -> Rows:
+        return Rows(lambda clock: source.at(clock.updates_before(every) - lag + 1.0))
+
+    return {k: by_clock(v) if isinstance(v, OfUpdates) else v for k, v in sources.items()}
 
 
 class Columns:

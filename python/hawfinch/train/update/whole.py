@@ -9,10 +9,10 @@ from ... import ops
 from ...compiler.memory import Dynamic
 from ...ir import Shape, Step, Tensor, numel, size_at
 from ...nn.store import LINE, Store
-from ...optim.traced import Moving, OfUpdates, TracedOptimizer
+from ...optim.traced import Moving, TracedOptimizer
 from ...regularizers import Regularizer
 from .buffers import PARAMS, SLOTS, Buffers
-from .columns import Clock, Rows
+from .columns import Rows
 from .traced import traced_steps
 
 
@@ -40,18 +40,10 @@ def whole_columns(
     clip_value: float | None,
     regularizer: Regularizer | None,
     penalties: Mapping[str, Any],
-    lag: int,
     every: int,
 ) -> dict[str, Any]:
     """The columns of a parameter: hyperparameters, what comes before the rule, whether a step updates."""
-
-    def of_updates(source: OfUpdates) -> Rows:
-        def at(clock: Clock) -> Any:
-            return source.at(clock.updates_before(every) - lag + 1.0)
-
-        return Rows(at)
-
-    given = {k: of_updates(v) if isinstance(v, OfUpdates) else v for k, v in optimizer.numbers().items()}
+    given = optimizer.numbers()
     if clip_value is not None:
         given["clip_value"] = clip_value
     if regularizer is not None:
