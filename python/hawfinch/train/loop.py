@@ -20,6 +20,7 @@ from .batch_plan import BatchPlan
 from .history import History
 from .inputs import Data, weights_of_batches
 from .monitor import check_monitor, history_names
+from .search import search_step
 from .sources import EpochRows, Source
 from .state import FitProgress, TrainState
 from .update.averages import show_average
@@ -217,7 +218,11 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
                 step0 = state.step
                 used.kept = kept
                 try:
-                    run_steps(used, steps, state, first, stop, team)
+                    if trainer._optimizer.searches:
+                        run = partial(run_steps, used, steps, state, first, stop, team)
+                        search_step(trainer, used, steps, team, run)
+                    else:
+                        run_steps(used, steps, state, first, stop, team)
                 finally:
                     state.position += state.step - step0
                     state.sums = used.sums.copy()
