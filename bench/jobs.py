@@ -63,8 +63,8 @@ class Job:
         if self.kind in ("matmul", "bf16"):
             m, k, n = self.sizes
             return 4.0 * (m * k + k * n + m * n)  # of ours: the bfloat16 product takes and gives float32
-        if self.kind == "norm":  # forward reads x twice and writes y; backward reads dy and writes dx
-            return 5 * 4.0 * math.prod(self.sizes)
+        if self.kind in ("norm", "loss"):  # norm: forward reads x twice and writes y; backward reads dy and writes dx.
+            return 5 * 4.0 * math.prod(self.sizes)  # loss: reads x and t, writes its elements, adds them up; writes dx
         return {"adam": 28.0, "gelu": 8.0}.get(self.kind, 0.0) * self.sizes[0]
 
     @property
@@ -111,6 +111,17 @@ def vector(n: int, *bars: Bar) -> list[Job]:
     return [row, matmul(VECTOR, n, n, 1, *bars, limit="read")]
 
 
+LOSSES = {  # name in hawfinch -> title
+    "mse": "squared error",
+    "mae": "absolute error",
+    "huber": "Huber loss",
+    "log_cosh": "log-cosh loss",
+    "quantile": "quantile loss",
+    "poisson": "Poisson loss",
+    "bce_with_logits": "binary cross-entropy",
+    "focal": "focal loss",
+    "hinge": "hinge loss",
+}
 JOBS = [
     fit("mlp-64", SMALL, 32, 200, Bar(3.5, "jax scan"), Bar(40, "torch eager"), Bar(1.3, "bare"), Bar(5e-6, "s")),
     fit("mlp-784", (784, 256, 10), 32, 200, Bar(1.6, "jax scan"), Bar(3, "torch eager")),
@@ -174,6 +185,18 @@ JOBS = [
         )
         for b, c, times in ((128, 10, 8), (128, 1000, 4), (4096, 1000, 3))
     ],
+    *[
+        Job(
+            f"loss-{name}",
+            f"{title} 4096×1024, forward and backward",
+            "loss",
+            (4096, 1024),
+            (Bar(85, "%"),),
+            STREAMS,
+            "triad",
+        )
+        for name, title in LOSSES.items()
+    ],
     Job("adam-1e5", "Adam of 10⁵ parameters, the sweep alone", "adam", (100_000,), (Bar(1.5, "torch fused"),), STREAMS),
     Job(
         "adam-1e7",
@@ -218,6 +241,13 @@ def weights(job: Job) -> list[tuple[Floats, Floats]]:
 def normal(*shape: int, seed: int = 2) -> Floats:
     """The array that kernels work on."""
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def targets(job: Job) -> Floats:
+    """Of a loss: numbers, counts, or 0 and 1."""
+    t = normal(*job.sizes, seed=5)
+    name = job.name.removeprefix("loss-")
+    return np.abs(t).round() if name == "poisson" else t if name in list(LOSSES)[:5] else np.float32(1) * (t > 0)
 
 
 def labels(rows: int, classes: int) -> Labels:

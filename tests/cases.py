@@ -267,6 +267,9 @@ CASES = [
     unary("tanh", np.tanh, -6, 6),
     unary("sigmoid", sigmoid, -20, 6),
     unary("erf", erf, -4, 4),
+    # errors are relative to 1, the size of the terms of the series, beside that of a result near 0
+    unary("sinpi", lambda x: np.sin(np.pi * (x - 2 * np.rint(x / 2))), -9, 9, scale=lambda x: np.ones_like(x)),
+    unary("cospi", lambda x: np.cos(np.pi * (x - 2 * np.rint(x / 2))), -9, 9, scale=lambda x: np.ones_like(x)),
     unary("relu", lambda x: np.where(x < 0, 0, x), tol=EXACT, kinks=(0.0,)),
     unary("softplus", softplus, -20, 20),
     unary("softsign", lambda x: x / (1 + np.abs(x)), kinks=(0.0,)),

@@ -104,6 +104,11 @@ def _piecewise_linear(x: Array, p: Arrays, training: bool) -> Array:
     return np.stack(y, 1)
 
 
+def _pbld(x: Array, p: Arrays, training: bool) -> Array:
+    waves = np.cos(2 * np.pi * x[..., None] * p["frequency"] + np.pi * p["phase"])
+    return np.concatenate([x[..., None], np.einsum("bci,cio->bco", waves, p["linear.weight"]) + p["linear.bias"]], -1)
+
+
 def _embedding(ids: Array, p: Arrays, training: bool) -> Array:
     y = p["weight"][ids]
     length = np.linalg.norm(y, axis=-1, keepdims=True)
@@ -239,6 +244,9 @@ LAYER_CASES: dict[str, LayerCase] = {
         lambda x, p, training: np.einsum("bci,cio->bco", x, p["weight"]) + p["bias"],
         (2, 3),
         positions=True,
+    ),
+    "PeriodicEmbedding": LayerCase(
+        lambda: hf.PeriodicEmbedding(4, 5, 0.1, kind="pbld"), _pbld, (3,), features=3, rtol=1e-11
     ),
     "PiecewiseLinearEmbedding": LayerCase(
         lambda: hf.PiecewiseLinearEmbedding(BINS, 4, activation=False), _piecewise_linear, (3,), features=3

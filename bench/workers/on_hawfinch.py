@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from jobs import BETA1, BETA2, EPS, LARGE, MOMENTUM, RATE, Job, data, labels, normal, operands, weights
+from jobs import BETA1, BETA2, EPS, LARGE, MOMENTUM, RATE, Job, data, labels, normal, operands, targets, weights
 from workers.bare import Bare
 from workers.base import Calls, Case, serve
 
@@ -151,6 +151,12 @@ def build(job: Job, mode: str) -> Case:
         z, t = normal(*job.sizes), labels(*job.sizes)
         grad = hf.value_and_grad(lambda z, t: hf.ops.mean(hf.ops.softmax_cross_entropy(z, t)))
         return Calls(lambda: grad(z, t))
+    if job.kind == "loss":
+        loss = hf.losses.get_loss(job.name.removeprefix("loss-"))
+        z, t = normal(*job.sizes), targets(job)
+        out = np.empty((), np.float32), np.empty_like(z)  # a page that is written first is mapped first
+        both = hf.compile(lambda z, t: hf.value_and_grad(lambda z: hf.ops.mean(loss(z, t)))(z))
+        return Calls(lambda: both(z, t, out=out))
     if job.kind == "gelu":
         x, y = normal(*job.sizes), np.empty(job.sizes, np.float32)
         gelu = hf.compile(hf.ops.gelu)

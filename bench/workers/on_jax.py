@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Job, data, labels, normal, operands, weights
+from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Job, data, labels, normal, operands, targets, weights
 from machine import cpus
 from workers.base import Calls, Case, serve
 
@@ -168,6 +168,23 @@ def norm(job: Job) -> Case:
     return calls(fn, normal(*job.sizes), np.ones(n, np.float32), np.zeros(n, np.float32), normal(*job.sizes, seed=4))
 
 
+def loss(job: Job, z: jax.Array, t: jax.Array) -> jax.Array:
+    d, soft = z - t, jax.nn.softplus
+    a = jnp.abs(d)
+    known = {
+        "mse": lambda: d * d,
+        "mae": lambda: a,
+        "huber": lambda: jnp.where(a <= 1, 0.5 * d * d, a - 0.5),
+        "log_cosh": lambda: soft(2 * d) - d - np.log(2),
+        "quantile": lambda: 0.5 * a,
+        "poisson": lambda: jnp.exp(z) - t * z,
+        "bce_with_logits": lambda: soft(z) - z * t,
+        "focal": lambda: soft(z * (1 - 2 * t)) * jax.nn.sigmoid(z * (1 - 2 * t)) ** 2,
+        "hinge": lambda: jnp.maximum(0, 1 - (2 * t - 1) * z),
+    }
+    return known[job.name.removeprefix("loss-")]()
+
+
 def build(job: Job, mode: str) -> Case:
     if job.kind in ("fit", "step"):
         return Fit(job, mode, job.dropout)
@@ -180,6 +197,8 @@ def build(job: Job, mode: str) -> Case:
         return calls(jnp.matmul, *(jnp.array(a, jnp.bfloat16) for a in operands(job)))
     if job.kind == "adam":
         return Sweep(job)
+    if job.kind == "loss":
+        return calls(jax.value_and_grad(lambda z, t: loss(job, z, t).mean()), normal(*job.sizes), targets(job))
     if job.kind == "gelu":
         return calls(functools.partial(jax.nn.gelu, approximate=False), normal(*job.sizes))
     return {"predict": predict, "norm": norm}[job.kind](job)

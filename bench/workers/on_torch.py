@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import torch
-from jobs import EPS, MOMENTUM, RATE, Job, data, labels, normal, operands, weights
+from jobs import EPS, MOMENTUM, RATE, Job, data, labels, normal, operands, targets, weights
 from machine import cpus
 from torch import nn
 from workers.base import UNIT, Calls, Case, serve
@@ -133,6 +134,40 @@ def softmax(job: Job, mode: str) -> Case:
     return Calls(lambda: torch.autograd.grad(call(z, t), z))
 
 
+def loss(job: Job, mode: str) -> Case:
+    z, t = torch.from_numpy(normal(*job.sizes)).requires_grad_(), torch.from_numpy(targets(job))
+    f = nn.functional
+
+    def quantile(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return torch.maximum(0.5 * (t - z), -0.5 * (t - z)).mean()
+
+    def log_cosh(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return (f.softplus(2 * (z - t)) - (z - t) - math.log(2)).mean()
+
+    def focal(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        entropy = f.binary_cross_entropy_with_logits(z, t, reduction="none")
+        p = torch.sigmoid(z)
+        return (entropy * (1 - p * t - (1 - p) * (1 - t)) ** 2).mean()
+
+    def hinge(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return torch.relu(1 - (2 * t - 1) * z).mean()
+
+    known = {
+        "mse": f.mse_loss,
+        "mae": f.l1_loss,
+        "huber": f.huber_loss,
+        "log_cosh": log_cosh,
+        "quantile": quantile,
+        "poisson": f.poisson_nll_loss,
+        "bce_with_logits": f.binary_cross_entropy_with_logits,
+        "focal": focal,
+        "hinge": hinge,
+    }
+    function = known[job.name.removeprefix("loss-")]
+    call = torch.compile(function) if mode in COMPILED else function
+    return Calls(lambda: torch.autograd.grad(call(z, t), z))
+
+
 def gelu(job: Job, mode: str) -> Case:
     x = torch.from_numpy(normal(*job.sizes))
     call = torch.compile(nn.functional.gelu) if mode in COMPILED else nn.functional.gelu
@@ -154,7 +189,9 @@ def build(job: Job, mode: str) -> Case:
         return Fit(job, mode, job.dropout)
     if job.kind in ("matmul", "bf16"):
         return matmul(job, mode)
-    return {"adam": adam, "predict": predict, "norm": norm, "softmax": softmax, "gelu": gelu}[job.kind](job, mode)
+    return {"adam": adam, "predict": predict, "norm": norm, "softmax": softmax, "loss": loss, "gelu": gelu}[job.kind](
+        job, mode
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 __all__ = [  # the rest is for the rooms of hawfinch
@@ -201,9 +201,13 @@ def near_names(name: object, known: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(str(name), list(known), n=3)
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> ArgumentError:
-    """The error for an unknown name, with near matches."""
+def unknown_name(
+    kind: str, name: object, known: Iterable[str], elsewhere: Mapping[str, str] | None = None
+) -> ArgumentError:
+    """The error for an unknown name, with near matches. elsewhere: what others call some of the known ones."""
     names = sorted(known)
-    near = near_names(name, names)
+    lower = str(name).lower()
+    meant = lower if lower in names else (elsewhere or {}).get(lower)
+    near = near_names(name, names) if meant is None else [meant]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return ArgumentError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")

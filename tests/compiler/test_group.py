@@ -130,7 +130,41 @@ def test_the_gradient_of_an_activation_is_an_epilogue_of_the_product_before_it()
     w2 = rng.normal(size=(4, 3))
     plan = hf.value_and_grad(lambda w1: O.sum(O.square(O.tanh(X @ w1) @ w2))).plan(W)
     codes = {s.code for s in plan.steps if s.op == "matmul"}
-    assert codes == {("tanh",), ("square",), ("fnma_c", "mul"), ()}
+    assert codes == {("tanh",), ("square", "mul_imm"), ("fnma_c", "mul"), ()}
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        hf.MSE(),
+        hf.MAE(),
+        hf.Huber(),
+        hf.LogCosh(),
+        hf.Quantile(0.3),
+        hf.Poisson(),
+        hf.BCEWithLogits(),
+        hf.Hinge(),
+        hf.PerceptronLoss(),
+        0.5 * hf.MSE() + hf.MAE(),
+    ],
+)
+def test_the_elements_of_a_loss_and_its_gradient_are_one_record(loss):
+    """Each operand is read once, though the sum stands between the two in the trace."""
+    t = np.abs(X) + 1.0
+    traced = hf.value_and_grad(lambda x: O.mean(loss(x, t)))
+    plan = traced.plan(X)
+    assert len([s for s in plan.steps if s.op == "ewise" and s.writes[0].shape == X.shape]) == 1
+    value, gradient = traced(X)
+    h = 1e-6
+    ends = [float(traced(X + np.eye(1, X.size, 7).reshape(X.shape) * s)[0]) for s in (h, -h)]
+    assert gradient.reshape(-1)[7] == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-5, abs=1e-9)
+    assert np.isfinite(value)
+
+
+def test_a_sum_that_nobody_waits_for_runs_before_the_next_product():
+    """So that what it adds up need not be kept any longer."""
+    names = grad_ops(lambda w: O.sum(O.square(O.tanh(X @ w) @ np.ones((4, 3)))), W)
+    assert names.index("reduce") < max(i for i, name in enumerate(names) if name == "matmul")
 
 
 # ---- transposes ----

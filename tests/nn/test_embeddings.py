@@ -116,6 +116,27 @@ def test_a_step_costs_what_the_batch_touches() -> None:
 
 
 # ---- numeric features ----
+def test_plr_is_a_relu_of_a_linear_layer_of_waves() -> None:
+    x = RNG.normal(size=(50, 3))
+    layer = hf.PeriodicEmbedding(6, 5, sigma=0.7).astype("float64").build((3,))
+    p = layer.parameters()
+    assert p["frequency"].std() == pytest.approx(0.7, rel=0.5)
+    turns = 2 * np.pi * x[..., None] * p["frequency"]
+    waves = np.concatenate([np.cos(turns), np.sin(turns)], -1)
+    y = np.einsum("bci,cio->bco", waves, p["linear.weight"]) + p["linear.bias"]
+    np.testing.assert_allclose(layer.predict(x), np.maximum(y, 0), rtol=1e-12, atol=1e-13)
+
+
+def test_a_periodic_net_fits_what_a_plain_one_of_its_size_does_not() -> None:
+    x = RNG.uniform(-2, 2, size=(400, 2))
+    y = np.sin(9 * x[:, :1]) * np.sign(x[:, 1:])
+    losses = []
+    for first in ([hf.PeriodicEmbedding(8, 16, 0.5), hf.Flatten()], []):
+        model = hf.Sequential(*first, hf.Linear(32), "relu", hf.Linear(1))
+        losses.append(hf.Trainer(model, "mse", hf.Adam(0.01)).fit(x, y, epochs=40)["loss"][-1])
+    assert losses[0] < 0.1 < 0.25 < losses[1]
+
+
 def test_bins_are_quantiles() -> None:
     x = np.stack([np.arange(101.0), RNG.lognormal(size=101), np.repeat([1.0, 2.0, 5.0], [50, 50, 1])], 1)
     bins = hf.PiecewiseLinearEmbedding.bins_of(x, 10)
@@ -161,6 +182,10 @@ def test_a_piecewise_linear_net_fits_what_a_linear_one_can_not() -> None:
         (lambda: hf.PiecewiseLinearEmbedding([(0, 1)]).predict(IDS), ShapeError, r"expected \(rows, 1\)"),
         (lambda: hf.PiecewiseLinearEmbedding.bins_of(IDS[:3], 8), ShapeError, "more than n = 8 rows"),
         (lambda: hf.PiecewiseLinearEmbedding.bins_of(np.ones((9, 2)), 4), ArgumentError, "at least two"),
+        (lambda: hf.PeriodicEmbedding(kind="plrr"), ArgumentError, "unknown kind .* 'plrr'. Did you mean 'plr'"),
+        (lambda: hf.PeriodicEmbedding(1, kind="pbld"), ArgumentError, "dim must be a whole number from 2"),
+        (lambda: hf.PeriodicEmbedding(sigma=0), ArgumentError, "sigma must be a number above 0"),
+        (lambda: hf.PeriodicEmbedding().predict(IDS[..., None]), ShapeError, r"expected \(rows, features\)"),
         (lambda: hf.FeatureLinear(2).predict(IDS), ShapeError, r"expected \(rows, features, in\)"),
     ],
 )

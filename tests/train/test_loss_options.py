@@ -84,6 +84,13 @@ def test_missing_targets_are_missing_in_metrics_too() -> None:
         assert found[name] == pytest.approx(np.mean(columns), rel=1e-11), name
 
 
+def test_a_missing_target_is_no_culprit() -> None:
+    """Where training diverges, the first tensor that is not finite is named, not the targets."""
+    trainer = identity(hf.MSE(ignore_nan=True)).model.astype("float32")
+    with pytest.raises(hf.NonFiniteError, match=r"first non-finite: .*'layer'"):
+        hf.Trainer(trainer, hf.MSE(ignore_nan=True), hf.SGD(1e30)).fit(Z, MISSING, epochs=9)
+
+
 def test_what_is_missing_must_be_said() -> None:
     with pytest.raises(NonFiniteInputError, match="y holds nan in row"):
         identity("mse").fit(Z, MISSING)
@@ -330,6 +337,10 @@ def test_sums_that_are_none(make: Any, message: str) -> None:
         (lambda: hf.KLDivergence(log_targets=True), "'log_target'"),
         (lambda: identity("poison"), "'poisson'"),
         (lambda: identity("huberr"), "'huber'"),
+        (lambda: identity("SmoothL1"), "'huber'|Known"),
+        (lambda: identity("smooth_l1"), "Did you mean 'huber'"),
+        (lambda: identity("MSE"), "Did you mean 'mse'"),
+        (lambda: identity("bce"), "Did you mean 'bce_with_logits'"),
     ],
 )
 def test_options_that_are_none(make: Any, message: str) -> None:

@@ -201,6 +201,39 @@ def test_options_that_are_none(make: Any, message: str) -> None:
         make()
 
 
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("f1_micro", hf.metrics.F1("micro")),
+        ("precision_each", hf.metrics.Precision(None)),
+        ("recall_macro", hf.metrics.Recall()),
+        ("top_3_accuracy", hf.metrics.TopKAccuracy(3)),
+        ("roc_auc_weighted", hf.metrics.ROCAUC("weighted")),
+        ("average_precision_macro", hf.metrics.AveragePrecision()),
+    ],
+)
+def test_names_with_an_option_in_them(name: str, metric: hf.metrics.Metric) -> None:
+    trainer = identity("softmax_cross_entropy", [name])
+    np.testing.assert_array_equal(
+        trainer.evaluate(Z, LABELS)[name], identity("softmax_cross_entropy", [metric]).evaluate(Z, LABELS)[metric.name]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("ROC_AUC", "roc_auc"),
+        ("f1_score", "f1"),
+        ("ece", "calibration_error"),
+        ("f1_micr", "f1"),
+        ("top_x_accuracy", "top_k"),
+    ],
+)
+def test_names_of_others(name: str, near: str) -> None:
+    with pytest.raises(ArgumentError, match=f"Did you mean .*'{near}|Known: .*{near}"):
+        identity("mse", [name])
+
+
 def test_a_metric_of_rows_of_ones_own() -> None:
     class Median(hf.metrics.RowMetric, name="median error"):
         def keep(self, prediction: Any, target: Any) -> Any:

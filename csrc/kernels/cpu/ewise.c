@@ -25,6 +25,8 @@
 #define E_TANH hf_tanh
 #define E_SIGMOID hf_sigmoid
 #define E_ERF hf_erf
+#define E_SINPI hf_sinpi
+#define E_COSPI hf_cospi
 #define E_SOFTPLUS hf_softplus
 #define E_GELU hf_gelu
 #define E_GELU_SLOPE hf_gelu_slope

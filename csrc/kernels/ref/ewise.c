@@ -9,6 +9,8 @@
 #define E_TANH(a) tanh(a)
 #define E_SIGMOID(a) ref_sigmoid(a)
 #define E_ERF(a) erf(a)
+#define E_SINPI(a) sin(M_PI * remainder(a, 2))
+#define E_COSPI(a) cos(M_PI * remainder(a, 2))
 #define E_SOFTPLUS(a) ref_softplus(a)
 #define E_GELU(a) ref_gelu(a)
 #define E_GELU_SLOPE(a) ref_gelu_slope(a)

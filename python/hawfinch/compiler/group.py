@@ -1,7 +1,8 @@
 """Group: which nodes run as one record.
 
-Design: elementwise neighbours become one program; a matmul runs a following program on its rows as an epilogue
-(activation; in the backward pass, the activation's gradient).
+Design: elementwise neighbours become one program, and so do the elements of a loss and its gradient, which read the
+same operands; a matmul runs a following program on its rows as an epilogue (activation; in the backward pass, the
+activation's gradient).
 A group of nodes runs at the place of its last node. Joining is legal when nothing outside the group that reads one of
 its members stands before that place. Rejected: a search for the best cut: the test is local and cheap, and graphs of
 this size gain nothing.
@@ -14,6 +15,7 @@ from operator import attrgetter
 
 from ..ir import Graph, Node, Step, Tensor
 from ..ops.instructions import MAX_IN, MAX_OUT
+from ..ops.reduction import REDUCE
 from .program import Program, ewise_fields, ewise_step, operands
 from .rewrite import is_fused
 from .show import stage, steps_text
@@ -41,23 +43,34 @@ class _Groups:
                     self.members[n] = [n]
 
     def _place(self, n: Node) -> None:
-        mine = [n]
-        for t in n.inputs:
-            group = self.members.get(t.node)
-            if group is None or group is mine or t.shape != n.outputs[0].shape or len(group) + len(mine) > MAX_NODES:
+        mine, shape = [n], n.outputs[0].shape
+        made = [t.node for t in n.inputs if t.shape == shape]
+        read = [c for m in made if m not in self.members for c in self.consumers[m] if c.index < n.index]
+        for m in (*made, *read):
+            group = self.members.get(m)
+            if group is None or group is mine or len(group) + len(mine) > MAX_NODES:
                 continue
             joined = sorted({*group, *mine}, key=attrgetter("index"))
+            apart = m not in made and not self._is_only_summed(group)
+            if apart or group[0].outputs[0].shape != shape:
+                continue
             if self._legal(joined, n.index) and self._fits(joined):
                 mine = joined
         for m in mine:
             self.members[m] = mine
+
+    def _is_only_summed(self, group: list[Node]) -> bool:
+        """As the loss of each element is."""
+        readers = [c for m in group for c in self.consumers[m] if c not in group]
+        return bool(readers) and all([c.op is REDUCE for c in readers]) and self.kept.isdisjoint(self.outputs_of(group))
 
     def _legal(self, group: list[Node], place: int) -> bool:
         inside = set(group)
         return all([c in inside or c.index > place for m in group for c in self.consumers[m]])
 
     def _fits(self, group: list[Node]) -> bool:
-        return len(operands(group)) <= MAX_IN and len(self.outputs_of(group)) <= MAX_OUT
+        most = 2 * MAX_OUT  # some of which later nodes take in
+        return len(operands(group)) <= MAX_IN and len(self.outputs_of(group)) <= most
 
     def outputs_of(self, group: Sequence[Node]) -> list[Tensor]:
         inside = set(group)

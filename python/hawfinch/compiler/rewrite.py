@@ -23,6 +23,7 @@ from ..ops.matmul import MATMUL
 from ..ops.normalization import NORM_GRAD, normalize_again, normalize_under_relu
 from ..ops.shape import TRANSPOSE
 from ..ops.softmax import CROSS_ENTROPY, CROSS_ENTROPY_BOTH, CROSS_ENTROPY_GRAD
+from .order import sums_held_back
 from .show import stage
 
 _fused: contextvars.ContextVar[bool] = contextvars.ContextVar("hawfinch_fused", default=True)
@@ -333,7 +334,8 @@ def rewrite(graph: Graph, outputs: Sequence[Tensor]) -> tuple[Graph, dict[int, T
         return _primitive(graph, outputs)
     work = _copy(graph, outputs, REPLACED)
     kept = [work.to[id(t)] for t in outputs]
-    return _numbered(work.graph, Joining(live_nodes(work.graph, kept), kept, JOINED).run()), work.to
+    nodes = Joining(live_nodes(work.graph, kept), kept, JOINED).run()
+    return _numbered(work.graph, sums_held_back(nodes)), work.to
 
 
 def _copy(graph: Graph, outputs: Sequence[Tensor], rows: Sequence[Rewrite]) -> Copy:

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 
 LOSSES: dict[str, type[Loss]] = {}  # name -> class, filled by the classes
+ELSEWHERE = {  # names that other libraries use
+    "l1": "mae",
+    "l2": "mse",
+    "mean_absolute_error": "mae",
+    "mean_squared_error": "mse",
+    "squared_error": "mse",
+    "smooth_l1": "huber",
+    "pinball": "quantile",
+    "bce": "bce_with_logits",
+    "binary_crossentropy": "bce_with_logits",
+    "nll": "softmax_cross_entropy",
+    "multi_margin": "hinge",
+}
 
 
 def per_row(values: Tensor) -> Tensor:
@@ -288,7 +301,7 @@ def get_loss(loss: str | Loss | Callable[..., Any]) -> Loss:
         return loss()
     if isinstance(loss, str):
         if loss not in LOSSES:
-            raise unknown_name("loss", loss, LOSSES)
+            raise unknown_name("loss", loss, LOSSES, ELSEWHERE)
         return LOSSES[loss]()
     if callable(loss):
         function: Callable[..., Any] = loss

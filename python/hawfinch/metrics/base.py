@@ -16,6 +16,18 @@ from ..values import Value, items_of
 Self = TypeVar("Self", bound="Metric")
 
 METRICS: dict[str, type[Metric]] = {}  # name -> class, filled by the classes
+ELSEWHERE = {  # names that other libraries use
+    "acc": "accuracy",
+    "auc": "roc_auc",
+    "ap": "average_precision",
+    "ece": "calibration_error",
+    "f1_score": "f1",
+    "r2_score": "r2",
+    "mean_absolute_error": "mae",
+    "mean_squared_error": "mse",
+    "root_mean_squared_error": "rmse",
+    "cross_entropy": "log_loss",
+}
 
 
 class Metric(Value):
@@ -44,6 +56,11 @@ class Metric(Value):
         cls.name = name or cls.__name__
         if name is not None:
             METRICS[name] = cls
+
+    @classmethod
+    def from_name(cls, name: str) -> Metric | None:
+        """The metric that goes by this name in the history, where it has options in it; None: none of this class."""
+        return None
 
     def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
         """Sums over the rows of a batch: a traced vector, or a list of traced vectors and numbers.
@@ -194,9 +211,13 @@ def get_metrics(metrics: Any) -> dict[str, Metric]:
 
 def _metric(given: Any) -> tuple[Metric, str]:
     if isinstance(given, str):
-        if given not in METRICS:
-            raise unknown_name("metric", given, METRICS)
-        return METRICS[given](), given
+        if given in METRICS:
+            return METRICS[given](), given
+        for kind in METRICS.values():
+            metric = kind.from_name(given)
+            if metric is not None:
+                return metric, given
+        raise unknown_name("metric", given, METRICS, ELSEWHERE)
     if isinstance(given, type) and issubclass(given, Metric):
         given = given()
     if isinstance(given, Metric):

@@ -16,7 +16,7 @@ from ..errors import ArgumentError, unknown_name
 from ..ir import Array, Tensor
 from ..losses.classes import columns, one_hot
 from ..values import check_whole, is_word
-from .base import BoundMetric, mean_of
+from .base import BoundMetric, Metric, mean_of
 
 
 class Accuracy(BoundMetric, name="accuracy"):
@@ -53,8 +53,8 @@ def hits(metric: BoundMetric, prediction: Tensor, target: Tensor) -> Tensor:
 
 class TopKAccuracy(BoundMetric, name="top_k_accuracy"):
     """The share of rows whose label is among the k (default 5) largest outputs; of equal ones the first count as
-    larger. Its name is "top_k_accuracy" with k's number, unless it is asked for by name. Raises ArgumentError beside
-    losses without integer labels, and for a k that is no less than the number of classes.
+    larger. Its name is "top_5_accuracy", or with another number, by which it can be asked for too. Raises
+    ArgumentError beside losses without integer labels, and for a k that is no less than the number of classes.
 
     >>> import hawfinch as hf, numpy as np
     >>> metric = hf.metrics.TopKAccuracy(2)
@@ -68,6 +68,12 @@ class TopKAccuracy(BoundMetric, name="top_k_accuracy"):
     def __init__(self, k: int = 5):
         self.k = check_whole(k, "TopKAccuracy: k", 1)
         self.name = f"top_{self.k}_accuracy"
+
+    @classmethod
+    def from_name(cls, name: str) -> Metric | None:
+        """The metric that goes by this name, with the option in it; None: none of this class."""
+        k = name.removeprefix("top_").removesuffix("_accuracy")
+        return cls(int(k)) if k.isdecimal() and name == f"top_{k}_accuracy" else None
 
     def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
         if not self.classes.is_one_of_many(prediction, target):
@@ -111,6 +117,14 @@ class _Averaged(BoundMetric):
         if average != "macro":
             self.name = f"{type(self).name}_{'each' if average is None else average}"
 
+    @classmethod
+    def from_name(cls, name: str) -> Metric | None:
+        """The metric that goes by this name, with the option in it; None: none of this class."""
+        kind, _, average = name.rpartition("_")
+        if kind != cls.name or average not in ("macro", "micro", "weighted", "binary", "each"):
+            return None
+        return cls(None if average == "each" else average)
+
     def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
         found = class_counts(self, prediction, target, weight)[:3]
         n = found[0].shape[0]
@@ -146,7 +160,8 @@ class Precision(_Averaged, name="precision"):
     average: "macro" (default): the mean over the classes that occur, predicted or true; "weighted": by how often they
     are true; "micro": of the counts of all classes together; "binary": of the last of two classes, or of the one
     output; None: an array, a number for each class (NaN for one that does not occur). In the history the name is
-    "precision", or with the kind behind it, "precision_micro". scikit-learn counts a class of labels that does not
+    "precision", or with the kind behind it, "precision_micro" ("precision_each" for None), by which it can be asked for
+    too. scikit-learn counts a class of labels that does not
     occur as 0 in a macro average where outputs are classes of their own; here it is left out.
 
     >>> import hawfinch as hf, numpy as np

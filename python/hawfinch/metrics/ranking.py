@@ -13,7 +13,7 @@ from ..errors import unknown_name
 from ..ir import Array, Tensor
 from ..losses.classes import columns
 from ..values import is_word
-from .base import BoundMetric, RowMetric
+from .base import BoundMetric, Metric, RowMetric
 
 FIRST_LABEL = 2  # a kept label is its number + 2, so that it is told from 0, 1 and -1 of outputs that are classes
 
@@ -29,6 +29,12 @@ class _Ranking(BoundMetric, RowMetric):
         self.average = average
         if average != "macro":
             self.name = f"{type(self).name}_{average}"
+
+    @classmethod
+    def from_name(cls, name: str) -> Metric | None:
+        """The metric that goes by this name, with the option in it; None: none of this class."""
+        kind, _, average = name.rpartition("_")
+        return cls(average) if kind == cls.name and average in ("macro", "weighted") else None
 
     def keep(self, prediction: Tensor, target: Tensor) -> Tensor:
         loss = self.classes

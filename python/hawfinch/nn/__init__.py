@@ -35,6 +35,7 @@ from .layer_norm import LayerNorm as LayerNorm
 from .linear import Linear as Linear
 from .maxout import Maxout as Maxout
 from .module import Module as Module
+from .periodic import PeriodicEmbedding as PeriodicEmbedding
 from .piecewise_linear import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
 from .rms_norm import RMSNorm as RMSNorm
 from .scaling import (

@@ -95,6 +95,7 @@ class BatchPlan:
         itemsize = store.params.itemsize
         sizes = [1, *[n for column in trace.columns for n in column.sizes], *[1 for _ in kept_weights]]
         lines = [-(-n // LINE) for n in sizes]
+        self._n_sums = {column.name: sum(column.sizes) for column in trace.columns}
         self.value = np.zeros(sum(lines) * LINE, store.dtype)  # the loss first; a cache line each
         self.sums = np.zeros((sum(sizes[1 : 1 + len(totals)]), 2))
         for i, t in enumerate(values):
@@ -104,6 +105,7 @@ class BatchPlan:
             self._gradient_names[id(base := base_of(t))] = name
             places[id(base)] = Dynamic(GRADIENT, trainable[name].offset * itemsize)
 
+        self._gaps = {id(base_of(to[id(t)])) for t in trace.gaps if id(t) in to}
         memory = Buffers(new, places)
         steps = load_steps([to.get(id(t)) for t in trace.sources])
         steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
@@ -174,7 +176,7 @@ class BatchPlan:
         at, loss = 0, 0.0
         found: dict[str, Any] = {}
         for column in self.columns:
-            n = sum(column.sizes)
+            n = self._n_sums[column.name]
             value = found[column.name] = column.value(
                 self.sums[at : at + n], lambda t: kept[[id(k) for k in self._rows_kept].index(id(t))]
             )
@@ -192,7 +194,7 @@ class BatchPlan:
         for i, record in enumerate(plan.steps[: self.n_compute]):
             self.core.run((*self.buffers, *self.kept), **run, only_record=i)
             for t in (*record.reads, *record.writes):
-                array = plan.view(t, batch, self.buffers)
+                array = None if id(base_of(t)) in self._gaps else plan.view(t, batch, self.buffers)
                 if array is not None and not np.isfinite(array).all():
                     return self._tensor_name(t, record)
         for i, product in enumerate(self.products, self.n_compute):

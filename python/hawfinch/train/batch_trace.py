@@ -96,6 +96,7 @@ class BatchTrace:
             ]
             self.columns: list[Column] = []
             self.advice: list[str] = []
+            self.gaps: list[Tensor] = []  # targets in which a NaN is nothing wrong
             if key.objective.is_single:
                 names = model.output_names
                 together = [(_one_or_all(outputs, names), _one_or_all(ys, names if len(ys) > 1 else ()))]
@@ -118,9 +119,13 @@ class BatchTrace:
         if isinstance(prediction, Tensor):
             self.advice += filter(None, [head.loss.advice(prediction)])
         weight = ops.sum(w) if w is not None else None
+        counts = head.loss.counts(y)
+        if head.loss.ignore_nan:
+            self.gaps.append(y)
+        observed = weight if counts is None else ops.sum(counts if w is None else counts * w)
         guess, truth = self._scaled(head, prediction, y)
         rows = _rows_of(lambda: head.loss(guess, truth), f"the loss{what}")
-        mean, total, observed = _loss_totals(rows, w, weight, head.loss.counts(y))
+        mean, total = _totals(rows, w, observed)
         self.columns.append(Column(f"{prefix}loss", [total], observed, None, head.weight))
         for name, metric in head.metrics:
             try:
@@ -231,19 +236,9 @@ def _metric_column(
     return Column(name, numbers, weight, metric, None)
 
 
-def _loss_totals(
-    rows: Tensor, w: Tensor | None, weight: Tensor | None, counts: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(mean, sum, what it is divided by) of a loss; rows are sums over what is observed of them, divided by its size,
-    and counts the shares that are observed."""
-    if counts is None:
-        return *_totals(rows, w, weight), weight
-    total, observed = (ops.sum(v if w is None else v * w) for v in (rows, counts))
-    return total / ops.where(ops.equal(observed, 0.0), 1.0, observed), total, observed
-
-
 def _totals(values: Tensor, w: Tensor | None, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(mean, sum) of one value per row, weighted; rows that all weigh 0 have the mean 0, not NaN."""
+    """(mean, sum) of one value per row, weighted; rows that all weigh 0 have the mean 0, not NaN. weight: the sum of
+    the weights, or of the shares of rows that are not missing; None: the rows."""
     rows: Any = size(BATCH) if weight is None else weight
     if values.shape == () and w is not None:
         raise ShapeError("a loss or metric that gives one number can't be weighted: it must give one value per row")

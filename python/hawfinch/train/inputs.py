@@ -117,7 +117,7 @@ def _check_data(
         if not isinstance(a, Decoded):
             check_finite(a, "x" if len(arrays) == 1 else f"x[{i}]")
     data = Data(arrays, targets, weight, (inputs, target_specs(targets, outputs)))
-    if len(data.arrays) > MOST_ARRAYS:
+    if len(arrays) + len(targets) + len(weight) > MOST_ARRAYS and len(data.arrays) > MOST_ARRAYS:
         raise ArgumentError(f"{len(data.arrays)} inputs, targets and weights; a plan reads at most {MOST_ARRAYS}")
     if checked is not None:
         checked[key] = data, given  # held, so that their ids stay theirs

@@ -9,18 +9,16 @@ a search inside of the plan: its length is not known before.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _core
 from ..ir import Array
+from .batch_plan import BatchPlan
+from .bound import Bound
+from .steps import Steps
 from .update.columns import Clock, values_of
-
-if TYPE_CHECKING:
-    from .batch_plan import BatchPlan
-    from .loop import Steps
-    from .trainer import Trainer
 
 SUFFICIENT, FLAT = 1e-4, 0.9  # of the strong Wolfe conditions
 MOST_TRIES = 25
@@ -43,7 +41,7 @@ def dot(a: Array, b: Array) -> float:
 class _Problem:
     """Loss and gradient at any values of what is trained, with L2 penalties; ``evaluations`` counts."""
 
-    def __init__(self, trainer: Trainer, plan: BatchPlan, steps: Steps, team: int, first: Callable[[], None]):
+    def __init__(self, trainer: Bound, plan: BatchPlan, steps: Steps, team: int, first: Callable[[], None]):
         self.trainer, self.plan, self.steps, self.team = trainer, plan, steps, team
         self.store = trainer._model.store()
         self.parts = [slice(p.offset, p.offset + p.room) for p in self.store.trainable.values()]
@@ -93,7 +91,7 @@ class _Problem:
         return self.taken() if status == _core.OK else None
 
 
-def search_step(trainer: Trainer, plan: BatchPlan, steps: Steps, team: int, first: Callable[[], None]) -> None:
+def search_step(trainer: Bound, plan: BatchPlan, steps: Steps, team: int, first: Callable[[], None]) -> None:
     """One step of the trainer's LBFGS. first: runs the plan's step, with all its checks, and counts it."""
     problem = _Problem(trainer, plan, steps, team, first)
     x = problem.x()
@@ -104,7 +102,7 @@ def search_step(trainer: Trainer, plan: BatchPlan, steps: Steps, team: int, firs
         plan.sums[...] = problem.sums
 
 
-def _iterate(trainer: Trainer, problem: _Problem, x: Array) -> Array:
+def _iterate(trainer: Bound, problem: _Problem, x: Array) -> Array:
     o: Any = trainer._optimizer
     loss, g = problem.taken()
     names, n = list(problem.store.trainable), len(x)
