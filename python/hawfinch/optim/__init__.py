@@ -27,6 +27,7 @@ from .adafactor import Adafactor
 from .adam import Adam, Adamax, AdamW, NAdam, NAdamW, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .base import Optimizer
+from .lbfgs import LBFGS
 from .muon import Muon
 from .schedule_free import ScheduleFreeAdamW
 from .sgd import SGD
@@ -36,6 +37,7 @@ from .trust import LAMB, LARS
 __all__ = [
     "LAMB",
     "LARS",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adafactor",

@@ -29,6 +29,7 @@ from .callbacks import collect, state_of, stride_of
 from .history import History
 from .loop import run_fit
 from .resume import settings_of, take
+from .search import search_step
 from .settings import LossLike
 from .sources import Arrays, Chunks, Source, is_chunks, split_pair
 from .state import TrainState
@@ -304,6 +305,12 @@ class Trainer(Bound):
             pair = split_pair(validation_data, "validation_data")
             validation = self._check(*pair, name="validation_data", checked=checked, decoded=True)
         callbacks = tuple(callbacks)
+        if self._optimizer.searches:
+            if batch is not None or type(source) is not Arrays:
+                what = "chunks" if type(source) is not Arrays else f"batch_size={batch}"
+                name = type(self._optimizer).__name__
+                raise ArgumentError(f"{name} needs all rows at once: fit(x, y, batch_size='full'), got {what}")
+            shuffle = False
         how = (epochs, batch, bool(shuffle), events, threads, callbacks)
         return FitCall(source, validation, *how, texts={}, stride=stride_of(callbacks) if callbacks else 0)
 
@@ -336,7 +343,19 @@ class Trainer(Bound):
             plan = self._plan(data, rows, True)
             plan.kept = plan.new_kept(rows)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
-            run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
+            steps = Steps(data, rows, None, self.scalars(1))
+            run = partial(run_steps, plan, steps, state, 0, 1, team)
+            if self._optimizer.searches:
+                loss = float("nan")
+
+                def first() -> None:
+                    nonlocal loss
+                    run()
+                    loss = float(plan.value[0])
+
+                search_step(self, plan, steps, team, first)
+                return loss
+            run()
             if self._update.limits:
                 check_limited(self._update.limits, self._model.store())
             read_by_none = self._update.reduce is None and not self._update.watch

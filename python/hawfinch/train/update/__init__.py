@@ -106,6 +106,15 @@ class Update:
         self.accumulate = int(accumulate)
         self.reduce, self.trainers = check_reduce(reduce)
         self.watch = check_watch(watch)
+        if optimizer.searches:
+            given = dict(groups=groups, constraints=constraints, average=average, reduce=reduce, watch=watch)
+            senseless = [k for k, v in given.items() if v] + ["accumulate"] * (self.accumulate > 1)
+            senseless += ["an L1 penalty"] * any(r.l1 != 0 for r in self.regularizers.values())
+            if senseless:
+                name = type(optimizer).__name__
+                raise ArgumentError(
+                    f"{name} moves all parameters at once, along a smooth loss: leave out {senseless[0]}"
+                )
         self.rule = richest(o.rule for o in optimizers)
         self._layout: Any = None
         self._arranged: Any = None
@@ -123,6 +132,8 @@ class Update:
             sizes = {**dict.fromkeys(self.optimizer.slots_of(self.rule), n), **sizes}
             if self.accumulate > 1:
                 sizes["gradient_sum"] = n
+            if self.optimizer.searches:
+                sizes |= self.optimizer.search_slots(n)
             if self.optimizer.averages:
                 sizes["average"] = n
             if self.average is not None:
@@ -139,8 +150,8 @@ class Update:
     @property
     def takes_products(self) -> bool:
         """Whether nobody but the sweep needs the gradient."""
-        alone = self.accumulate == 1 and self.reduce is None and not self.optimizer.gradient_twice
-        return self.optimizer.clip_norm is None and alone
+        alone = self.accumulate == 1 and self.reduce is None and self.optimizer.clip_norm is None
+        return alone and not (self.optimizer.searches or self.optimizer.gradient_twice)
 
     def gradient_number(self, store: Store) -> int:
         """Of the buffer with the gradient that the sweep takes."""
@@ -198,7 +209,7 @@ class Update:
             for k in trainable
             if k in limits
         }
-        averaged = self.average is not None or self.optimizer.averages
+        averaged = self.average is not None or self.optimizer.averages or self.optimizer.searches
         alone = self.accumulate == 1 and self.reduce is None and not averaged  # who else needs every row
         whole = {*limits, *self.thresholds, *self.whole}
         self.sparse = [k for k in sparse_names(self.groups, names, rows) if alone and k in trainable and k not in whole]
