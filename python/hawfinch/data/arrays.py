@@ -139,11 +139,6 @@ def check_observed(array: Array, name: str) -> None:
             raise NonFiniteInputError(f"{name}: all are NaN, so that there is nothing to learn or to measure")
 
 
-def check_lengths(x: Array, y: Array, name: str = "y") -> None:
-    if len(x) != len(y):
-        raise ShapeError(f"x has {len(x)} rows, {name} has {len(y)}")
-
-
 def check_whole(array: Array, name: str) -> None:
     """Raises LabelError naming the place of the first number that is not whole: what forward uses as an index."""
     if array.dtype.kind == "f":

@@ -42,6 +42,12 @@ EXACT = 2**53  # float64 tells whole numbers apart up to here
 NUMBERS_IN_WORDS = (
     (re.compile(r"[+-]?\d+([.,]\d+)*\s*[%‰]"), "percentages", "the number without its sign"),
     (re.compile(r"[+-]?0x[0-9a-fA-F]+"), "hexadecimal numbers", "decimal numbers"),
+    (
+        re.compile(r"[+-]?\d{1,3}(([ _'’.\u00a0\u2009\u202f])\d{3})(\2\d{3})*(,\d+)?"),
+        "numbers in groups of digits",
+        "1000",
+    ),
+    (re.compile(r"[\u2212\u2013]\s?\d+([.,]\d+)*"), "negative numbers", "the minus sign of the keyboard"),
     (re.compile(r"[+-]?[$€£¥]\s*\d+([.,]\d+)*|[+-]?\d+([.,]\d+)*\s*[$€£¥]"), "amounts of money", "the number alone"),
     (
         re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([ T]\d.*)?|\d{1,2}:\d{2}(:\d{2}.*)?"),
@@ -126,8 +132,10 @@ class Table(metaclass=CheckedCall):
                 return int(text) % n
             raise ArgumentError(f"{self.source} has no column {text}: its {n} columns are numbered 0 to {n - 1}")
         if not self.named:
+            first = [str(cells[0]).strip() for cells in self.columns if len(cells)]
+            hint = "; its first line has that text: read it with header=True" if text in first else ""
             raise ArgumentError(
-                f"{self.source} has no column {text!r}: give its number, 0 to {n - 1}, or -1 for the last"
+                f"{self.source} has no column {text!r}: give its number, 0 to {n - 1}, or -1 for the last{hint}"
             )
         folded = {name.casefold(): name for name in self.names}
         near = [folded[m] for m in difflib.get_close_matches(text.casefold(), folded, n=3)]

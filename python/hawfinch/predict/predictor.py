@@ -138,15 +138,6 @@ def predict(
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def _of_parts(parts: list[Any]) -> Any:
-    """The results of all rows, of those of some rows each."""
-    if isinstance(parts[0], dict):
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    if isinstance(parts[0], tuple):
-        return tuple([np.concatenate(some) for some in zip(*parts, strict=True)])
-    return np.concatenate(parts)
-
-
 def _results(pool: Pool, store: Store, rows: int, out: Array | None, arrays: tuple[Array, ...]) -> list[Array]:
     shapes = [tuple([size_at(s, rows) for s in spec.shape]) for spec in pool.outputs]
     dtypes = ["int64" if spec.dtype == "int" else store.dtype for spec in pool.outputs]
