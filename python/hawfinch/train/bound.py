@@ -171,6 +171,7 @@ class Bound(Settings):
                     first = (before + step) * batch
                     last = min(first + batch, data.rows)
                     raise LabelError(f"rows {first} to {last}: an index or label is out of range")
+            plan.kept = []
             return plan.results(kept)
 
     def _take_back(self) -> None:

@@ -17,6 +17,7 @@ from .bound import Bound, FitCall
 from .history import History
 from .inputs import weights_of_batches
 from .monitor import check_monitor, history_names
+from .search import search_step
 from .sources import EpochRows
 from .state import FitProgress, TrainState
 from .statistics import recompute_statistics
@@ -134,7 +135,11 @@ def _epoch(trainer: Bound, call: FitCall, state: TrainState, plan: BatchPlan | N
                 step0 = state.step
                 used.kept = kept
                 try:
-                    run_steps(used, steps, state, first, stop, team)
+                    if trainer._optimizer.searches:
+                        run = partial(run_steps, used, steps, state, first, stop, team)
+                        search_step(trainer, used, steps, team, run)
+                    else:
+                        run_steps(used, steps, state, first, stop, team)
                 finally:
                     state.position += state.step - step0
                     state.sums = used.sums.copy()
@@ -147,6 +152,7 @@ def _epoch(trainer: Bound, call: FitCall, state: TrainState, plan: BatchPlan | N
                     used.sums[...] = state.sums
     if used is None:
         raise ArgumentError("there are no chunks to train on: an iterable that is used up?")
+    used.kept = []
     return used.results(state.kept)
 
 

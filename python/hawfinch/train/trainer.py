@@ -29,6 +29,7 @@ from .callbacks import collect, state_of, stride_of
 from .history import History
 from .loop import run_fit
 from .resume import settings_of, take
+from .search import search_step
 from .settings import LossLike
 from .sources import Arrays, Chunks, Source, is_chunks, split_pair
 from .state import TrainState
@@ -194,16 +195,16 @@ class Trainer(Bound):
 
         x: array (rows, ...) or a tuple of arrays; float, int or bool of any strides, read-only or memory-mapped:
         batches are gathered from it in place; or ``hf.data.Decoded``, of which some rows are held at a time. y: as the
-        loss wants it; for several losses a tuple, or a dict by the names of the losses. Or x alone: an iterable, or a
-        function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows are shuffled
-        within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False`` it is made
-        when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at what
-        callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios matter.
-        class_weight: see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full":
-        all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. resume: the file of
-        a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was at work: it is gone
-        on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is no such file the
-        call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
+        loss wants it, None for one without targets; for several losses a tuple, or a dict by their names. Or x alone:
+        an iterable, or a function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows
+        are shuffled within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False``
+        it is made when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at
+        what callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios
+        matter. class_weight: by class, see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may
+        be short; "full": all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``.
+        resume: the file of a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was
+        at work: it is gone on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is
+        no such file the call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
 
         Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
         changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
@@ -288,6 +289,12 @@ class Trainer(Bound):
             pair = split_pair(validation_data, "validation_data")
             validation = self._check(*pair, name="validation_data", checked=checked, decoded=True)
         callbacks = tuple(callbacks)
+        if self._optimizer.searches:
+            if batch is not None or type(source) is not Arrays:
+                what = "chunks" if type(source) is not Arrays else f"batch_size={batch}"
+                name = type(self._optimizer).__name__
+                raise ArgumentError(f"{name} needs all rows at once: fit(x, y, batch_size='full'), got {what}")
+            shuffle = False
         how = (epochs, batch, bool(shuffle), events, threads, callbacks)
         return FitCall(source, validation, *how, texts={}, stride=stride_of(callbacks) if callbacks else 0)
 
@@ -320,7 +327,19 @@ class Trainer(Bound):
             plan = self._plan(data, rows, True)
             plan.kept = plan.new_kept(rows)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
-            run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
+            steps = Steps(data, rows, None, self.scalars(1))
+            run = partial(run_steps, plan, steps, state, 0, 1, team)
+            if self._optimizer.searches:
+                loss = float("nan")
+
+                def first() -> None:
+                    nonlocal loss
+                    run()
+                    loss = float(plan.value[0])
+
+                search_step(self, plan, steps, team, first)
+                return loss
+            run()
             if self._update.limits:
                 check_limited(self._update.limits, self._model.store())
             short = self._update.reduce is None and len(data.arrays) == 2 and isinstance(y, np.ndarray)
@@ -382,11 +401,17 @@ class Trainer(Bound):
 
     # ---- evaluation ----
     def evaluate(
-        self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int | str = 256, threads: int | None = None
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        batch_size: int | str = 256,
+        threads: int | None = None,
     ) -> dict[str, Any]:
         """Loss and metrics of the model in inference mode, by the names that ``History`` has: over all rows, weighted.
 
-        Arguments and errors as in ``fit``.
+        Arguments and errors as in ``fit``. A metric that is an array is one here, ``found["confusion_matrix"]``.
 
         >>> import hawfinch as hf, numpy as np
         >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", metrics=["mae"])
