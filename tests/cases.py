@@ -29,6 +29,7 @@ from references import (
     layer_norm,
     log_softmax,
     norm_scale,
+    rms_norm,
     sigmoid,
     softplus,
 )
@@ -500,6 +501,18 @@ CASES = [
         tol=(6, 6),
         scale=lambda x, gamma, beta, eps=1e-5: norm_scale(x, gamma, beta, -1, eps),
         grad=(0, 1, 2),
+    ),
+    Case(
+        "rms_norm",
+        rms_norm,
+        [
+            ((x, x[-1:]), a)
+            for x in ((3, 1), (5, 15), (5, 16), (5, 17), (33, 65), (4, 5, 3), (2, 513), (0, 4), (7,))
+            for a in ({}, {"eps": 0.1})
+        ],
+        (ANY, ANY),
+        tol=(6, 6),
+        grad=(0, 1),
     ),
     Case(
         "group_norm",

@@ -255,9 +255,10 @@ def norm_grad(f, run):
 def norm_row_grad(f, run):
     shape = (f.rows, f.cols)
     h = f.matrix("dy", *shape) * (f.gamma if f.has("gamma") else 1.0)
-    rstd = f.rstd[:, None]
-    xhat = (f.matrix("x", *shape) - f.mean[:, None]) * rstd
-    f.matrix("dx", *shape)[...] = rstd * (h - h.mean(1, keepdims=True) - xhat * (h * xhat).mean(1, keepdims=True))
+    rstd, centred = f.rstd[:, None], f.has("mean")
+    xhat = (f.matrix("x", *shape) - (f.mean[:, None] if centred else 0.0)) * rstd
+    m = h.mean(1, keepdims=True) if centred else 0.0
+    f.matrix("dx", *shape)[...] = rstd * (h - m - xhat * (h * xhat).mean(1, keepdims=True))
 
 
 # ---- softmax ----

@@ -274,6 +274,7 @@ def schedule_free(
     return (1 - betas[0]) * s["z"] + betas[0] * s["x"]
 
 
+SEARCHES = (hf.LBFGS,)  # tests/train/test_lbfgs.py
 AVERAGED = {
     "schedule free": Case(hf.ScheduleFreeAdamW, schedule_free, {"lr": 0.05}),
     "schedule free warm": Case(

@@ -45,6 +45,10 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float = 1e-5) -> tuple[
     return (x - mean) / np.sqrt(var + eps) * gamma + beta, mean, var
 
 
+def rms_norm(x: Array, gamma: Array, eps: float = 1e-6) -> Array:
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * gamma
+
+
 def norm_scale(x: Array, gamma: Array, beta: Array, axes: Any, eps: float = 1e-5) -> Array:
     """A rounding of x, whatever is then subtracted from it, is divided by the deviation too."""
     largest = np.abs(x).max(axes, keepdims=True) / np.sqrt(x.var(axes, keepdims=True) + eps)

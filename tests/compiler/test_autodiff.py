@@ -284,6 +284,7 @@ def test_third_derivative():
 THROUGH_PARTS = {
     "cross-entropy": lambda x: O.sum(O.softmax_cross_entropy(x, np.array([0, 1, 2, 1]), 0.1) ** 2),
     "batch norm": lambda x: O.sum(O.batch_norm(x, np.array([1.0, -0.5, 2.0]), 0.3)[0] ** 3),
+    "rms norm": lambda x: O.sum(O.rms_norm(x, np.array([1.0, -0.5, 2.0])) ** 3),
     "layer norm": lambda x: O.sum(O.layer_norm(x, np.array([1.0, -0.5, 2.0]), 0.3) ** 3),
     "group norm": lambda x: O.sum(O.group_norm(O.reshape(x, (2, 2, 3)), 1, np.array([1.0, -0.5, 2.0]), 0.3) ** 3),
     "gelu": lambda x: O.sum(O.gelu(x) ** 2),

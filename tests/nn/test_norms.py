@@ -64,6 +64,15 @@ def test_batch_renorm_runs_one_pass_for_its_statistics() -> None:
     assert ops.count(" moments ") == 1 and ops.count(" norm_grad ") == 1
 
 
+@pytest.mark.parametrize("layer", [hf.LayerNorm(), hf.RMSNorm()])
+def test_a_norm_of_rows_reads_the_activation_as_rarely_as_it_can(layer: hf.Module) -> None:
+    """Statistics, normalise; two sums for the weights, the gradient: no product is stored to be summed."""
+    model = hf.Sequential(hf.Linear(8), layer, hf.Linear(2))
+    steps = [s for s in hf.Trainer(model, "mse").plan(X, X[:, :2]).steps if s.scope == "1"]
+    whole = [s.op for s in steps if any(t.ndim == 2 and t.shape[1] == 8 for t in (*s.reads, *s.writes))]
+    assert whole == ["moments", "ewise", "norm_grad", "norm_row_grad"]
+
+
 def test_the_limits_of_a_batch_renorm_grow_with_its_steps() -> None:
     """As a batch norm up to the first step of the span; half of the way in its middle."""
     model, trainer = renorm(rmax=3.0, dmax=5.0, rmax_steps=(2, 6), dmax_steps=(0, 8))

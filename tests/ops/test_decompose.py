@@ -71,6 +71,8 @@ ROWS = {
         ([draw(4, 5), draw(4, 5), draw(4), ROW, draw(5)], {}),
         ([draw(4, 5), draw(4, 5), draw(4), ROW], {}),
     ],
+    "rms_row_grad": [([draw(4, 5), draw(4, 5), ROW, *gamma], {}) for gamma in ((), (draw(5),))],
+    "rms_normalize": [([draw(4, 5), draw(5)], {"eps": 0.1})],
     "normalize": [([draw(4, 5), draw(5), draw(5)], {"per_row": p, "eps": 0.1}) for p in (False, True)],
     "softmax": [
         ([x], {"log": log})

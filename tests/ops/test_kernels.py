@@ -158,6 +158,7 @@ ROW_WISE = {
     "softmax": (O.softmax, ()),
     "log_softmax": (O.log_softmax, ()),
     "cross-entropy": (lambda x: O.softmax_cross_entropy(x, O.softmax(x)), ()),
+    "rms_norm": (O.rms_norm, (lambda n: (n,),)),
     "layer_norm": (O.layer_norm, (lambda n: (n,), lambda n: (n,))),
     "group_norm": (lambda x, w: O.group_norm(O.reshape(x, (*x.shape, 1)) * w, 1, 1.0, 0.0), (lambda n: (4,),)),
     "sum": (lambda x: O.sum(x, 1), ()),

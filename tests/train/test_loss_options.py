@@ -118,6 +118,8 @@ def test_ignore_index(ignored: int) -> None:
     again = identity(loss)
     again.step(Z, LABELS)  # the first step has nothing to leave out, the second has
     assert np.isfinite(again.step(Z, labels))
+    with pytest.raises(LabelError, match="all labels are"):
+        trainer.step(Z, np.full(40, ignored))
     with pytest.raises(LabelError, match="label 77 in row 4 is outside"):
         trainer.step(Z, np.where(np.arange(40) == 4, 77, labels))
 
@@ -288,6 +290,7 @@ def test_sums_of_losses() -> None:
     same = hf.MSE() * 0.5 + 2 * hf.MAE()
     assert loss == same and hash(loss) == hash(same) and pickle.loads(pickle.dumps(loss)) == loss
     assert loss != hf.MSE() + hf.MAE()
+    assert repr(loss) == "0.5 * MSE(ignore_nan=False) + 2 * MAE(ignore_nan=False)"
     got = identity(loss).evaluate(Z, REAL)["loss"]
     assert got == pytest.approx(0.5 * ((Z - REAL) ** 2).mean() + 2 * np.abs(Z - REAL).mean(), rel=1e-12)
     assert identity(hf.MSE() * 0.0 + "mae").evaluate(Z, REAL)["loss"] == pytest.approx(np.abs(Z - REAL).mean())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optim_cases import AVERAGED, CASES, WHOLE
+from optim_cases import AVERAGED, CASES, SEARCHES, WHOLE
 
 import hawfinch as hf
 from hawfinch import optim
@@ -151,11 +151,8 @@ def test_radam_waits_until_its_average_can_be_trusted() -> None:
 
 def test_every_optimiser_has_a_row() -> None:
     public = {getattr(hf, name) for name in optim.__all__} - {hf.Optimizer}
-    assert (
-        {case.make for case in (*CASES.values(), *WHOLE.values(), *AVERAGED.values())}
-        == public
-        == set(OPTIMIZERS.values())
-    )
+    rows = {case.make for case in (*CASES.values(), *WHOLE.values(), *AVERAGED.values())}
+    assert rows | set(SEARCHES) == public == set(OPTIMIZERS.values())
 
 
 def test_every_rule_is_used_by_a_row() -> None:
@@ -181,7 +178,7 @@ def test_defaults_are_pytorchs() -> None:
 def test_names(name: str) -> None:
     def run(optimizer: Any) -> bytes:
         model = hf.Sequential(hf.Linear(3))
-        hf.Trainer(model, "mse", optimizer).fit(X, Y, epochs=3)
+        hf.Trainer(model, "mse", optimizer).fit(X, Y, epochs=3, batch_size="full")
         return b"".join(v.tobytes() for v in model.parameters().values())
 
     assert run(name) == run(OPTIMIZERS[name]())
@@ -231,7 +228,7 @@ def test_lr_zero_moves_nothing() -> None:
         model = hf.Sequential(hf.Linear(3)).build((4,))
         before = {k: v.copy() for k, v in model.parameters().items()}
         more = {"vectors": hf.AdamW(0.0)} if name == "muon" else {}
-        hf.Trainer(model, "mse", OPTIMIZERS[name](lr=0.0, **more)).fit(X, Y, epochs=2)
+        hf.Trainer(model, "mse", OPTIMIZERS[name](lr=0.0, **more)).fit(X, Y, epochs=2, batch_size="full")
         assert all(np.array_equal(before[k], v) for k, v in model.parameters().items())
 
 

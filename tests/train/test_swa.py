@@ -181,3 +181,39 @@ def test_a_part_of_an_unknown_length_is_an_error() -> None:
     for bad in (lambda: hf.SWA(-1), lambda: hf.SWA(1.5), lambda: hf.SWA(every=0)):
         with pytest.raises(ArgumentError, match="SWA"):
             bad()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"optimizer": hf.SGD(0.1, momentum=0.9, clip_norm=0.5)},
+        {"accumulate": 2},
+        {"constraints": {"0.weight": hf.MaxNorm(0.5)}},
+        {"regularizers": {"0.weight": hf.L1(0.01)}},
+        {"groups": {"2.*": {"lr": 0.1}}},
+    ],
+)
+def test_an_average_follows_whatever_moves_the_parameters(options: dict[str, Any]) -> None:
+    """Large layers, whose gradient the sweep takes from its product; odd ones; and a frozen one, that nothing moves."""
+
+    def trained(**more: Any) -> Any:
+        model = hf.Sequential(hf.Linear(300), hf.Tanh(), hf.Linear(301), hf.Tanh(), hf.Linear(3)).build((12,), seed=1)
+        model.freeze("2.bias")
+        return hf.Trainer(model, "softmax_cross_entropy", **({"optimizer": hf.Adam(0.01)} | options | more))
+
+    expected: list[np.ndarray] = []
+
+    class Follow:
+        def on_step_end(self, trainer: Any, step: int, loss: float) -> None:
+            p = trainer.model.store().params.astype(np.float64)
+            if trainer.steps % 5 % 2 == 0 or "accumulate" not in options:  # 5 steps an epoch; the last updates too
+                expected[:] = [0.8 * expected[0] + 0.2 * p if expected else p]
+
+    raw, averaged = trained(), trained(average=hf.EMA(0.8))
+    raw.fit(X, LABELS, callbacks=[Follow()], **FIT)
+    averaged.fit(X, LABELS, **FIT)
+    np.testing.assert_allclose(averaged.model.store().params, expected[0], rtol=1e-5, atol=1e-7)
+    assert averaged.slots["average"].tobytes() == raw.model.store().params.tobytes()
+    bias = averaged.model.parameters()["2.bias"]
+    assert bias.tobytes() == raw.model.parameters()["2.bias"].tobytes()

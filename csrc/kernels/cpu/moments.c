@@ -193,9 +193,9 @@ static void cpu_norm_grad(const void *args, const hf_ctx *ctx, int64_t lo, int64
     }
 }
 
-/* A row of n; lanes, chunks and tree as in reduce_run. */
-HF_INLINE void norm_row_grad_row(const int scaled, real *dx, const real *dy, const real *x, const real *gamma,
-                                 int64_t n, real mean, real rstd) {
+/* A row of n; lanes, chunks and tree as in reduce_run. centred: of a layer norm; else of an RMS norm, whose mean is 0. */
+HF_INLINE void norm_row_grad_row(const int scaled, const int centred, real *dx, const real *dy, const real *x,
+                                 const real *gamma, int64_t n, real mean, real rstd) {
   real sum[LANES] = {0}, along[LANES] = {0};
   for (int64_t i = 0; i < n;) {
     const int64_t end = n - i < CHUNK * LANES ? n : i + CHUNK * LANES;
@@ -212,7 +212,8 @@ HF_INLINE void norm_row_grad_row(const int scaled, real *dx, const real *dy, con
     }
     FOR_LANES sum[l] += part_sum[l], along[l] += part_along[l];
   }
-  const real m = reduce_tree(HF_SUM, sum) / (real)n, slope = reduce_tree(HF_SUM, along) / (real)n * rstd * rstd;
+  const real m = centred ? reduce_tree(HF_SUM, sum) / (real)n : 0,
+             slope = reduce_tree(HF_SUM, along) / (real)n * rstd * rstd;
 #pragma omp simd
   for (int64_t j = 0; j < n; j++) {
     const real h = scaled ? dy[j] * gamma[j] : dy[j];
@@ -228,9 +229,11 @@ static void cpu_norm_row_grad(const void *args, const hf_ctx *ctx, int64_t lo, i
   for (int64_t i = lo; i < hi; i++) {
     const real *dy = (const real *)p->dy + i * p->cols, *x = (const real *)p->x + i * p->cols;
     real *dx = (real *)p->dx + i * p->cols;
-    if (p->gamma)
-      norm_row_grad_row(1, dx, dy, x, p->gamma, p->cols, mean[i], rstd[i]);
+    if (!mean)
+      norm_row_grad_row(p->gamma != 0, 0, dx, dy, x, p->gamma, p->cols, 0, rstd[i]);
+    else if (p->gamma)
+      norm_row_grad_row(1, 1, dx, dy, x, p->gamma, p->cols, mean[i], rstd[i]);
     else
-      norm_row_grad_row(0, dx, dy, x, 0, p->cols, mean[i], rstd[i]);
+      norm_row_grad_row(0, 1, dx, dy, x, 0, p->cols, mean[i], rstd[i]);
   }
 }

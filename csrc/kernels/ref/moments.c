@@ -47,7 +47,8 @@ static void ref_norm_grad(const void *args, const hf_ctx *ctx, int64_t lo, int64
 }
 
 /* dx = rstd (h - mean_row(h) - xhat mean_row(h xhat)) with h = dy gamma, xhat = (x - mean) rstd, for dx, dy, x (rows, cols);
- * mean and rstd (rows), gamma (cols) or NULL: ones. The gradient of layer norm by its input (Ba et al. 2016).
+ * mean and rstd (rows), gamma (cols) or NULL: ones. The gradient of layer norm by its input (Ba et al. 2016). mean NULL: of
+ * RMS norm (Zhang, Sennrich 2019), rstd (h - xhat mean_row(h xhat)) with xhat = x rstd.
  * Units: rows. Writes with =. dx may alias dy and x, and may be uninitialised. */
 static void ref_norm_row_grad(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   (void)ctx;
@@ -57,11 +58,11 @@ static void ref_norm_row_grad(const void *args, const hf_ctx *ctx, int64_t lo, i
   for (int64_t i = lo; i < hi; i++) {
     const real *dy = (const real *)p->dy + i * n, *x = (const real *)p->x + i * n;
     real *dx = (real *)p->dx + i * n;
-    const double mean = ((const real *)p->mean)[i], rstd = ((const real *)p->rstd)[i];
+    const double mean = p->mean ? ((const real *)p->mean)[i] : 0, rstd = ((const real *)p->rstd)[i];
     double sum = 0, along = 0;
     for (int64_t j = 0; j < n; j++) {
       const double h = (double)dy[j] * (gamma ? gamma[j] : 1);
-      sum += h;
+      sum += p->mean ? h : 0;
       along += h * ((x[j] - mean) * rstd);
     }
     for (int64_t j = 0; j < n; j++) {

@@ -33,9 +33,11 @@ class OrNone(str):
     """The rule of an option that may be None too."""
 
 
+LABELS = "biufUSOT"  # kinds of dtypes
 RULES: dict[str, tuple[str, Any]] = {
     "above 0": ("above 0", lambda v: 0 < v < np.inf),
     "from 0": (">= 0", lambda v: 0 <= v < np.inf),
+    "a usual number above 0": ("from 1e-100 to 1e100", lambda v: 1e-100 <= v <= 1e100),  # its square is one too
     "share": ("from 0 to 1", lambda v: 0 <= v <= 1),
 }
 
@@ -209,7 +211,7 @@ class Classifier(Estimator):
             raise ShapeError(f"y: expected one label per row ({rows},), got shape {labels.shape}")
         if labels.dtype.kind == "f":
             check_finite(labels, "y")
-        elif labels.dtype.kind not in "biuUSOT":
+        elif labels.dtype.kind not in LABELS:
             raise DTypeError(f"y: labels are numbers or texts, got dtype {labels.dtype}")
         try:
             classes, numbers = np.unique(labels, return_inverse=True)
@@ -266,6 +268,8 @@ class Classifier(Estimator):
         """The share of rows whose label is right."""
         predicted = self.predict(X)
         truth = as_array(y, "y")
+        if truth.dtype.kind not in LABELS:
+            raise DTypeError(f"y: labels are numbers or texts, got dtype {truth.dtype}")
         if truth.shape != predicted.shape:
             raise ShapeError(f"y: expected one label per row {predicted.shape}, got shape {truth.shape}")
         return float(np.average(predicted == truth, weights=checked_weights(sample_weight, len(truth))))

@@ -110,7 +110,7 @@ _OPTIONS: dict[str, Any] = {
     "C": "above 0",
     "solver": OneOf(("auto", "dual", "lbfgs", "gd")),
     "fit_intercept": bool,
-    "intercept_scaling": "above 0",
+    "intercept_scaling": "a usual number above 0",
     "random_state": OrNone("seed"),
     "max_iter": int,
     "tol": "above 0",

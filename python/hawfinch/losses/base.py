@@ -215,6 +215,9 @@ class LossSum(Loss):
         weights = [w for w in found if w is not None]
         return np.prod(weights, axis=0) if weights else None
 
+    def __repr__(self) -> str:
+        return " + ".join([repr(term) if w == 1.0 else f"{w:g} * {term!r}" for w, term in self.terms])
+
 
 def _terms(loss: Loss) -> tuple[tuple[float, Loss], ...]:
     return loss.terms if isinstance(loss, LossSum) else ((1.0, loss),)

@@ -62,6 +62,10 @@ class SoftmaxCrossEntropy(ClassLoss, name="softmax_cross_entropy"):
                 f"SoftmaxCrossEntropy: expected integer labels (rows,) or float probabilities (rows, {classes}), "
                 f"got {y.dtype} of shape {y.shape}{hint}"
             )
+        if self.ignore_index is not None and y.size and (y == self.ignore_index).all():
+            raise LabelError(
+                f"all labels are {self.ignore_index}, ignore_index, so that there is nothing to learn or to measure"
+            )
         return check_class_numbers(y, classes, self.ignore_index)
 
     def labels(self, y: Array, output: Shape) -> tuple[Array, Sequence[Any]]:

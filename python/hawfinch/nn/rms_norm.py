@@ -27,5 +27,4 @@ class RMSNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or not isinstance(x.shape[-1], int):
             raise ShapeError(f"expected (rows, ..., features), got {x.shape}")
-        weight = self.param("weight", (x.shape[-1],), "ones")
-        return x / ops.sqrt(ops.mean(ops.square(x), -1, keepdims=True) + self.eps) * weight
+        return ops.rms_norm(x, self.param("weight", (x.shape[-1],), "ones"), self.eps)

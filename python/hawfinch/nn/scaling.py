@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError, NonFiniteInputError, ShapeError, unknown_name
-from ..ir import Array, Tensor, current_graph, numel
+from ..ir import Array, Tensor, as_array, current_graph, numel
 from ..values import check_real, check_whole, is_word, short
 from .module import Module
 
@@ -66,7 +66,8 @@ class _Scaling(Module):
 
         Raises ShapeError, NonFiniteInputError.
         """
-        a = np.asarray(x)
+        a = as_array(x, "x")
+        a = a.astype(np.uint8) if a.dtype.kind == "b" else a
         if a.ndim == 0 or not a.size or a.dtype.kind not in "fiub":
             raise ShapeError(f"{type(self).__name__}: expected rows of numbers, got {a.dtype} of shape {a.shape}")
         if not np.isfinite(a).all() and not self._may_miss:

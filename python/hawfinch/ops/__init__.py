@@ -10,6 +10,7 @@ from .matmul import matmul as matmul
 from .normalization import batch_norm as batch_norm, layer_norm as layer_norm
 from .random import dropout as dropout
 from .reduction import argmax as argmax, max as max, mean as mean, min as min, sum as sum
+from .rms_norm import rms_norm as rms_norm
 from .shape import (
     broadcast_to as broadcast_to,
     concat as concat,

@@ -21,7 +21,7 @@ from .shape import reshape, size
 COL_GRAIN = 16  # columns per unit of sharing: one cache line of float32
 
 
-def _column(v: Tensor) -> Tensor:
+def column(v: Tensor) -> Tensor:
     """A number per row, shaped to broadcast against (rows, C)."""
     return reshape(v, (v.shape[0], 1))
 
@@ -109,7 +109,7 @@ def _norm_grad_lower(node: Any) -> list[Step]:
 
 def _norm_grad_parts(dy: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, *relu: Tensor, per_row: bool) -> Any:
     if per_row:
-        mean, rstd = _column(mean), _column(rstd)
+        mean, rstd = column(mean), column(rstd)
     if x.ndim == 3:
         mean, rstd = reshape(mean, (mean.shape[0], 1, mean.shape[1])), reshape(rstd, (rstd.shape[0], 1, rstd.shape[1]))
     if relu:
@@ -130,14 +130,16 @@ NORM_GRAD: Op = Op(
 
 
 def _norm_row_grad_lower(node: Any) -> list[Step]:
-    dy, x, mean, rstd, *gamma = node.inputs
+    """Of a layer norm, and without mean of an RMS norm."""
+    dy, x, *mean, rstd = node.inputs[: 3 if node.op is RMS_ROW_GRAD else 4]
+    gamma = node.inputs[3 + len(mean) :]
     dx = node.outputs[0]
     rows, cols = x.shape
     fields = {
         "dx": dx,
         "dy": dy,
         "x": x,
-        "mean": mean,
+        "mean": mean[0] if mean else None,
         "rstd": rstd,
         "gamma": gamma[0] if gamma else None,
         "rows": rows,
@@ -150,7 +152,7 @@ def _norm_row_grad_lower(node: Any) -> list[Step]:
             (dx,),
             node.inputs,
             units=rows,
-            local=(dx, dy, x, mean, rstd),
+            local=(dx, dy, x, *mean, rstd),
             flops=node.op.flops(node),
             in_place=((dx, dy), (dx, x)),
         )
@@ -160,8 +162,8 @@ def _norm_row_grad_lower(node: Any) -> list[Step]:
 def _norm_row_grad_parts(dy: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, *gamma: Tensor) -> tuple[Tensor]:
     """dx = rstd * (h - mean_row(h) - xhat * mean_row(h * xhat)), h = dy * gamma."""
     h = dy * gamma[0] if gamma else dy
-    xhat = (x - _column(mean)) * _column(rstd)
-    return (_column(rstd) * (h - mean_(h, 1, True) - xhat * mean_(h * xhat, 1, True)),)
+    xhat = (x - column(mean)) * column(rstd)
+    return (column(rstd) * (h - mean_(h, 1, True) - xhat * mean_(h * xhat, 1, True)),)
 
 
 NORM_ROW_GRAD: Op = Op(
@@ -172,6 +174,24 @@ NORM_ROW_GRAD: Op = Op(
     decompose=_norm_row_grad_parts,
     flops=lambda node: numel(node.inputs[1].shape) * 8,
 )
+
+
+# norm_row_grad of a norm about 0
+RMS_ROW_GRAD: Op = Op(
+    "rms_row_grad",
+    lambda dy, x, *_: [(x.shape, "real")],
+    None,
+    _norm_row_grad_lower,
+    decompose=lambda dy, x, rstd, *gamma: _rms_row_grad_parts(dy, x, rstd, *gamma),
+    flops=lambda node: numel(node.inputs[1].shape) * 8,
+)
+
+
+def _rms_row_grad_parts(dy: Tensor, x: Tensor, rstd: Tensor, *gamma: Tensor) -> tuple[Tensor]:
+    """dx = rstd * (h - xhat * mean_row(h * xhat)), h = dy * gamma, xhat = x * rstd."""
+    h = dy * gamma[0] if gamma else dy
+    xhat = x * column(rstd)
+    return (column(rstd) * (h - xhat * mean_(h * xhat, 1, True)),)
 
 
 # normalize(x, gamma, beta) -> (y, mean, var) of x (rows, C), by column or, with per_row, by row. It has no kernel: its
@@ -199,7 +219,7 @@ def _normalize_parts(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float, per_
     mean, var = apply(MOMENTS, x, per_row=per_row)
     rstd = reciprocal_deviation(var, eps)
     if per_row:
-        return (x - _column(mean)) * _column(rstd) * gamma + beta, mean, var
+        return (x - column(mean)) * column(rstd) * gamma + beta, mean, var
     return (x - mean) * (gamma * rstd) + beta, mean, var
 
 
@@ -225,11 +245,11 @@ def _normalize_grad(node: Any, g: Tensor | None, g_mean: Tensor | None, g_var: T
             dgamma, dbeta = sum_(dgamma), sum_(dbeta)
     if g_mean is not None:  # dmean / dx = 1 / n
         part = g_mean / n
-        part = _column(part) if per_row else part
+        part = column(part) if per_row else part
         dx = part + x * 0.0 if dx is None else dx + part
     if g_var is not None:  # dvar / dx = 2 (x - mean) / n; how the mean depends on x cancels
         part = g_var * (-2.0 / n)
-        part = (_column(mean) - x) * _column(part) if per_row else (mean - x) * part
+        part = (column(mean) - x) * column(part) if per_row else (mean - x) * part
         dx = part if dx is None else dx + part
     return [dx, dgamma, dbeta]
 
@@ -263,7 +283,7 @@ def normalize_under_relu(g: Tensor) -> Any:
     return node
 
 
-def _rows(x: Any) -> Any:
+def rows_of(x: Any) -> Any:
     """x as (rows, C)."""
     if len(x.shape) == 0:
         raise ShapeError("normalisation needs a last axis of features, got a number")
@@ -293,9 +313,9 @@ def batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> tuple[Tensor
     x = x if isinstance(x, Tensor) else operand(x)
     eps = setting("eps", eps)
     if n_trainers():
-        y, mean, var = _joint_normalize(_rows(x), operand(gamma), operand(beta), eps)
+        y, mean, var = _joint_normalize(rows_of(x), operand(gamma), operand(beta), eps)
     else:
-        y, mean, var = apply(NORMALIZE, _rows(x), gamma, beta, eps=eps, per_row=False)
+        y, mean, var = apply(NORMALIZE, rows_of(x), gamma, beta, eps=eps, per_row=False)
     return reshape(y, tuple(x.shape)), mean, var
 
 
@@ -309,5 +329,5 @@ def layer_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Tensor:
            [-1.,  1.]])
     """
     x = x if isinstance(x, Tensor) else operand(x)
-    y, _, _ = apply(NORMALIZE, _rows(x), gamma, beta, eps=setting("eps", eps), per_row=True)
+    y, _, _ = apply(NORMALIZE, rows_of(x), gamma, beta, eps=setting("eps", eps), per_row=True)
     return reshape(y, tuple(x.shape))

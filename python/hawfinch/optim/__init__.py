@@ -24,12 +24,14 @@ from .adafactor import Adafactor
 from .adam import Adam, Adamax, AdamW, NAdam, NAdamW, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .base import Optimizer
+from .lbfgs import LBFGS
 from .muon import Muon
 from .schedule_free import ScheduleFreeAdamW
 from .sgd import SGD
 from .sign import Lion, Rprop
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adafactor",

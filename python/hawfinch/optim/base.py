@@ -25,7 +25,8 @@ class OfUpdates(NamedTuple):
 class Optimizer(Value):
     """Base. ``rule``: its name in optim.def. ``decoupled``: weight decay is apart from the gradient. ``pairs``:
     arguments that are two hyperparameters. ``settings``: arguments that are no numbers. ``averages``: what
-    the model is after a fit is an average of its own, p + ``reach`` times its slot "average_gap".
+    the model is after a fit is an average of its own, p + ``reach`` times its slot "average_gap". ``searches``:
+    a step evaluates loss and gradient of all rows several times.
 
     >>> import hawfinch as hf
     >>> hf.SGD(0.1, momentum=0.9).replace(lr=0.01)
@@ -37,6 +38,7 @@ class Optimizer(Value):
     pairs: ClassVar[Mapping[str, tuple[str, str]]] = {"betas": ("beta1", "beta2")}
     settings: ClassVar[tuple[str, ...]] = ()
     averages: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     lr: Number
     clip_norm: float | None
     clip_value: float | None
@@ -76,6 +78,10 @@ class Optimizer(Value):
     def reach(self) -> float:
         """See ``averages``."""
         return 0.0
+
+    def search_slots(self, n: int) -> dict[str, int]:
+        """Where it ``searches``: sizes of its buffers, by name, for n parameters."""
+        return {}
 
     def _checked_setting(self, name: str, value: Any) -> Any:
         """A value for one of ``settings``."""

@@ -1,115 +1,33 @@
-"""The loop of training: one for ``fit``, ``fit_many`` and ``step``.
+"""The loop of training: one for ``fit`` and ``fit_many``.
 
-Design: ``run_steps`` is a function of (plan, data, state), one call into C; what is around it decides which plan, which
-rows and when to come back to Python. An epoch is one call per chunk of data, or one per step where a callback wants
-that.
+Design: it decides which plan, which rows and when to come back to Python; an epoch is one call of ``run_steps`` per
+chunk of data, or one per step where a callback wants that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from .. import _core
-from ..errors import ArgumentError, BusyError, LabelError, NonFiniteError
+from ..errors import ArgumentError
 from ..ir import Array
 from .batch_plan import BatchPlan
+from .bound import Bound, FitCall
 from .history import History
-from .inputs import Data, weights_of_batches
+from .inputs import weights_of_batches
 from .monitor import check_monitor, history_names
-from .sources import EpochRows, Source
+from .search import search_step
+from .sources import EpochRows
 from .state import FitProgress, TrainState
+from .statistics import recompute_statistics
+from .steps import Steps, run_steps
 from .update.averages import show_average
 from .update.columns import after_epoch
 from .update.constraints import check_limited
 
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
-
-class FitCall(NamedTuple):
-    """A call of ``fit``, checked."""
-
-    source: Source
-    validation: Data | None
-    epochs: int
-    batch: int | None  # None: all rows
-    shuffle: bool
-    events: dict[str, list[Callable[..., Any]]]
-    threads: int | None
-    callbacks: tuple[Any, ...]
-    texts: dict[str, str]  # of the data, for the settings of a state; empty until they are asked for
-    stride: int  # steps after which on_step_end is called
-
-
-class Steps(NamedTuple):
-    """Steps over the rows of some data."""
-
-    data: Data
-    batch: int
-    order: Array | None  # int64 (rows,): which row comes when; None: as they lie
-    scalars: Array  # float64 (steps, k) or (1, k): the numbers of the update
-    accumulate: int = 1  # batches of an update
-
-    def updates(self, step: int) -> int:
-        """Those of the steps before this one."""
-        last = -(-self.data.rows // self.batch)
-        return -(-step // self.accumulate) if step == last else step // self.accumulate
-
-
-def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop: int, team: int) -> None:
-    """Steps [first, stop), in one call into C; the state is that after the last whole step, whatever happens.
-
-    Raises NonFiniteError, LabelError; BusyError where another thread is in this plan.
-    """
-    if plan.core.busy:
-        raise BusyError("this trainer is at work in another thread")
-    data = steps.data
-    plan.set_data(data.arrays)
-    step0 = state.step - first
-    reached = first
-    try:
-        try:
-            how = (stop, steps.batch, data.rows, steps.order, steps.scalars, state.seed, step0, team, -1, first)
-            status, reached = plan.core.run((*plan.buffers, *plan.kept), *how)
-            if status == _core.YIELDED:
-                status, reached = plan.reduce()
-        except BaseException:  # Ctrl-C, or what another signal's handler raised
-            reached = plan.core.last_step
-            raise
-        finally:
-            state.step = step0 + reached
-            if steps.accumulate > 1:
-                state.update.skipped += reached - first - steps.updates(reached) + steps.updates(first)
-        if status != _core.OK:
-            _fail(plan, status, steps, state, step0, reached)
-    finally:
-        plan.core.drop_sources()
-
-
-def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: int, step: int) -> None:
-    if status == _core.BAD_INDEX:
-        raise LabelError(f"epoch {state.epoch}, step {step}: an index or label is out of range")
-    run = dict(batch=steps.batch, rows=steps.data.rows, index=steps.order, scalars=steps.scalars, seed=state.seed)
-    run["step0"] = step0
-    value = float(plan.value[0])
-    culprit = plan.first_nonfinite(run, step)
-    what = f"the loss is {value}" if not np.isfinite(value) else "the gradient overflowed or came near to it"
-    if culprit is None and plan.update is not None and plan.update.trainers:
-        what = "the loss or the gradient, averaged over the trainers, is not finite"
-    raise NonFiniteError(
-        f"epoch {state.epoch}, step {step}: {what}; first non-finite: {culprit or 'the norm of the gradient'}. "
-        "The parameters are those before this step. A smaller learning rate or clip_norm often helps.",
-        tensor=culprit,
-        epoch=state.epoch,
-        step=step,
-    )
-
-
-def _total_steps(trainer: Trainer, call: FitCall) -> int | None:
+def _total_steps(trainer: Bound, call: FitCall) -> int | None:
     """Of a whole fit; for chunks, whose rows are not known before, what the trainer was told, or None."""
     if call.source.data is None:
         return trainer._total_steps
@@ -117,7 +35,7 @@ def _total_steps(trainer: Trainer, call: FitCall) -> int | None:
     return call.epochs * -(-rows // min(call.batch or rows, rows))
 
 
-def _check_monitors(trainer: Trainer, call: FitCall, followers: Iterable[Any]) -> None:
+def _check_monitors(trainer: Bound, call: FitCall, followers: Iterable[Any]) -> None:
     """Raises ArgumentError where a schedule or a callback follows what the History will not have."""
     names = history_names(trainer._objective, bool(trainer._update.regularizers), call.validation is not None)
     for follower in followers:
@@ -125,7 +43,7 @@ def _check_monitors(trainer: Trainer, call: FitCall, followers: Iterable[Any]) -
             check_monitor(type(follower).__name__, name, names)
 
 
-def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
+def run_fit(trainer: Bound, call: FitCall, resumed: bool = False) -> History:
     """The epochs of a call of ``fit`` that are still to be done; a callback may call it for a fit within the fit."""
     state, outer = trainer.state, trainer._call
     trainer._call = call
@@ -184,12 +102,12 @@ def run_fit(trainer: Trainer, call: FitCall, resumed: bool = False) -> History:
             if outer is None and "average" in state.slots:
                 average = trainer._update.average
                 trainer._work_out_average()
-                anew = partial(trainer._recompute_statistics, call) if average and average.recomputes else None
+                anew = partial(recompute_statistics, trainer, call) if average and average.recomputes else None
                 show_average(trainer._count_updates(), trainer._model.store(), state.slots, anew)
     return state.history
 
 
-def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan | None) -> dict[str, float]:
+def _epoch(trainer: Bound, call: FitCall, state: TrainState, plan: BatchPlan | None) -> dict[str, float]:
     """The rest of the epoch under way; returns its loss and metrics. plan: the one to use, if it is known."""
     begin = state.position  # steps that are done already, when a fit is gone on with
     on_step_end = call.events["on_step_end"]
@@ -217,7 +135,11 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
                 step0 = state.step
                 used.kept = kept
                 try:
-                    run_steps(used, steps, state, first, stop, team)
+                    if trainer._optimizer.searches:
+                        run = partial(run_steps, used, steps, state, first, stop, team)
+                        search_step(trainer, used, steps, team, run)
+                    else:
+                        run_steps(used, steps, state, first, stop, team)
                 finally:
                     state.position += state.step - step0
                     state.sums = used.sums.copy()
@@ -230,6 +152,7 @@ def _epoch(trainer: Trainer, call: FitCall, state: TrainState, plan: BatchPlan |
                     used.sums[...] = state.sums
     if used is None:
         raise ArgumentError("there are no chunks to train on: an iterable that is used up?")
+    used.kept = []
     return used.results(state.kept)
 
 

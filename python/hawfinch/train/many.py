@@ -25,8 +25,9 @@ from ..runtime.plan import check_threads
 from ..values import items_of, short
 from .batch_plan import BatchPlan
 from .batch_trace import BatchTrace, StepKey
+from .bound import FitCall
 from .history import History
-from .loop import FitCall, run_fit
+from .loop import run_fit
 from .plans import Plans
 from .resume import check, read, take
 from .trainer import Trainer

@@ -8,22 +8,19 @@ it, so that a script can be started again and again as it stands; else it is a m
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import _core
 from ..errors import ArgumentError
+from .bound import Bound, FitCall
 from .callbacks import restore
 from .checkpoint import Checkpoint
 from .fingerprint import check_same, data_text, model_text, source_text, value_text
-from .loop import FitCall
 from .sources import EpochRows
 from .state import TrainState
 
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
-
-def settings_of(trainer: Trainer, call: FitCall | None) -> dict[str, str]:
+def settings_of(trainer: Bound, call: FitCall | None) -> dict[str, str]:
     """What a run is made of, as text by name."""
     settings = {
         "hawfinch": _core.VERSION,
@@ -66,7 +63,7 @@ def read(given: Any, call: FitCall | None) -> TrainState | None:
         raise
 
 
-def check(trainer: Trainer, state: TrainState, call: FitCall | None) -> None:
+def check(trainer: Bound, state: TrainState, call: FitCall | None) -> None:
     """Raises ArgumentError for the state of another run."""
     if trainer._model.inputs is None and call is not None:
         with call.source.open(EpochRows(trainer.state.seed, 0, False, None)) as chunks:
@@ -74,7 +71,7 @@ def check(trainer: Trainer, state: TrainState, call: FitCall | None) -> None:
     check_same(state.settings, settings_of(trainer, call), () if call else ("hawfinch",))
 
 
-def take(trainer: Trainer, given: Any, call: FitCall | None) -> bool:
+def take(trainer: Bound, given: Any, call: FitCall | None) -> bool:
     """Goes on from a state, or from that in a file; whether there is one. Raises ArgumentError for another run's."""
     state = read(given, call)
     if state is None:

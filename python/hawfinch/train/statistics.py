@@ -8,27 +8,23 @@ forward pass with hooks, which would be another road; momentum as a number of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ..errors import NonFiniteError
 from ..nn.store import Parameter
 from ..optim import SGD
-from .loop import FitCall, Steps, run_steps
+from .bound import Bound, FitCall
 from .objective import Head, Objective
 from .plans import Plans
 from .sources import EpochRows
 from .state import TrainState
+from .steps import Steps, run_steps
 from .update import Clock, Update, UpdateState
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
 NAMES = ("running_mean", "running_var")
 
 
-def recompute_statistics(trainer: Trainer, call: FitCall) -> None:
+def recompute_statistics(trainer: Bound, call: FitCall) -> None:
     """Each running mean and variance becomes the mean over the batches of an epoch, by rows.
 
     As PyTorch's ``update_bn``, which weighs a short last batch as a whole one. They stay as they are where the data
@@ -77,7 +73,7 @@ def recompute_statistics(trainer: Trainer, call: FitCall) -> None:
         store.buffers[part] = (sums[part] / total - (1.0 - m) * before[part]) / m
 
 
-def _momenta(trainer: Trainer) -> list[tuple[Parameter, float]]:
+def _momenta(trainer: Bound) -> list[tuple[Parameter, float]]:
     """The running statistics that training moves, each with the part of a batch in it."""
     arrays, found = trainer._model.store().state, []
     for path, module in trainer._model.modules():

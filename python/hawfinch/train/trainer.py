@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,38 +14,33 @@ from .. import _core
 from ..averaging import Average
 from ..constraints import Constraint
 from ..data.arrays import reads_as_is
-from ..errors import ArgumentError, BusyError, LabelError, ShapeError
+from ..errors import ArgumentError, BusyError
 from ..initializers import Data as DataInit, InitLike
 from ..ir import Array
 from ..losses import ClassWeight
 from ..nn.module import Module
 from ..optim import Optimizer
 from ..regularizers import Regularizer
-from ..runtime.buffers import Memory, aligned_zeros
+from ..runtime.buffers import Memory
 from ..runtime.plan import Plan, check_threads
 from ..values import check_whole, is_word, items_of, short
-from .batch_plan import BatchPlan
-from .batch_trace import StepKey
+from .bound import Bound, FitCall
 from .callbacks import collect, state_of, stride_of
 from .history import History
-from .inputs import Data, check_data
-from .learn_scales import learn_scales
-from .loop import FitCall, Steps, run_fit, run_steps
-from .plans import Plans
+from .loop import run_fit
 from .resume import settings_of, take
-from .scale_weights import scale_weights
-from .settings import LossLike, Settings
-from .sources import Arrays, Chunks, EpochRows, Source, is_chunks, split_pair
+from .search import search_step
+from .settings import LossLike
+from .sources import Arrays, Chunks, Source, is_chunks, split_pair
 from .state import TrainState
-from .statistics import recompute_statistics
-from .update import Clock, Update, UpdateState
-from .update.averages import take_back, work_out_average
+from .steps import Steps, run_steps
+from .update import Update
 from .update.constraints import check_limited
 
 NOT_COPIED = ("gradient", "_update", "_plans", "_output_shapes", "_repeated", "_params", "_training", "_evaluating")
 
 
-class Trainer(Settings):
+class Trainer(Bound):
     """Trains a model: one C call per epoch.
 
     model: a Module. loss: a Loss, its name ("softmax_cross_entropy", "mse", "huber", ...: ``hf.losses.LOSSES``), a sum
@@ -145,21 +139,6 @@ class Trainer(Settings):
         self.epochs_planned = 0
         self.stop = False
 
-    def _start(self) -> None:
-        """What is made anew in a copy."""
-        self.gradient: Array | None = None  # flat; what products give is not in it (update/products.py)
-        self._plans = Plans()
-        self._output_shapes: dict[Any, Any] = {}
-        self._params: Array | None = None  # the model's buffer that gradient and slots belong to
-        self._training = threading.RLock()  # whoever trains; a callback may call step
-        self._evaluating = threading.RLock()
-        self._call: FitCall | None = None  # the fit under way
-        self._has_learnt = False  # whether fit has looked for layers that learn from data
-        self._forget()
-
-    def _forget(self) -> None:
-        self._repeated: _core.Quick | None = None
-
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: values and arrays; plans are made anew."""
         kept = {k: v for k, v in self.__dict__.items() if k not in NOT_COPIED}
@@ -195,94 +174,6 @@ class Trainer(Settings):
         """The optimiser's state, flat arrays of the layout of the parameters."""
         return self.state.slots
 
-    # ---- plans ----
-    def _bind(self) -> tuple[Array, ...]:
-        """The buffers that a plan works on; gradient and slots are kept as long as the model's buffer stays."""
-        store, state, kind = self._model.store(), self.state, self._update.kind
-        params, slots = store.params, self._update.slots(store)
-        state.buffers = store.buffers
-        if self._params is not params or state.rule != kind or list(state.slots) != list(slots):
-            if state.rule and params.size != state.parameters.size:
-                raise ShapeError("the model's parameters have changed since this trainer began; make a new Trainer")
-            self.gradient = aligned_zeros(params.nbytes).view(params.dtype)
-            old = state.slots if state.rule == kind else {}
-            if state.rule != kind:
-                self._count_updates().begin_anew()
-            state.rule, state.slots = kind, {}
-            for name, size in slots.items():
-                slot = state.slots[name] = aligned_zeros(size * params.itemsize).view(params.dtype)
-                slot[...] = old.get(name, 0)  # zeros too: a page that is read before it is written is mapped twice
-            self._plans.clear()
-            self._forget()
-            self._params = state.parameters = params
-        assert self.gradient is not None
-        return (params, store.buffers, self.gradient, *state.slots.values())
-
-    def _plan(self, data: Data, batch: int, training: bool) -> BatchPlan:
-        """A plan for batches of such data, bound to this trainer's buffers."""
-        buffers = self._bind()
-        update = self._update if training else None
-        key = self._key(data, training)
-        if not training:
-            buffers = self._averaged() if self._call is not None and "average" in self.state.slots else buffers[:2]
-        return self._plans.get(self._model, key, batch, update, buffers)
-
-    def _count_updates(self) -> UpdateState:
-        found = self.state.update
-        found.updates = self.state.step - found.skipped
-        return found
-
-    def _averaged(self) -> tuple[Array, Array]:
-        """The averages of parameters and state, once there are any."""
-        state = self._count_updates()
-        if state.updates == state.averaged_from:
-            return self.state.parameters, self.state.buffers
-        self._work_out_average()
-        return self.state.slots["average"], self.state.slots.get("average_state", self.state.buffers)
-
-    def _work_out_average(self) -> None:
-        if self._optimizer.averages:
-            work_out_average(self._update.own, self._model.store(), self.state.slots)
-
-    def _clock(self, n: int, first: int = 0, rows: int = 1, batch: int = 1, total: int | None = None) -> Clock:
-        """For n steps, of which ``first`` are done; those of a fit if there is one."""
-        state, update = self.state, self._count_updates()
-        before = update.updates - first // self._update.accumulate
-        of_fit = state.fit if self._call is not None else None
-        start, begin = (0, 0) if of_fit is None else (of_fit.first_step, of_fit.first_update)
-        step0 = state.step - first
-        of_average = (before, update.averaged_from)
-        return Clock(step0, n, start, total, update.schedules, *of_average, rows, batch, begin=begin)
-
-    def _arrange(self) -> None:
-        self._update.arrange(self._model.store(), self._count_updates())
-
-    def _key(self, data: Data, training: bool) -> StepKey:
-        if training:
-            self._arrange()
-        return StepKey(
-            *data.specs,
-            tuple([w is not None for w in data.weight]),
-            self._objective,
-            training,
-            self._precision if training else "f32",
-            self._update.signature if training else None,
-            self._model.version,
-            self._update.trainers if training else 0,
-        )
-
-    def _check(self, x: Any, y: Any, weight: Any = None, *, learn: bool = False, **more: Any) -> Data:
-        data = check_data(
-            self._model, self._objective, self.state.seed, x, y, weight, shapes=self._output_shapes, **more
-        )
-        if learn and not self._has_learnt:
-            learn_scales(self._model, self._objective, data, self._update.reduce is not None)
-            self._has_learnt = True
-        if self._scales_weights:
-            self._scales_weights = False
-            scale_weights(self._model, data.arrays[: len(data.specs[0])])
-        return data
-
     # ---- training ----
     def fit(
         self,
@@ -304,16 +195,16 @@ class Trainer(Settings):
 
         x: array (rows, ...) or a tuple of arrays; float, int or bool of any strides, read-only or memory-mapped:
         batches are gathered from it in place; or ``hf.data.Decoded``, of which some rows are held at a time. y: as the
-        loss wants it; for several losses a tuple, or a dict by the names of the losses. Or x alone: an iterable, or a
-        function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows are shuffled
-        within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False`` it is made
-        when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at what
-        callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios matter.
-        class_weight: see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full":
-        all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. resume: the file of
-        a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was at work: it is gone
-        on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is no such file the
-        call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
+        loss wants it, None for one without targets; for several losses a tuple, or a dict by their names. Or x alone:
+        an iterable, or a function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows
+        are shuffled within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False``
+        it is made when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at
+        what callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios
+        matter. class_weight: by class, see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may
+        be short; "full": all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``.
+        resume: the file of a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was
+        at work: it is gone on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is
+        no such file the call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
 
         Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
         changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
@@ -398,6 +289,12 @@ class Trainer(Settings):
             pair = split_pair(validation_data, "validation_data")
             validation = self._check(*pair, name="validation_data", checked=checked, decoded=True)
         callbacks = tuple(callbacks)
+        if self._optimizer.searches:
+            if batch is not None or type(source) is not Arrays:
+                what = "chunks" if type(source) is not Arrays else f"batch_size={batch}"
+                name = type(self._optimizer).__name__
+                raise ArgumentError(f"{name} needs all rows at once: fit(x, y, batch_size='full'), got {what}")
+            shuffle = False
         how = (epochs, batch, bool(shuffle), events, threads, callbacks)
         return FitCall(source, validation, *how, texts={}, stride=stride_of(callbacks) if callbacks else 0)
 
@@ -430,7 +327,19 @@ class Trainer(Settings):
             plan = self._plan(data, rows, True)
             plan.kept = plan.new_kept(rows)
             team = plan.plan.team(self._threads if threads is None else threads, rows)
-            run_steps(plan, Steps(data, rows, None, self.scalars(1)), state, 0, 1, team)
+            steps = Steps(data, rows, None, self.scalars(1))
+            run = partial(run_steps, plan, steps, state, 0, 1, team)
+            if self._optimizer.searches:
+                loss = float("nan")
+
+                def first() -> None:
+                    nonlocal loss
+                    run()
+                    loss = float(plan.value[0])
+
+                search_step(self, plan, steps, team, first)
+                return loss
+            run()
             if self._update.limits:
                 check_limited(self._update.limits, self._model.store())
             short = self._update.reduce is None and len(data.arrays) == 2 and isinstance(y, np.ndarray)
@@ -492,11 +401,17 @@ class Trainer(Settings):
 
     # ---- evaluation ----
     def evaluate(
-        self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int | str = 256, threads: int | None = None
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        batch_size: int | str = 256,
+        threads: int | None = None,
     ) -> dict[str, Any]:
         """Loss and metrics of the model in inference mode, by the names that ``History`` has: over all rows, weighted.
 
-        Arguments and errors as in ``fit``.
+        Arguments and errors as in ``fit``. A metric that is an array is one here, ``found["confusion_matrix"]``.
 
         >>> import hawfinch as hf, numpy as np
         >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", metrics=["mae"])
@@ -506,28 +421,6 @@ class Trainer(Settings):
         data = self._check(x, y, sample_weight, decoded=True)
         batch = data.rows if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
-
-    def _evaluate(self, data: Data, batch: int, threads: int | None) -> dict[str, Any]:
-        batch = min(batch, data.rows)
-        seed = self.state.seed
-        with self._evaluating, Arrays(data).open(EpochRows(seed, 0, False, batch)) as chunks:
-            plan = self._plan(data, batch, False)
-            plan.sums[...] = 0
-            kept = plan.new_kept(data.rows)
-            team = plan.plan.team(self._threads if threads is None else threads, batch, -(-data.rows // batch))
-            for part, _, before, at in chunks:
-                plan.set_data(part.arrays)
-                rows = part.rows
-                plan.kept = [a[at : at + rows] for a in kept]
-                status, step = plan.core.run(
-                    (*plan.buffers, *plan.kept), -(-rows // batch), batch, rows, None, None, seed, before, team
-                )
-                plan.core.drop_sources()
-                if status == _core.BAD_INDEX:
-                    first = (before + step) * batch
-                    last = min(first + batch, data.rows)
-                    raise LabelError(f"rows {first} to {last}: an index or label is out of range")
-            return plan.results(kept)
 
     # ---- looking inside ----
     def scalars(self, n_steps: int) -> Array:
@@ -541,14 +434,6 @@ class Trainer(Settings):
         """
         self._arrange()
         return self._update.columns.fill(self._clock(n_steps, total=self._total_steps))
-
-    def _recompute_statistics(self, call: FitCall) -> None:
-        recompute_statistics(self, call)
-
-    def _take_back(self) -> None:
-        """The model may hold averages, after a fit."""
-        if self.state.update.shown:
-            take_back(self._count_updates(), self._model.store(), self.state.slots)
 
     def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
         """The plan of the training step for such data.

@@ -91,6 +91,15 @@ class Update:
             raise ArgumentError(f"accumulate must be a whole number of batches >= 1, got {accumulate!r}")
         self.accumulate = int(accumulate)
         self.reduce, self.trainers = check_reduce(reduce)
+        if optimizer.searches:
+            given = dict(groups=groups, constraints=constraints, average=average, reduce=reduce)
+            senseless = [k for k, v in given.items() if v] + ["accumulate"] * (self.accumulate > 1)
+            senseless += ["an L1 penalty"] * any(r.l1 != 0 for r in self.regularizers.values())
+            if senseless:
+                name = type(optimizer).__name__
+                raise ArgumentError(
+                    f"{name} moves all parameters at once, along a smooth loss: leave out {senseless[0]}"
+                )
         self.rule = richest(o.rule for o in optimizers)
         self._layout: Any = None
         self._arranged: Any = None
@@ -108,6 +117,8 @@ class Update:
             sizes = {**dict.fromkeys(self.optimizer.slots_of(self.rule), n), **sizes}
             if self.accumulate > 1:
                 sizes["gradient_sum"] = n
+            if self.optimizer.searches:
+                sizes |= self.optimizer.search_slots(n)
             if self.optimizer.averages:
                 sizes["average"] = n
             if self.average is not None:
@@ -119,7 +130,12 @@ class Update:
     @property
     def takes_products(self) -> bool:
         """Whether nobody but the sweep needs the gradient."""
-        return self.optimizer.clip_norm is None and self.accumulate == 1 and self.reduce is None
+        return (
+            not self.optimizer.searches
+            and self.optimizer.clip_norm is None
+            and self.accumulate == 1
+            and self.reduce is None
+        )
 
     def gradient_number(self, store: Store) -> int:
         """Of the buffer with the gradient that the sweep takes."""
@@ -177,7 +193,7 @@ class Update:
             for k in trainable
             if k in limits
         }
-        averaged = self.average is not None or self.optimizer.averages
+        averaged = self.average is not None or self.optimizer.averages or self.optimizer.searches
         alone = self.accumulate == 1 and self.reduce is None and not averaged  # who else needs every row
         whole = {*limits, *self.thresholds, *self.whole}
         self.sparse = [k for k in sparse_names(self.groups, names, rows) if alone and k in trainable and k not in whole]

@@ -11,6 +11,7 @@ class UpdateState:
     did not take part in; ``counts``: for each frozen one, how many it has had. ``averaged_from``: the number of the
     average's first update. ``shown``: a digest of the averaged parameters, while these and not those that are trained
     are in the model; else "". ``schedules``: what these keep, by their text.
+    ``search``: what L-BFGS keeps besides its slots.
     """
 
     def __init__(self) -> None:
@@ -19,11 +20,12 @@ class UpdateState:
         self.counts: dict[str, int] = {}
         self.shown = ""
         self.schedules: dict[str, Any] = {}
+        self.search: dict[str, Any] = {}
         self.updates = 0  # so far; set by the trainer from its steps
 
     def begin_anew(self) -> None:
         """The slots are empty: bias corrections and averages begin again."""
-        self.lags, self.counts, self.averaged_from = {}, {}, self.updates
+        self.lags, self.counts, self.averaged_from, self.search = {}, {}, self.updates, {}
 
     def follow(self, trained: Iterable[str]) -> None:
         """What is trained from now on."""
