@@ -359,7 +359,7 @@ def sum_rows(f, run):
 @kernel
 def load_batch(f, run):
     a = f.source
-    rows = np.arange(run.first, run.first + f.rows)
+    rows = run.first + (np.arange(f.rows) + f.ahead) % max(f.rows, 1)
     values = a[rows if run.index is None else run.index[rows]].reshape(f.rows, f.elems)
     f.matrix("dst", f.rows, f.elems)[...] = values
 
