@@ -50,7 +50,7 @@ class Job:
             return 2.0 * math.prod(self.sizes)
         if self.kind == "adam":  # two averages, bias corrections folded, square root, division, update
             return 12.0 * self.sizes[0]
-        if self.kind == "norm":  # mean, variance; normalise; two sums; gradient
+        if self.kind in ("norm", *ROW_NORMS):  # mean, variance; normalise; two sums; gradient
             return 14.0 * math.prod(self.sizes)
         if self.kind not in ("fit", "step"):
             return 0.0
@@ -63,7 +63,11 @@ class Job:
         if self.kind in ("matmul", "bf16"):
             m, k, n = self.sizes
             return 4.0 * (m * k + k * n + m * n)  # of ours: the bfloat16 product takes and gives float32
-        if self.kind in ("norm", "loss"):  # norm: forward reads x twice and writes y; backward reads dy and writes dx.
+        if self.kind in (
+            "norm",
+            "loss",
+            *ROW_NORMS,
+        ):  # norm: forward reads x twice and writes y; backward reads dy and writes dx.
             return 5 * 4.0 * math.prod(self.sizes)  # loss: reads x and t, writes its elements, adds them up; writes dx
         return {"adam": 28.0, "gelu": 8.0}.get(self.kind, 0.0) * self.sizes[0]
 
@@ -111,6 +115,11 @@ def vector(n: int, *bars: Bar) -> list[Job]:
     return [row, matmul(VECTOR, n, n, 1, *bars, limit="read")]
 
 
+ROW_NORMS = {  # kind -> title; of rows, or of eight groups of channels at all positions of a sample
+    "layer_norm": "layer norm",
+    "rms_norm": "RMS norm",
+    "group_norm": "group norm",
+}
 LOSSES = {  # name in hawfinch -> title
     "mse": "squared error",
     "mae": "absolute error",
@@ -174,6 +183,19 @@ JOBS = [
         STREAMS,
         "triad",
     ),
+    *[
+        Job(
+            f"{kind.replace('_', '-')}-{math.prod(sizes) >> 10}k",
+            f"{title} {'×'.join(map(str, sizes))}, forward and backward",
+            kind,
+            sizes,
+            (Bar(85, "%"),),
+            STREAMS,
+            "triad",
+        )
+        for kind, title in ROW_NORMS.items()
+        for sizes in [(32, 512, 256) if kind == "group_norm" else (4096, 1024)]
+    ],
     *[
         Job(
             f"softmax-{b}x{c}",

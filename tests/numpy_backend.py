@@ -359,7 +359,7 @@ def sum_rows(f, run):
 @kernel
 def load_batch(f, run):
     a = f.source
-    rows = np.arange(run.first, run.first + f.rows)
+    rows = run.first + (np.arange(f.rows) + f.ahead) % max(f.rows, 1)
     values = a[rows if run.index is None else run.index[rows]].reshape(f.rows, f.elems)
     f.matrix("dst", f.rows, f.elems)[...] = values
 
@@ -425,7 +425,20 @@ def scalars(f, run):
     f.y[...] = run.scalars[f.column : f.column + f.n]
 
 
+def schedule_free(p, g, s, t, lr, betas, eps, weight_decay, mix):
+    """By z and x, of which p is (1 - betas[0]) z + betas[0] x; the part of z in x is given."""
+    z = p + s["average_gap"]
+    x = (p - (1 - betas[0]) * z) / betas[0]
+    s["v"] = betas[1] * s["v"] + (1 - betas[1]) * g * g
+    z = z - lr * (g / (np.sqrt(s["v"] / (1 - betas[1] ** t)) + eps) + weight_decay * p)
+    x = x + mix * (z - x)
+    y = (1 - betas[0]) * z + betas[0] * x
+    s["average_gap"] = z - y
+    return y
+
+
 RULES = {case.optimizer().rule: case.update for case in CASES.values()}  # rule of optim.def -> its formula
+RULES["schedule_free"] = schedule_free
 PAIRS = {**Optimizer.pairs, **Rprop.pairs}
 RULE_NAMES = {number: name for name, (number, _, _) in _core.RULES.items()}
 

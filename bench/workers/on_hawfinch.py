@@ -11,7 +11,22 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from jobs import BETA1, BETA2, EPS, LARGE, MOMENTUM, RATE, Job, data, labels, normal, operands, targets, weights
+from jobs import (
+    BETA1,
+    BETA2,
+    EPS,
+    LARGE,
+    MOMENTUM,
+    RATE,
+    ROW_NORMS,
+    Job,
+    data,
+    labels,
+    normal,
+    operands,
+    targets,
+    weights,
+)
 from workers.bare import Bare
 from workers.base import Calls, Case, serve
 
@@ -75,6 +90,24 @@ def norm(job: Job) -> Case:
     gamma, beta = np.ones(n, np.float32), np.zeros(n, np.float32)
     out = hf.kernels.batch_norm_grad(dy, x, gamma, beta, relu=True)
     return Calls(lambda: hf.kernels.batch_norm_grad(dy, x, gamma, beta, relu=True, out=out))
+
+
+def row_norm(job: Job) -> Case:
+    x, dy, n = normal(*job.sizes), normal(*job.sizes, seed=4), job.sizes[-1]
+    gamma, beta = np.ones(n, np.float32), np.zeros(n, np.float32)
+    function = {
+        "layer_norm": hf.ops.layer_norm,
+        "rms_norm": lambda x, gamma, beta: hf.ops.rms_norm(x, gamma),
+        "group_norm": lambda x, gamma, beta: hf.ops.group_norm(x, 8, gamma, beta),
+    }[job.kind]
+
+    def both(dy: Tensor, x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, ...]:
+        grad = hf.grad(lambda x, gamma, beta: hf.ops.sum(function(x, gamma, beta) * dy), argnums=(0, 1, 2))
+        return function(x, gamma, beta), *grad(x, gamma, beta)
+
+    call = hf.compile(both)
+    out = call(dy, x, gamma, beta)
+    return Calls(lambda: call(dy, x, gamma, beta, out=out))
 
 
 def product(job: Job) -> Callable[..., Tensor]:
@@ -161,6 +194,8 @@ def build(job: Job, mode: str) -> Case:
         x, y = normal(*job.sizes), np.empty(job.sizes, np.float32)
         gelu = hf.compile(hf.ops.gelu)
         return Calls(lambda: gelu(x, out=y))
+    if job.kind in ROW_NORMS:
+        return row_norm(job)
     return {"norm": norm, "adam": adam, "matmul": matmul, "bf16": matmul}[job.kind](job)
 
 

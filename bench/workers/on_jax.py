@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, Job, data, labels, normal, operands, targets, weights
+from jobs import BETA1, BETA2, EPS, MOMENTUM, RATE, ROW_NORMS, Job, data, labels, normal, operands, targets, weights
 from machine import cpus
 from workers.base import Calls, Case, serve
 
@@ -205,6 +205,8 @@ def build(job: Job, mode: str) -> Case:
 
 
 def modes(job: Job) -> list[str]:
+    if job.kind in ROW_NORMS:
+        return []
     return ["jit", *UNROLL] if job.kind == "fit" else ["jit"]
 
 

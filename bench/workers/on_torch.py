@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 import torch
-from jobs import EPS, MOMENTUM, RATE, Job, data, labels, normal, operands, targets, weights
+from jobs import EPS, MOMENTUM, RATE, ROW_NORMS, Job, data, labels, normal, operands, targets, weights
 from machine import cpus
 from torch import nn
 from workers.base import UNIT, Calls, Case, serve
@@ -128,6 +128,23 @@ def norm(job: Job, mode: str) -> Case:
     return Calls(lambda: torch.autograd.grad(call(x, gamma, beta), (x, gamma, beta), dy))
 
 
+def row_norm(job: Job, mode: str) -> Case:
+    """Group norm on PyTorch's own layout, channels before positions."""
+    sizes = (job.sizes[0], job.sizes[2], job.sizes[1]) if job.kind == "group_norm" else job.sizes
+    x, dy = torch.from_numpy(normal(*sizes)).requires_grad_(), torch.from_numpy(normal(*sizes, seed=4))
+    n = job.sizes[-1]
+    arrays = [x, torch.ones(n, requires_grad=True), torch.zeros(n, requires_grad=True)]
+    f = nn.functional
+    forward = {
+        "layer_norm": lambda x, gamma, beta: f.layer_norm(x, (n,), gamma, beta),
+        "rms_norm": lambda x, gamma: f.rms_norm(x, (n,), gamma, 1e-6),
+        "group_norm": lambda x, gamma, beta: f.group_norm(x, 8, gamma, beta),
+    }[job.kind]
+    arrays = arrays[:2] if job.kind == "rms_norm" else arrays
+    call = torch.compile(forward) if mode in COMPILED else forward
+    return Calls(lambda: torch.autograd.grad(call(*arrays), arrays, dy))
+
+
 def softmax(job: Job, mode: str) -> Case:
     z, t = torch.from_numpy(normal(*job.sizes)).requires_grad_(), torch.from_numpy(labels(*job.sizes))
     call = torch.compile(nn.functional.cross_entropy) if mode in COMPILED else nn.functional.cross_entropy
@@ -189,6 +206,8 @@ def build(job: Job, mode: str) -> Case:
         return Fit(job, mode, job.dropout)
     if job.kind in ("matmul", "bf16"):
         return matmul(job, mode)
+    if job.kind in ROW_NORMS:
+        return row_norm(job, mode)
     return {"adam": adam, "predict": predict, "norm": norm, "softmax": softmax, "loss": loss, "gelu": gelu}[job.kind](
         job, mode
     )

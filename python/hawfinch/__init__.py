@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
 from . import (
+    augment as augment,
     errors as errors,
     initializers as initializers,
     kernels as kernels,
@@ -42,7 +43,20 @@ if _TYPE_CHECKING:
 
 # The other submodules are rooms of the house, not part of the interface.
 _PUBLIC_MODULES = frozenset(
-    {"data", "errors", "initializers", "kernels", "linear", "metrics", "nn", "ops", "schedules", "transfer", "values"}
+    {
+        "augment",
+        "data",
+        "errors",
+        "initializers",
+        "kernels",
+        "linear",
+        "metrics",
+        "nn",
+        "ops",
+        "schedules",
+        "transfer",
+        "values",
+    }
 )
 
 

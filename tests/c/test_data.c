@@ -65,6 +65,7 @@ static void fill_reals(char *to, int wide) {
 static void make_load(test_case *c) {
   static const int64_t sizes[] = {4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 1};
   hf_load_batch_args *p = &c->args.load;
+  p->ahead = chance(2) ? 0 : 1 + below(3);
   array = (hf_array){.dtype = below(11), .ndim = below(4)};
   const int64_t size = sizes[array.dtype];
   for (int64_t i = 0; i < BYTES; i++) source[i] = (char)draw();

@@ -338,6 +338,13 @@ static void add_product(test_case *c, hf_matmul_args *m, size_t at) {
     for (int64_t i = 0; i < c->buffers[b].count; i++) c->buffers[b].start[i] = floor(4 * c->buffers[b].start[i]) / 4;
 }
 
+/* Slots of a rule: of the centred RMSprop those whose variance is far from 0, where a rounding would be all of it. */
+static void add_slots(test_case *c, size_t at, int rule, int n_slots, int64_t n) {
+  const int centred = rule == HF_RULE_rmsprop_centered;
+  for (int s = 0; s < n_slots; s++)
+    add(c, at + (size_t)s * sizeof(void *), INOUT, n, centred ? 0.4 : 0.01, centred ? 0.5 : 1);
+}
+
 /* Two sets of scalars of an update; clipping, decays, L1 and sums are each on in one of them. */
 static void set_scalars(test_case *c) {
   static const double step[2][12] = {{-2, 1, 0, 0.5, 0, 0, 0.0625, 0.75, 0.875, 0.5, 1},
@@ -372,8 +379,7 @@ static void make_sweep(test_case *c, int rule, int n_slots) {
   p->runs = c->runs;
   ADD(hf_sweep_args, p, INOUT, n, -2, 2);
   ADD(hf_sweep_args, scale, IN, 1, 0.25, 1);
-  for (int s = 0; s < n_slots; s++)
-    add(c, offsetof(hf_sweep_args, slot) + (size_t)s * sizeof(void *), INOUT, n, 0.01, 1);
+  add_slots(c, offsetof(hf_sweep_args, slot), rule, n_slots, n);
   if (chance(2)) ADD(hf_sweep_args, sums, OUT_DOUBLE, 3 * c->units, 0, 0);
 }
 
@@ -391,8 +397,7 @@ static void make_sweep_rows(test_case *c, int rule, int n_slots) {
   double *row = c->buffers[ADD(hf_sweep_rows_args, row, IN_INT, p->rows, 0, 1)].start;
   for (int64_t k = 0, at = 0; k < p->rows; k++) row[k] = chance(4) ? -1 : (double)(at += 1 + below(2));
   ADD(hf_sweep_rows_args, p, INOUT, n, -2, 2);
-  for (int s = 0; s < n_slots; s++)
-    add(c, offsetof(hf_sweep_rows_args, slot) + (size_t)s * sizeof(void *), INOUT, n, 0.01, 1);
+  add_slots(c, offsetof(hf_sweep_rows_args, slot), rule, n_slots, n);
 }
 
 #define HF_RULE(rule) enum { SLOTS_##rule = 0

@@ -23,7 +23,8 @@ CLASSES = {
     and value is not hf.Optimizer
 }
 GIVEN = {"out": 3, "monitor": "loss", "milestones": [2, 3], "model": hf.Sequential(hf.Linear(3)), "loss": "mse"}
-VALUES = {name: value for name, value in HOSTILE.items() if name != "huge by strides"}  # copies are made: MemoryError
+# Not what is huge: it is copied, or gone through.
+VALUES = {name: value for name, value in HOSTILE.items() if name not in ("huge by strides", "rows of nothing")}
 
 
 def net() -> hf.Sequential:

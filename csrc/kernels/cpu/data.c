@@ -74,9 +74,8 @@ static void load_convert(void *restrict dst, int to_int, const char *restrict sr
 
 enum { LOAD_AHEAD = 4, LOAD_FETCH = 4096 }; /* rows to look ahead; longest row in bytes that is worth it */
 
-/* Contract: ref_load_batch. */
-static void cpu_load_batch(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
-  const hf_load_batch_args *p = args;
+/* Rows [lo, hi), without `ahead`. */
+static void load_rows(const hf_load_batch_args *p, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_array *a = p->source;
   const int64_t itemsize = p->to_int ? (int64_t)sizeof(int64_t) : (int64_t)sizeof(real);
   const int64_t row_bytes = p->elems * itemsize;
@@ -118,6 +117,21 @@ static void cpu_load_batch(const void *args, const hf_ctx *ctx, int64_t lo, int6
       }
     }
   }
+}
+
+/* Contract: ref_load_batch. */
+static void cpu_load_batch(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
+  const hf_load_batch_args *p = args;
+  if (!p->ahead) {
+    load_rows(p, ctx, lo, hi);
+    return;
+  }
+  const int64_t ahead = p->ahead % (p->rows > 0 ? p->rows : 1), turn = p->rows - ahead; /* from row `turn` on: the first ones */
+  hf_ctx moved = *ctx;
+  moved.first = ctx->first + ahead;
+  if (lo < turn) load_rows(p, &moved, lo, hi < turn ? hi : turn);
+  moved.first = ctx->first - turn;
+  if (hi > turn) load_rows(p, &moved, lo > turn ? lo : turn, hi);
 }
 
 /* Contract: ref_correct. A NaN counts as the largest; the first of equals wins. */

@@ -27,13 +27,14 @@ static long double ref_item(int64_t dtype, const char *p) {
 
 /* dst(rows, elems) = the batch's rows of a user's array, in C order, as real, or as int64 with to_int (towards zero; what no
  * int64 holds becomes the least int64, which every range check refuses).
- * Row i of the batch is row index[first + i] of the array, or first + i without an index.
+ * Row i of the batch is row index[first + j] of the array, or first + j without an index; j = i, or (i + ahead) mod rows.
  * Units: rows. Writes with =. dst aliases nothing and may be uninitialised. */
 static void ref_load_batch(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_load_batch_args *p = args;
   const hf_array *a = p->source;
   for (int64_t i = lo; i < hi; i++) {
-    const int64_t row = ctx->index ? ctx->index[ctx->first + i] : ctx->first + i;
+    const int64_t at = ctx->first + (p->ahead ? (i + p->ahead) % p->rows : i);
+    const int64_t row = ctx->index ? ctx->index[at] : at;
     for (int64_t e = 0; e < p->elems; e++) {
       const char *item = a->data + row * a->row_stride;
       int64_t rest = e;

@@ -27,19 +27,28 @@ class Built(Tree):
     __call__: Callable[..., Any]
 
     # ---- traces ----
-    def trace(self, graph: Graph, inputs: Sequence[Spec]) -> tuple[list[Tensor], list[Tensor]]:
-        """Calls forward with symbols like these: (input tensors, output tensors).
+    def trace(
+        self, graph: Graph, inputs: Sequence[Spec], change: Callable[[list[Tensor]], list[Tensor]] | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Calls forward with symbols like these: (input tensors, output tensors). change: what becomes of them before.
 
         Raises ArgumentError where it meets an array that has no memory in this model, ShapeError for an output without
         the rows of the inputs.
         """
         try:
-            return self._trace(graph, inputs, built=True)
+            return self._trace(graph, inputs, built=True, change=change)
         except BaseException:
             drop_unborn(self)
             raise
 
-    def _trace(self, graph: Graph, inputs: Sequence[Spec], *, built: bool) -> tuple[list[Tensor], list[Tensor]]:
+    def _trace(
+        self,
+        graph: Graph,
+        inputs: Sequence[Spec],
+        *,
+        built: bool,
+        change: Callable[[list[Tensor]], list[Tensor]] | None = None,
+    ) -> tuple[list[Tensor], list[Tensor]]:
         modules = self._walk([])
         for path, m in modules:
             m._hf.path = path
@@ -47,7 +56,7 @@ class Built(Tree):
         try:
             with tracing(graph):
                 xs = [input_tensor(graph, f"x{i}", *spec) for i, spec in enumerate(inputs)]
-                result = self(*xs)
+                result = self(*(xs if change is None else change(xs)))
         except TypeError as error:
             wrong = None if isinstance(error, HawfinchError) else wrong_inputs(self, len(inputs))
             if wrong is None:

@@ -6,7 +6,7 @@ from .. import ops
 from ..errors import ShapeError, unknown_name
 from ..initializers import Normal, Uniform
 from ..ir import Tensor
-from ..values import check_real, check_whole
+from ..values import check_real, check_whole, is_word
 from .feature_linear import FeatureLinear
 from .module import Module
 
@@ -31,7 +31,7 @@ class PeriodicEmbedding(Module):
     """
 
     def __init__(self, dim: int = 24, frequencies: int = 48, sigma: float = 0.01, *, kind: str = "plr"):
-        if kind not in ("plr", "pbld"):
+        if not is_word(kind, "plr", "pbld"):
             raise unknown_name("kind of PeriodicEmbedding", kind, ("plr", "pbld"))
         self.kind = kind
         self.dim = check_whole(dim, "PeriodicEmbedding: dim", 1 if kind == "plr" else 2)

@@ -73,6 +73,8 @@ LIMITS = np.finfo(np.float32).min, np.finfo(np.float32).max
 
 def _edges(bins: Any) -> tuple[tuple[float, ...], ...]:
     wanted = "PiecewiseLinearEmbedding: bins must be a list of each feature's edges, finite numbers that ascend"
+    if isinstance(bins, np.ndarray) and (bins.ndim != 2 or not bins.size):  # of so many rows of nothing, say
+        raise ArgumentError(f"{wanted}, not an array of shape {bins.shape}")
     try:
         found = tuple([tuple([float(v) for v in edges]) for edges in bins])
     except (TypeError, ValueError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..schedules import Schedule
-from ..values import check_whole
+from ..values import check_whole, is_word
 from .base import Optimizer
 
 
@@ -59,7 +59,7 @@ class LBFGS(Optimizer):
 
     def _checked_setting(self, name: str, value: Any) -> Any:
         if name == "line_search":
-            if value not in (None, "strong_wolfe"):
+            if not (value is None or is_word(value, "strong_wolfe")):
                 raise ArgumentError(f"LBFGS: line_search must be 'strong_wolfe' or None, got {value!r:.80}")
             return value
         return None if name == "max_eval" and value is None else check_whole(value, f"LBFGS: {name}", 1)

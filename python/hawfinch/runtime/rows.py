@@ -39,14 +39,15 @@ def model_places(graph: Graph, params: Array, state: Array, numbers: tuple[int, 
     return places
 
 
-def load_step(t: Tensor, number: int) -> Step:
-    """Fills t with the batch's rows of source array ``number``."""
+def load_step(t: Tensor, number: int, ahead: int = 0) -> Step:
+    """Fills t with the batch's rows of source array ``number``; each with the one ``ahead`` rows on, in a circle."""
     fields = {
         "dst": t,
         "source": Source(number),
         "rows": t.shape[0],
         "elems": numel(t.shape[1:]),
         "to_int": int(t.dtype == "int"),
+        "ahead": ahead,
     }
     return Step("load_batch", fields, (t,), (), units=t.shape[0], local=(t,), scope="batch")
 

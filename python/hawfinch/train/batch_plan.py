@@ -25,7 +25,7 @@ from ..compiler.rewrite import fresh, rewrite
 from ..ir import BATCH, PARAM as PARAM_OP, STATE as STATE_OP, Array, Step, Tensor, apply, leaf, single, size_at, tracing
 from ..ops.elementwise import COPY
 from ..runtime.plan import Plan
-from ..runtime.rows import load_steps, model_places, store_step
+from ..runtime.rows import load_step, load_steps, model_places, store_step
 from .batch_trace import BatchTrace
 from .update import (
     GRADIENT,
@@ -108,6 +108,7 @@ class BatchPlan:
         self._gaps = {id(base_of(to[id(t)])) for t in trace.gaps if id(t) in to}
         memory = Buffers(new, places)
         steps = load_steps([to.get(id(t)) for t in trace.sources])
+        steps += [load_step(to[id(t)], number, 1) for t, number in trace.partners if id(t) in to]
         steps += fuse(in_precision(new, precision, store.dtype), [to[id(t)] for t in wanted])
         self.products: list[Product] = []
         touched: list[TouchedRows] = []

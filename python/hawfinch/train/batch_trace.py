@@ -33,6 +33,7 @@ class StepKey(NamedTuple):
     precision: str
     update: Hashable  # what the update is made of; None for evaluation
     version: int  # of the model: its layers, their options, what is frozen
+    mixes: bool = False  # rows with others, see hawfinch.augment.Mixup
     trainers: int = 0  # whose batches are one; 0: they are not joined
 
 
@@ -82,18 +83,22 @@ class BatchTrace:
         self.store = model.store()
         self.param_names = {id(p): k for k, p in {**self.store.parameters, **self.store.state}.items()}
         assert model.inputs is not None
-        if key.training and key.inputs == model.inputs and not key.trainers:
+        self.partners: list[tuple[Tensor, int]] = []  # what is loaded from the next row, and from which source
+        self.share: Tensor | None = None  # of a row, where it is mixed with the next
+        mixed = self._mixed(key) if key.mixes else None
+        if key.training and key.inputs == model.inputs and not key.trainers and mixed is None:
             self.graph, xs, outputs = model.training_trace()
         else:
             self.graph = Graph(training=key.training)
             self.graph.trainers = key.trainers
-            xs, outputs = model.trace(self.graph, key.inputs)
+            xs, outputs = model.trace(self.graph, key.inputs, mixed)
         with tracing(self.graph):
             ys = [input_tensor(self.graph, f"y{i}", *spec) for i, spec in enumerate(key.targets)]
             ws = [
                 input_tensor(self.graph, f"weight{i}", (BATCH,)) if given else None
                 for i, given in enumerate(key.weighted)
             ]
+            self.targets = ys
             self.columns: list[Column] = []
             self.advice: list[str] = []
             self.gaps: list[Tensor] = []  # targets in which a NaN is nothing wrong
@@ -103,6 +108,10 @@ class BatchTrace:
             else:
                 order = places(key.objective, model.output_names, len(outputs))
                 together = [(outputs[i], y) for i, y in zip(order, ys, strict=True)]
+            if self.share is not None:
+                self.partners += [
+                    (input_tensor(self.graph, f"next_y{i}", *spec), len(xs) + i) for i, spec in enumerate(key.targets)
+                ]
             losses = [
                 self._head(head, prediction, y, w)
                 for head, (prediction, y), w in zip(key.objective.heads, together, ws, strict=True)
@@ -112,6 +121,24 @@ class BatchTrace:
                 self.loss = self.loss + term
             self.checked = joint_mean(self.loss) if key.trainers else self.loss
         self.sources = [*xs, *ys, *[w for w in ws if w is not None]]
+        if self.share is not None:
+            self.sources.append(self.share)
+
+    def _mixed(self, key: StepKey) -> Callable[[list[Tensor]], list[Tensor]]:
+        """share x + (1 - share) (the next row of the batch's x)."""
+
+        def mixed(xs: list[Tensor]) -> list[Tensor]:
+            graph = self.graph
+            self.share = share = input_tensor(graph, "share", (BATCH,))
+            found = []
+            for i, (x, spec) in enumerate(zip(xs, key.inputs, strict=True)):
+                partner = input_tensor(graph, f"next_x{i}", *spec)
+                self.partners.append((partner, i))
+                part = ops.reshape(share, (BATCH, *[1] * (x.ndim - 1)))
+                found.append(partner + part * (x - partner))
+            return found
+
+        return mixed
 
     def _head(self, head: Head, prediction: Any, y: Any, w: Tensor | None) -> Tensor:
         """Its part of the loss; appends its columns."""
@@ -125,6 +152,9 @@ class BatchTrace:
         observed = weight if counts is None else ops.sum(counts if w is None else counts * w)
         guess, truth = self._scaled(head, prediction, y)
         rows = _rows_of(lambda: head.loss(guess, truth), f"the loss{what}")
+        if self.share is not None:
+            _, other = self._scaled(head, prediction, self._next_target(y))
+            rows = self.share * rows + (1.0 - self.share) * _rows_of(lambda: head.loss(guess, other), f"the loss{what}")
         mean, total = _totals(rows, w, observed)
         self.columns.append(Column(f"{prefix}loss", [total], observed, None, head.weight))
         for name, metric in head.metrics:
@@ -135,6 +165,11 @@ class BatchTrace:
                 error.args = (f"the metric {name!r}, beside {beside}: {error}", *error.args[1:])
                 raise
         return mean if head.weight == 1.0 else mean * head.weight
+
+    def _next_target(self, y: Tensor) -> Tensor:
+        """The target of each next row."""
+        number = {t.node.index: n for n, t in enumerate(self.targets)}[y.node.index]
+        return [t for t, _ in self.partners][len(self.partners) - len(self.targets) + number]
 
     def _scaled(self, head: Head, prediction: Any, y: Any) -> tuple[Any, Any]:
         """Prediction and target as the loss sees them: before a TargetScale, if the output is that of one."""
@@ -169,7 +204,8 @@ class BatchTrace:
             (c.name, c.metric, c.share, place(c.weight), *map(place, c.numbers), *map(place, c.kept or ()))
             for c in self.columns
         )
-        wanted = (place(self.loss), columns, tuple(map(place, self.sources)))
+        partners = tuple((place(t), number) for t, number in self.partners)
+        wanted = (place(self.loss), columns, tuple(map(place, self.sources)), partners)
         return (self.graph.training, store.dtype, nodes, layout, len(store.parameters), updates, wanted)
 
 

@@ -38,6 +38,7 @@ class FitCall(NamedTuple):
     threads: int | None
     callbacks: tuple[Any, ...]
     texts: dict[str, str]  # of the data, for the settings of a state; empty until they are asked for
+    augment: Any  # what is made of the rows in training, or None
     stride: int  # steps after which on_step_end is called
 
 
@@ -136,6 +137,7 @@ class Bound(Settings):
             self._precision if training else "f32",
             self._update.signature if training else None,
             self._model.version,
+            training and data.share is not None,
             self._update.trainers if training else 0,
         )
 

@@ -33,6 +33,7 @@ class Data(NamedTuple):
     y: tuple[Array, ...]
     weight: tuple[Array | None, ...]
     specs: tuple[tuple[Spec, ...], tuple[Spec, ...]]
+    share: Array | None = None  # of each row, where rows are mixed
 
     @property
     def rows(self) -> int:
@@ -41,7 +42,8 @@ class Data(NamedTuple):
     @property
     def arrays(self) -> list[Array]:
         """In the order of a plan's sources."""
-        return [*self.x, *self.y, *[w for w in self.weight if w is not None]]
+        mixed = [] if self.share is None else [self.share]
+        return [*self.x, *self.y, *[w for w in self.weight if w is not None], *mixed]
 
 
 def check_data(

@@ -60,6 +60,8 @@ def run_fit(trainer: Bound, call: FitCall, resumed: bool = False) -> History:
         trainer.stop, trainer.epochs_planned = False, call.epochs
         plan: BatchPlan | None = None
         data = call.source.data
+        if call.augment is not None and data is not None:
+            data = data._replace(share=call.augment.shares(data.rows, state.seed, state.epoch))
         if state.epoch < last and data is not None:  # what can't be compiled is told before any callback
             plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
             if trainer._update.columns.schedules:
@@ -117,6 +119,8 @@ def _epoch(trainer: Bound, call: FitCall, state: TrainState, plan: BatchPlan | N
     ) as chunks:
         for data, order, before, rows_before in chunks:
             rows = data.rows
+            if call.augment is not None:
+                data = data._replace(share=call.augment.shares(rows, state.seed, state.epoch))
             batch = min(call.batch or rows, rows)
             n_steps = -(-rows // batch)
             first = min(max(begin - before, 0), n_steps)

@@ -36,6 +36,7 @@ def settings_of(trainer: Bound, call: FitCall | None) -> dict[str, str]:
             call.texts.update(data=source_text(call.source), validation_data=data_text(call.validation))
         settings |= {"epochs": str(call.epochs), "batch_size": str(call.batch), "shuffle": str(call.shuffle)}
         settings |= call.texts
+        settings["augment"] = value_text(call.augment)
     return settings
 
 

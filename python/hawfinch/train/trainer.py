@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..augment import Mixup
 from ..averaging import Average
 from ..constraints import Constraint
 from ..data.arrays import reads_as_is
@@ -31,7 +32,7 @@ from .loop import run_fit
 from .resume import settings_of, take
 from .search import search_step
 from .settings import LossLike
-from .sources import Arrays, Chunks, Source, is_chunks, split_pair
+from .sources import Arrays, Chunks, Source, check_augment, is_chunks, split_pair
 from .state import TrainState
 from .steps import Steps, run_steps
 from .update import Update
@@ -186,6 +187,7 @@ class Trainer(Bound):
         sample_weight: Any = None,
         class_weight: ClassWeight = None,
         shuffle: bool = True,
+        augment: Mixup | None = None,
         prefetch: bool = True,
         callbacks: Iterable[Any] = (),
         resume: str | os.PathLike[str] | TrainState | None = None,
@@ -202,6 +204,7 @@ class Trainer(Bound):
         what callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios
         matter. class_weight: by class, see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may
         be short; "full": all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``.
+        augment: what is made of the rows in training, ``hf.augment.Mixup(0.2)``.
         resume: the file of a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was
         at work: it is gone on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is
         no such file the call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
@@ -228,6 +231,7 @@ class Trainer(Bound):
                 sample_weight=sample_weight,
                 class_weight=class_weight,
                 shuffle=shuffle,
+                augment=augment,
                 prefetch=prefetch,
                 callbacks=callbacks,
                 threads=threads,
@@ -258,6 +262,7 @@ class Trainer(Bound):
         sample_weight: Any = None,
         class_weight: ClassWeight = None,
         shuffle: bool = True,
+        augment: Mixup | None = None,
         prefetch: bool = True,
         callbacks: Iterable[Any] = (),
         threads: int | None = None,
@@ -295,8 +300,12 @@ class Trainer(Bound):
                 name = type(self._optimizer).__name__
                 raise ArgumentError(f"{name} needs all rows at once: fit(x, y, batch_size='full'), got {what}")
             shuffle = False
+        if augment is not None:
+            check_augment(augment, source, self._objective)
         how = (epochs, batch, bool(shuffle), events, threads, callbacks)
-        return FitCall(source, validation, *how, texts={}, stride=stride_of(callbacks) if callbacks else 0)
+        return FitCall(
+            source, validation, *how, texts={}, augment=augment, stride=stride_of(callbacks) if callbacks else 0
+        )
 
     def step(self, x: Any, y: Any, *, sample_weight: Any = None, threads: int | None = None) -> float:
         """One training step on these rows; returns the loss before the update.
