@@ -5,6 +5,9 @@ that warms up, no decay of biases and norms, an average of the weights; 25 epoch
 on, 10,000 to test on. For each seed: test accuracy, seconds of ``fit``. The recipe was chosen in a dozen runs of one
 seed by the same test rows, as published figures are: take a tenth of a percent off. --torch: the same net, batches and
 epochs in PyTorch (eager), for so many seeds, with 2 threads and with 1, without the average of weights.
+Five seeds gave 90.96 % in the mean (90.86 to 91.06), 27 to 30 s of one core's time a run. Tried with two to three seeds
+each and no better: more dropout, 30 epochs, GELU, scaling by pixel, label smoothing 0.2, noise on the inputs, mixup,
+mirrored images, 1024-256.
 """
 
 import argparse

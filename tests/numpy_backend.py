@@ -425,7 +425,20 @@ def scalars(f, run):
     f.y[...] = run.scalars[f.column : f.column + f.n]
 
 
-RULES = {case.optimizer().rule: case.update for case in CASES.values()} | PARTS  # of optim.def, and formulas
+def schedule_free(p, g, s, t, lr, betas, eps, weight_decay, mix):
+    """By z and x, of which p is (1 - betas[0]) z + betas[0] x; the part of z in x is given."""
+    z = p + s["average_gap"]
+    x = (p - (1 - betas[0]) * z) / betas[0]
+    s["v"] = betas[1] * s["v"] + (1 - betas[1]) * g * g
+    z = z - lr * (g / (np.sqrt(s["v"] / (1 - betas[1] ** t)) + eps) + weight_decay * p)
+    x = x + mix * (z - x)
+    y = (1 - betas[0]) * z + betas[0] * x
+    s["average_gap"] = z - y
+    return y
+
+
+RULES = {case.optimizer().rule: case.update for case in CASES.values()} | PARTS  # rule of optim.def -> its formula
+RULES["schedule_free"] = schedule_free
 PAIRS = {**Optimizer.pairs, **Rprop.pairs}
 RULE_NAMES = {number: name for name, (number, _, _) in _core.RULES.items()}
 

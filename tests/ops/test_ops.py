@@ -469,3 +469,10 @@ def test_outputs_helper_and_batch_norm_in_one_trace():
     y, mean, var = outputs(hf.compile(O.batch_norm)(X34, np.ones(4), np.zeros(4)))
     np.testing.assert_allclose(mean, X34.mean(0), rtol=1e-14)
     np.testing.assert_allclose(y.std(0), np.sqrt(var / (var + 1e-5)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", MODES)
+def test_the_variance_of_one_row_that_is_not_finite_is_no_number(dtype):
+    _, mean, var = O.batch_norm(np.array([[NAN, INF, 2.0]], dtype), np.ones(3, dtype), np.zeros(3, dtype))
+    np.testing.assert_array_equal(mean, [NAN, INF, 2])
+    np.testing.assert_array_equal(var, [NAN, NAN, 0])

@@ -39,7 +39,10 @@ HF_INLINE void moments_rows(real *restrict sum, real *restrict squares, const re
 /* mean(w), var(w) of the columns of x(rows, w), rows `cols` apart; w <= COLS. var may be NULL. */
 static void moments_cols(real *mean, real *var, const real *x, int64_t rows, int64_t cols, int64_t w) {
   real center[COLS], m2[COLS], sum[COLS], squares[COLS];
-  for (int64_t j = 0; j < w; j++) center[j] = rows > 0 ? x[j] : (real)NAN, m2[j] = 0;
+  for (int64_t j = 0; j < w; j++) {
+    center[j] = rows > 0 ? x[j] : (real)NAN;
+    m2[j] = rows > 0 ? x[j] - x[j] : 0; /* 0, or NaN: the variance of one row that is not finite */
+  }
   for (int64_t i = 1, n; i < rows; i += n) {
     n = 3 * i < CHUNK ? 3 * i : CHUNK;
     n = rows - i < n ? rows - i : n;
