@@ -474,6 +474,9 @@ def sweep(f, run):
         new = ruled(name, p, g, [slot[part] for slot in f.slot], run.step + columns["since"], columns)
         if not f.measure:
             f.p[part] = new
+        if f.has("average"):
+            keep, gain = run.scalars[f.average_column : f.average_column + 2]
+            f.average[part] = keep * f.average[part] + gain * f.p[part]
         if f.has("sums"):  # all of them in the run's first unit
             sums = f.sums.reshape(-1, 3)
             sums[unit:] = 0

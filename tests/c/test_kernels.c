@@ -387,6 +387,10 @@ static void make_sweep(test_case *c, int rule, int n_slots) {
     for (int r = 0; r < p->n_runs; r++) trust[r] = floor(4 * trust[r]) / 4;
   }
   p->measure = chance(4);
+  if (chance(3)) {
+    ADD(hf_sweep_args, average, INOUT, n, -2, 2);
+    p->average_column = 7; /* any two numbers */
+  }
 }
 
 /* The rule over some rows of a table, in the order that order_rows gives them. */

@@ -81,6 +81,12 @@ static void optim_blocks(const struct optim_rule *rule, optim_common k, const re
   }
 }
 
+static void optim_average(real *restrict average, const real *restrict p, int64_t n, const double *factors) {
+  const real keep = (real)factors[0], gain = (real)factors[1];
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) average[i] = FMA(keep, average[i], gain * p[i]);
+}
+
 /* Contract: ref_sweep. */
 static void cpu_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_sweep_args *a = args;
@@ -111,10 +117,18 @@ static void cpu_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
       real *p = (real *)a->p + run->offset + at, *slot[HF_MAX_SLOTS];
       for (int s = 0; s < HF_MAX_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + run->offset + at : 0;
       double *sums = a->sums ? (double *)a->sums + (run->unit + at / size) * 3 : 0;
-      if (k.l1 == 0 && !sums && !a->measure)
-        rule->each(k, c, n, p, g, slot);
-      else
-        optim_blocks(rule, k, c, n, size, p, g, slot, sums, a->measure != 0);
+      const int alone = k.l1 == 0 && !sums && !a->measure;
+      if (!alone) optim_blocks(rule, k, c, n, size, p, g, slot, sums, a->measure != 0);
+      /* an average follows while p is in L1 */
+      const int64_t block = a->average && alone ? HF_SWEEP_CHUNK : n;
+      for (int64_t b = 0; b < n && (alone || a->average); b += block) {
+        const int64_t count = n - b < block ? n - b : block;
+        if (alone) rule->each(k, c, count, p + b, g + b, slot);
+        if (a->average)
+          optim_average((real *)a->average + run->offset + at + b, p + b, count, ctx->scalars + a->average_column);
+        for (int s = 0; s < HF_MAX_SLOTS; s++)
+          if (slot[s]) slot[s] += count;
+      }
     }
   }
 }

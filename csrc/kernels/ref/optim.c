@@ -52,6 +52,11 @@ static void ref_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
         optim_rules[a->rule].each(clipped, c, 1, p, &taken, slot);
         const real change = a->measure ? *p : *p - before;
         if (a->measure) *p = before;
+        if (a->average) {
+          const double *factors = ctx->scalars + a->average_column;
+          real *average = (real *)a->average + at;
+          *average = FMA((real)factors[0], *average, (real)factors[1] * *p);
+        }
         sums[0] += (long double)g * g;
         sums[1] += (long double)*p * *p;
         sums[2] += (long double)change * change;

@@ -282,10 +282,15 @@ class Update:
         taken = [(p, self.column_of[p.name]) for p in products]
         two = self.optimizer.measured, self.optimizer.gradient_twice
         rule = Rule(self.rule, *two, scale, store.params.itemsize, source, watched)
+        swept, ranges = _between(self.swept, taken_out, line), list[tuple[int, int]]()
+        if self.average is not None and not self.thresholds and not self.limits:  # which move parameters later
+            rule = rule._replace(average=(SLOTS + slots.index("average"), self.of_average))
+            ranges = [(run.offset, run.offset + run.n) for table in swept for run in table]
+            ranges += [(p.offset, p.offset + p.size) for p in products]
         steps += checks
         active = self.of_accumulation + 2 if self.accumulate > 1 else None
         steps += clip_adaptive_steps(buffers, store, source, self.adaptive, active)
-        steps += sweep_steps(buffers, rule, _between(self.swept, taken_out, line), taken)
+        steps += sweep_steps(buffers, rule, swept, taken)
         for t in touched:
             steps += rows_sweep(buffers, rule, t, self.column_of[t.name])
         if self.whole:
@@ -296,7 +301,7 @@ class Update:
             steps += constraint_steps(buffers, store, behind, active)
         steps += [state_step(target, value) for target, value in new_state]
         if self.average is not None:
-            steps += average_steps(buffers, store, SLOTS + slots.index("average"), self.of_average)
+            steps += average_steps(buffers, store, SLOTS + slots.index("average"), self.of_average, ranges)
         return steps
 
     def norms(self, squares: Array) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,19 +51,24 @@ def average_columns(average: Average, accumulate: int) -> dict[str, Any]:
     return {"keep": Rows(lambda clock: factors(clock)[0]), "gain": Rows(lambda clock: factors(clock)[1])}
 
 
-def average_steps(buffers: Buffers, store: Store, number: int, column: int) -> list[Step]:
-    """number: of the buffer with the average of the parameters; that of the state follows."""
+def average_steps(
+    buffers: Buffers, store: Store, number: int, column: int, swept: Sequence[tuple[int, int]]
+) -> list[Step]:
+    """number: of the buffer with the average of the parameters; that of the state follows. swept: parameters [begin,
+    end) that a sweep has averaged."""
 
     def next_average(average: Tensor, p: Tensor, keep: Tensor, gain: Tensor) -> Any:
         return keep * average + gain * p
 
     steps: list[Step] = []
-    for source, target, n in ((PARAMS, number, store.params.size), (STATE, number + 1, store.buffers.size)):
-        if n:
-            arrays = [((n,), Dynamic(target)), ((n,), Dynamic(source))]
-            steps += traced_steps(
-                buffers, store, next_average, arrays, [column, column + 1], Dynamic(target), "average"
-            )
+    itemsize, columns = store.params.itemsize, [column, column + 1]
+    pieces = [(PARAMS, number, begin, end) for begin, end in _left(store, swept)]
+    if store.buffers.size:
+        pieces.append((STATE, number + 1, 0, store.buffers.size))
+    for source, target, begin, end in pieces:
+        result = Dynamic(target, begin * itemsize)
+        arrays = [((end - begin,), result), ((end - begin,), Dynamic(source, begin * itemsize))]
+        steps += traced_steps(buffers, store, next_average, arrays, columns, result, "average")
     return steps
 
 
@@ -75,6 +81,19 @@ def work_out_average(own: Mapping[str, Optimizer], store: Store, slots: dict[str
             gap[part] = 0
         np.multiply(gap[part], gap.dtype.type(own[name].reach), out=average[part])
         average[part] += store.params[part]
+
+
+def _left(store: Store, swept: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parameters that no sweep has averaged, those that touch joined. Padding is 0 and its own average."""
+    left: list[tuple[int, int]] = []
+    for p in store.parameters.values():
+        begin, end = p.offset, p.offset + p.room
+        if any([a <= begin and begin + math.prod(p.shape) <= b for a, b in swept]):
+            continue
+        if left and left[-1][1] == begin:
+            begin = left.pop()[0]
+        left.append((begin, end))
+    return left
 
 
 def show_average(

@@ -51,6 +51,7 @@ class Rule(NamedTuple):
     itemsize: int
     source: int  # number of the buffer with the gradient
     watched: Watched | None
+    average: tuple[int, int] | None = None  # number of the buffer that follows the parameters, and its columns
 
 
 def slot_numbers(rule: str) -> range:
@@ -106,6 +107,8 @@ def _with_sums(
     rows = [(run.offset - start, run.n, run.column, unit) for run, unit in zip(table, chunks[:-1], strict=True)]
     units: Size = int(chunks[-1]) if product is None else product.fields["m"]
     runs = buffers.of(np.array(rows, np.int64))
+    follows = None if measure else rule.average
+    average = [] if follows is None else [buffers.bound(follows[0], size, start * rule.itemsize)]
     wanted = measure or rule.watched is not None
     sums = buffers.of(np.zeros((size_at(units, 1), 3))) if wanted else None
     fields: dict[str, Any] = {
@@ -116,6 +119,8 @@ def _with_sums(
         "runs": runs,
         "sums": sums,
         "trust": None if measure else trust,
+        "average": average[0] if average else None,
+        "average_column": 0 if follows is None else follows[1],
         "n_runs": len(rows),
         "rule": RULES[name][0],
         "measure": int(measure),
@@ -126,18 +131,18 @@ def _with_sums(
     how: dict[str, Any] = {
         "update": True,
         "scope": f"optimizer: {name}",
-        "writes": (*moved, *slots, *([] if sums is None else [sums])),
+        "writes": (*moved, *slots, *average, *([] if sums is None else [sums])),
         "units": units,
     }
-    reads = (p, *slots, rule.scale, *([] if measure or trust is None else [trust]))
+    reads = (p, *slots, *average, rule.scale, *([] if measure or trust is None else [trust]))
     if product is None:
-        step = Step("sweep", fields, reads=(g, *reads), local=(p, g, *slots), flops=12 * n, **how)
+        step = Step("sweep", fields, reads=(g, *reads), local=(p, g, *slots, *average), flops=12 * n, **how)
     else:
         step = Step(
             "sweep",
             {**fields, "g": None, "product": {**product.fields, "y": None}},
             reads=(*reads, *product.reads),
-            local=(p, *slots),
+            local=(p, *slots, *average),
             flops=product.flops + 12 * n,
             scratch=product.scratch + PRODUCT_BYTES,
             **how,
