@@ -48,7 +48,7 @@ def trained(
     return b"".join(a.tobytes() for a in numbers), trainer.plan(x, y, batch_size=8).describe()
 
 
-WHOLE = ("lars", "lamb", "muon", "adafactor")  # look at a parameter as a whole; LAMB alone takes products
+WHOLE = ("lars", "lamb", "muon", "adafactor", "lbfgs")  # look at more than elements; LAMB alone takes products
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
