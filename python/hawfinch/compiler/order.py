@@ -26,7 +26,7 @@ def sums_held_back(nodes: Sequence[Node]) -> list[Node]:
     held: list[Node] = []
     waiting: set[Node] = set()
     for n in nodes:
-        if n not in needed and (n.op is REDUCE or any([t.node in waiting for t in n.inputs])):
+        if n not in needed and (n.op is REDUCE or (waiting and any([t.node in waiting for t in n.inputs]))):
             held.append(n)
             waiting.add(n)
             continue

@@ -11,13 +11,15 @@ from __future__ import annotations
 import os
 import re
 import threading
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
 from ..values import CheckedCall, check_whole
 from .monitor import better, check_mode, direction, score_of
 from .state import TrainState
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Checkpoint(metaclass=CheckedCall):
@@ -138,6 +140,8 @@ class Checkpoint(metaclass=CheckedCall):
             from .state_file import save_state  # json and zlib are slow to import
 
             save_state(state, self.path)
+            from pathlib import Path  # slow to import
+
             path = Path(self.path)
             if is_best:
                 _link(path, path.with_name(f"{path.stem}.best{path.suffix}"))
