@@ -126,7 +126,8 @@ static void cpu_load_batch(const void *args, const hf_ctx *ctx, int64_t lo, int6
     load_rows(p, ctx, lo, hi);
     return;
   }
-  const int64_t ahead = p->ahead % (p->rows > 0 ? p->rows : 1), turn = p->rows - ahead; /* from row `turn` on: the first ones */
+  const int64_t ahead = p->ahead % (p->rows > 0 ? p->rows : 1),
+                turn = p->rows - ahead; /* from row `turn` on: the first ones */
   hf_ctx moved = *ctx;
   moved.first = ctx->first + ahead;
   if (lo < turn) load_rows(p, &moved, lo, hi < turn ? hi : turn);
