@@ -78,7 +78,7 @@ class Descent:
 
 
 def load(t: Any, number: int, elems: int) -> Step:
-    fields = {"dst": t, "source": Source(number), "rows": BATCH, "elems": elems, "to_int": 0}
+    fields = {"dst": t, "source": Source(number), "rows": BATCH, "elems": elems, "to_int": 0, "ahead": 0}
     return Step("load_batch", fields, (t,), (), units=BATCH, local=(t,))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from ...errors import ArgumentError
 from ...ir import Array
+from ...values import items_of
 from .sweep import SQUARES
 
 
@@ -15,7 +16,7 @@ def check_watch(watch: object) -> tuple[str, ...]:
     """Patterns of parameter names."""
     if watch is None or isinstance(watch, str):
         return () if watch is None else (watch,)
-    patterns = tuple(watch) if isinstance(watch, Iterable) else (watch,)
+    patterns = items_of(watch, "watch: expected patterns of parameter names such as '*.weight'")
     if not all(isinstance(p, str) for p in patterns):
         raise ArgumentError(f"watch: expected patterns of parameter names such as '*.weight', got {watch!r:.80}")
     return patterns
