@@ -48,12 +48,12 @@ def mlp(*widths: int) -> hf.Sequential:
     return hf.Sequential(*hidden, hf.Linear(widths[-1]))
 
 
-def epochs(model: hf.Module, data: tuple[Any, Any], batch: int, **options: Any) -> Side:
+def epochs(model: hf.Module, data: tuple[Any, Any], batch: int, n: int = 1, **options: Any) -> Side:
     """A side that trains this model."""
     trainer = hf.Trainer(model, "softmax_cross_entropy", **({"optimizer": hf.Adam(1e-4), "seed": 0} | options))
 
     def run() -> None:
-        trainer.fit(*data, batch_size=batch)
+        trainer.fit(*data, epochs=n, batch_size=batch)
 
     return run
 
@@ -69,7 +69,8 @@ def muon(batch: int, precision: str) -> tuple[Side, Side]:
 
 def ema(batch: int) -> tuple[Side, Side]:
     data = rows(6400, 784)
-    return epochs(mlp(256, 10), data, batch, average=hf.EMA(0.999)), epochs(mlp(256, 10), data, batch)
+    n = 10  # in each fit: it ends, and the next begins, with a digest of the parameters
+    return epochs(mlp(256, 10), data, batch, n, average=hf.EMA(0.999)), epochs(mlp(256, 10), data, batch, n)
 
 
 def frozen(first: bool) -> tuple[Side, Side]:
