@@ -4,7 +4,7 @@
 
 Each job has two sides, A (with) and B (without), that train on the same data; a round times one epoch of each, the
 order changing from round to round; the figure is the median over rounds of A / B. A bar is met when it is met in every
-run. ``--write`` puts the results, with CPU, commit and date, into bench/results/recipe-DATE.json. Rejected: times of
+run. ``--write`` puts the results, with CPU, commit and date, into bench/results/recipe/DATE.json. Rejected: times of
 their own, which the machine's other work moves by a tenth.
 """
 
@@ -164,7 +164,7 @@ def main() -> None:
     if args.write:
         told = facts()
         results = {"facts": told, "rounds": args.rounds, "ratios": found, "most": {k: JOBS[k].most for k in found}}
-        path = HERE / "results" / f"recipe-{told['date'].replace(':', '')[:17]}.json"
+        path = HERE / "results" / "recipe" / f"{str(told['date']).replace(':', '')[:17]}.json"
         path.write_text(json.dumps(results, indent=1) + "\n")
         print(path)
 
