@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -191,7 +192,7 @@ def test_a_schedule_that_is_longer_than_the_run_is_an_error_that_names_both(sche
 
 
 def test_plot_draws_the_value_at_each_step() -> None:
-    pytest.importorskip("matplotlib").use("agg")
+    matplotlib.use("agg")
     schedule = Cosine(2e-3, warmup=100).then(Constant(1e-5))
     ax = schedule.plot(total=2000)
     (line,) = ax.lines
