@@ -218,7 +218,7 @@ class Classifier(Estimator):
         except TypeError as error:
             raise DTypeError(f"y holds labels that can't be put in order: {error}") from None
         if len(classes) < 2:
-            raise LabelError(f"y has only one class, {classes[0]!r}: there is nothing to tell apart")
+            raise LabelError(f"y has only one class, {classes[:1].tolist()[0]!r}: there is nothing to tell apart")
         if labels.dtype.kind == "f" and len(classes) > 2 and (classes != np.floor(classes)).any():
             raise LabelError("y holds numbers that are not whole, and more than two: regression? (LinearRegression)")
         self.classes_ = classes
