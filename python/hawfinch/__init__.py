@@ -68,7 +68,8 @@ if not _TYPE_CHECKING:  # a checker would take it for a promise of every name
             from importlib import import_module
 
             return import_module(f"hawfinch.{name}")
-        raise AttributeError(f"module 'hawfinch' has no attribute {name!r}")
+        hint = f"; here it is hf.{values.ELSEWHERE[name]}" if name in values.ELSEWHERE else ""
+        raise AttributeError(f"module 'hawfinch' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

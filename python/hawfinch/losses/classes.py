@@ -110,7 +110,10 @@ def check_class_numbers(y: Array, classes: int, ignored: int | None = None) -> A
         out &= y != ignored
     if out.any():
         row = int(np.flatnonzero(out)[0])
-        raise LabelError(f"label {int(y[row])} in row {row} is outside [0, {classes}): the model has {classes} outputs")
+        one = "; yes or no from one output is hf.BCEWithLogits, with targets y[:, None]" if classes == 1 else ""
+        raise LabelError(
+            f"label {int(y[row])} in row {row} is outside [0, {classes}): the model has {classes} outputs{one}"
+        )
     y = y.astype(np.int64, copy=False)
     return y if ignored is None else np.where(y == ignored, 0, y)
 
