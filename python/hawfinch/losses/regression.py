@@ -11,8 +11,8 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError, LabelError, ShapeError, unknown_name
 from ..ir import Array, Shape, Tensor
-from ..values import check_real, is_several, is_word
-from .base import ElementLoss, check_flag, per_row, rows_text
+from ..values import check_flag, check_real, is_several, is_word
+from .base import ElementLoss, rows_text
 
 
 class MSE(ElementLoss, name="mse"):
@@ -113,10 +113,10 @@ class Quantile(ElementLoss, name="quantile"):
             )
         return y
 
-    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def each(self, prediction: Any, target: Any) -> Tensor:
         if isinstance(self.q, tuple) and len(target.shape) < len(prediction.shape):
             target = ops.reshape(target, (*target.shape, 1))
-        return super().__call__(prediction, target)
+        return super().each(prediction, target)
 
     def element(self, prediction: Tensor, target: Tensor) -> Tensor:
         e = target - prediction
@@ -214,13 +214,13 @@ class GaussianNLL(ElementLoss, name="gaussian_nll"):
     def point(self, prediction: Any) -> Tensor:
         return _mean_and_spread(prediction)[0]
 
-    def __call__(self, prediction: Any, target: Tensor) -> Tensor:
+    def each(self, prediction: Any, target: Any) -> Tensor:
         mean, spread = _mean_and_spread(prediction)
         if not self.ignore_nan:
-            return per_row(self._element(mean, spread, target))
+            return self._element(mean, spread, target)
         seen = ops.equal(target, target)
         mean, spread, target = [ops.where(seen, v, 1.0) for v in (mean, spread, target)]
-        return per_row(ops.where(seen, self._element(mean, spread, target), 0.0))
+        return ops.where(seen, self._element(mean, spread, target), 0.0)
 
     def _element(self, mean: Tensor, spread: Tensor, target: Tensor) -> Tensor:
         square = ops.square(mean - target)
