@@ -10,7 +10,6 @@ overwrite with the module; and names that differ by a letter. Files have no tool
 
 import sys
 from types import ModuleType
-from typing import Any
 
 __all__: list[str] = []
 
