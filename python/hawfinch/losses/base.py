@@ -44,9 +44,10 @@ def per_row(values: Tensor) -> Tensor:
 class Loss(Value):
     """Base of losses: immutable, compared by content.
 
-    A subclass defines ``__call__(prediction, target)`` of traced values, which gives (rows,) or (rows, ...). ``check``
-    gives the target array as it goes into the plan, or raises. ``class Mine(Loss, name="mine")`` makes ``loss="mine"``
-    work. Losses can be added and multiplied by numbers >= 0: ``0.5 * hf.MSE() + hf.MAE()``.
+    A subclass defines ``__call__(prediction, target)`` of traced values, which gives (rows,), or (rows, ...) of what
+    can have a weight of its own, such as outputs: a row's loss is its mean. ``check`` gives the target array as it goes
+    into the plan, or raises. ``class Mine(Loss, name="mine")`` makes ``loss="mine"`` work. Losses can be added and
+    multiplied by numbers >= 0: ``0.5 * hf.MSE() + hf.MAE()``.
 
     >>> import hawfinch as hf
     >>> class Cubic(hf.Loss):
@@ -89,19 +90,9 @@ class Loss(Value):
         """As ``check``, of a loss that takes several outputs at once."""
         return self.check(y, outputs[0])
 
-    def each(self, prediction: Any, target: Any) -> Tensor:
-        """The loss of whatever can have a weight of its own, (rows, ...): of each element, or each position of a row.
-        ``__call__`` is its mean."""
-        return self(prediction, target)
-
     def observed(self, target: Any) -> Tensor | None:
         """Of traced targets: where they are not missing, a mask (rows, ...); None: everywhere."""
         return None
-
-    def counts(self, target: Any) -> Tensor | None:
-        """Of traced targets: (rows,), each row's share that is observed; None: all of every row."""
-        seen = self.observed(target)
-        return None if seen is None else per_row(ops.where(seen, 1.0, 0.0))
 
     @property
     def of_classes(self) -> ClassLoss | None:
@@ -118,7 +109,7 @@ class Loss(Value):
 
     def row_weights(self, y: Array, output: Shape, class_weight: ClassWeight = None) -> Array | None:
         """Weights that follow from the targets as the user gave them (classes, labels that are left out), float
-        (rows,) or those of ``each``, or None. class_weight: that of ``fit``."""
+        (rows,) or of the loss's own shape, or None. class_weight: that of ``fit``."""
         if class_weight is not None:
             raise ArgumentError(
                 f"class_weight needs a loss of classes, such as SoftmaxCrossEntropy, BCEWithLogits or Hinge with "
@@ -157,10 +148,7 @@ class ElementLoss(Loss):
         """The loss of each element."""
         raise ArgumentError(f"{type(self).__name__} defines no element(prediction, target)")
 
-    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return per_row(self.each(prediction, target))
-
-    def each(self, prediction: Any, target: Any) -> Tensor:
+    def __call__(self, prediction: Any, target: Any) -> Tensor:
         if not self.ignore_nan:
             return self.element(prediction, target)
         seen = ops.equal(target, target)  # what is left out must be harmless on both sides, for the gradient's sake
@@ -198,10 +186,10 @@ class LossSum(Loss):
         self.checks_values = any([term.checks_values for _, term in terms])
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return _total([per_row(term(prediction, target)) * weight for weight, term in self.terms])
-
-    def each(self, prediction: Any, target: Any) -> Tensor:
-        return _total([term.each(prediction, target) * weight for weight, term in self.terms])
+        parts = [term(prediction, target) * weight for weight, term in self.terms]
+        if len({part.shape for part in parts}) > 1:
+            parts = [per_row(part) for part in parts]
+        return functools.reduce(lambda a, b: a + b, parts)
 
     def check(self, y: Array, output: Shape) -> Array:
         checked = [term.check(y, output) for _, term in self.terms]
@@ -232,10 +220,6 @@ class LossSum(Loss):
         return " + ".join([repr(term) if w == 1.0 else f"{w:g} * {term!r}" for w, term in self.terms])
 
 
-def _total(parts: list[Tensor]) -> Tensor:
-    return functools.reduce(lambda a, b: a + b, parts)
-
-
 def product_of_weights(a: Array, b: Array) -> Array:
     """Of weights of rows, or of positions: the product, of the shape of the longer one."""
     a, b = (w.reshape(w.shape + (1,) * (max(a.ndim, b.ndim) - w.ndim)) for w in (a, b))
@@ -262,9 +246,6 @@ class FunctionLoss(Loss):
         self.function = function
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return per_row(self.function(prediction, target))
-
-    def each(self, prediction: Any, target: Any) -> Tensor:
         return self.function(prediction, target)
 
     def row_weights(self, y: Array, output: Shape, class_weight: ClassWeight = None) -> Array | None:

@@ -13,7 +13,7 @@ from ..ir import Array, Shape, Tensor
 from ..ops.elementwise import SIGMOID
 from ..ops.softmax import SOFTMAX
 from ..values import check_flag, check_real, check_whole, is_several
-from .base import ClassWeight, ElementLoss, per_row, rows_text
+from .base import ClassWeight, ElementLoss, rows_text
 from .classes import ClassLoss, check_class_numbers, check_many, is_labels, is_labels_like
 
 
@@ -56,9 +56,6 @@ class SoftmaxCrossEntropy(ClassLoss, name="softmax_cross_entropy"):
         self.ignore_nan = check_flag(ignore_nan, "SoftmaxCrossEntropy: ignore_nan")
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return per_row(self.each(prediction, target))
-
-    def each(self, prediction: Any, target: Any) -> Tensor:
         if not self.ignore_nan or is_labels_like(prediction, target):
             return ops.softmax_cross_entropy(prediction, target, self.label_smoothing)
         seen = _whole(target)
@@ -207,9 +204,9 @@ class Focal(ElementLoss, ClassLoss, name="focal"):
         self.alpha = None if alpha is None else check_real(alpha, "Focal: alpha", "in [0, 1]", lambda v: 0 <= v <= 1)
         self.class_weight = class_weight
 
-    def each(self, prediction: Any, target: Any) -> Tensor:
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         if not is_labels_like(prediction, target):
-            return super().each(prediction, target)
+            return super().__call__(prediction, target)
         # below 1e-30 the power's slope, for gamma < 1, would be infinite where the loss is 0
         entropy = ops.softmax_cross_entropy(prediction, target)
         return entropy * ops.pow(ops.maximum(-ops.expm1(-entropy), 1e-30), self.gamma)
@@ -256,7 +253,7 @@ class KLDivergence(ElementLoss, name="kl_divergence"):
         self.log_target = check_flag(log_target, "KLDivergence: log_target")
         self.from_logits = check_flag(from_logits, "KLDivergence: from_logits")
 
-    def each(self, prediction: Any, target: Any) -> Tensor:
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         seen = None
         if self.ignore_nan:
             seen = _whole(target)

@@ -11,7 +11,7 @@ from .. import ops
 from ..errors import ArgumentError, LabelError, unknown_name
 from ..ir import Array, Shape, Tensor
 from ..values import check_flag, check_real, is_several, is_word
-from .base import ClassWeight, per_row
+from .base import ClassWeight
 from .classes import ClassLoss, check_class_numbers, check_many, checked_labels, is_labels, is_labels_like, one_hot
 
 
@@ -22,9 +22,6 @@ class _Margin(ClassLoss):
     target_labels: tuple[float, float] | None = None
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return per_row(self.each(prediction, target))
-
-    def each(self, prediction: Any, target: Any) -> Tensor:
         if is_labels_like(prediction, target):
             return self._many(prediction, target)
         sign = ops.where(self.positive(target), 1.0, -1.0)

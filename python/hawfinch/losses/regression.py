@@ -113,10 +113,10 @@ class Quantile(ElementLoss, name="quantile"):
             )
         return y
 
-    def each(self, prediction: Any, target: Any) -> Tensor:
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         if isinstance(self.q, tuple) and len(target.shape) < len(prediction.shape):
             target = ops.reshape(target, (*target.shape, 1))
-        return super().each(prediction, target)
+        return super().__call__(prediction, target)
 
     def element(self, prediction: Tensor, target: Tensor) -> Tensor:
         e = target - prediction
@@ -214,7 +214,7 @@ class GaussianNLL(ElementLoss, name="gaussian_nll"):
     def point(self, prediction: Any) -> Tensor:
         return _mean_and_spread(prediction)[0]
 
-    def each(self, prediction: Any, target: Any) -> Tensor:
+    def __call__(self, prediction: Any, target: Tensor) -> Tensor:
         mean, spread = _mean_and_spread(prediction)
         if not self.ignore_nan:
             return self._element(mean, spread, target)

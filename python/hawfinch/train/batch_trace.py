@@ -150,14 +150,18 @@ class BatchTrace:
             self.advice += filter(None, [head.loss.advice(prediction)])
         if head.loss.ignore_nan:
             self.gaps.append(y)
-        counts = _counts(head.loss.observed(y), w)
-        observed = None if counts is None else ops.sum(counts)
+        observed = None if w is None else ops.sum(per_row(w))
+        if head.loss.ignore_nan:
+            observed = ops.sum(_counts(head.loss.observed(y), w))
         guess, truth = self._scaled(head, prediction, y)
-        rows = _loss_rows(head.loss, guess, truth, w, f"the loss{what}")
+        if w is None or w.ndim == 1:
+            rows = _rows_of(lambda: head.loss(guess, truth), f"the loss{what}")
+        else:
+            rows = _weighted_rows(head.loss, guess, truth, w, f"the loss{what}")
         if self.share is not None:
             _, other = self._scaled(head, prediction, self._next_target(y))
             rows = self.share * rows + (1.0 - self.share) * _rows_of(lambda: head.loss(guess, other), f"the loss{what}")
-        mean, total = _totals(rows, None if w is None or w.ndim > 1 else w, observed)
+        mean, total = _totals(rows, w if w is None or w.ndim == 1 else None, observed)
         self.columns.append(Column(f"{prefix}loss", [total], observed, None, head.weight))
         for name, metric in head.metrics:
             try:
@@ -253,11 +257,9 @@ def _called(function: Callable[[], Any], what: str) -> Any:
         ) from error
 
 
-def _loss_rows(loss: Loss, prediction: Any, target: Any, w: Tensor | None, what: str) -> Tensor:
-    """(rows,), with the weights of a row's parts, if w has any."""
-    if w is None or w.ndim == 1:
-        return _rows_of(lambda: loss(prediction, target), what)
-    each = _called(lambda: loss.each(prediction, target), what)
+def _weighted_rows(loss: Loss, prediction: Any, target: Any, w: Tensor, what: str) -> Tensor:
+    """(rows,): the mean of each row's parts, which have weights of their own."""
+    each = _called(lambda: loss(prediction, target), what)
     shape = getattr(each, "shape", ())
     if shape != w.shape:
         wanted = "" if shape[1:] == () else f", or {rows_text(shape[1:])} for its parts"
@@ -267,10 +269,9 @@ def _loss_rows(loss: Loss, prediction: Any, target: Any, w: Tensor | None, what:
     return per_row(each * w)
 
 
-def _counts(seen: Tensor | None, w: Tensor | None) -> Tensor | None:
-    """(rows,): what a row counts, by what is not missing in it and its weights. None: 1 each."""
-    if seen is None:
-        return None if w is None else per_row(w)
+def _counts(seen: Tensor | None, w: Tensor | None) -> Tensor:
+    """(rows,): what a row counts, by what is not missing in it and by its weights."""
+    assert seen is not None
     shares = ops.where(seen, 1.0, 0.0)
     if w is None:
         return per_row(shares)
