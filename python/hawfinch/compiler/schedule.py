@@ -108,8 +108,8 @@ def share(steps: Sequence[Step]) -> None:
         if step is not None and run and _alike(run[0], step) and not touched & {base_of(t) for t in step.reads}:
             run.append(step)
         else:
-            if len(run) > 1:
-                for i, member in enumerate(run):
+            for i, member in enumerate(run):
+                if len(run) > 1 and isinstance(member.units, int):
                     member.shared = i * member.units, len(run) * member.units
             run, touched = [] if step is None else [step], set()
         touched |= mine
