@@ -202,7 +202,7 @@ class Value(metaclass=_ValueType):
 
     def content(self) -> tuple[Any, ...]:
         """What two equal values have in common."""
-        return (type(self), *((k, content(v)) for k, v in vars(self).items() if k not in ("_frozen", "_key", "_hash")))
+        return (type(self), *[(k, content(v)) for k, v in vars(self).items() if k not in ("_frozen", "_key", "_hash")])
 
     def _content_key(self) -> tuple[Any, ...]:
         key: tuple[Any, ...] | None = self.__dict__.get("_key")

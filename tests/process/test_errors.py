@@ -105,7 +105,7 @@ CASES: dict[str, tuple[Call, type[Exception], str]] = {
     "threads of predict": (lambda t: t.model.predict(X, threads=0), ArgumentError, "threads"),
     # weights
     "weights too few": (lambda t: t.fit(X, LABELS, sample_weight=np.ones(3)), ShapeError, r"\(20,\), got shape \(3,\)"),
-    "weights in a column": (lambda t: t.fit(X, LABELS, sample_weight=np.ones((20, 1))), ShapeError, r"\(20, 1\)"),
+    "weights in a column": (lambda t: t.fit(X, LABELS, sample_weight=np.ones((20, 1))), ShapeError, r"\(rows, 1\)"),
     "weights negative": (lambda t: t.fit(X, LABELS, sample_weight=-np.ones(20)), ArgumentError, "negative"),
     "weights nan": (
         lambda t: t.fit(X, LABELS, sample_weight=np.full(20, np.nan)),

@@ -145,7 +145,7 @@ class Bound(Settings):
             self._arrange()
         return StepKey(
             *data.specs,
-            tuple([w is not None for w in data.weight]),
+            tuple([None if w is None else w.shape[1:] for w in data.weight]),
             self._objective,
             training,
             self._precision if training else "f32",

@@ -217,10 +217,11 @@ class Trainer(Bound):
         an iterable, or a function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows
         are shuffled within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False``
         it is made when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at
-        what callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios
-        matter. class_weight: by class, see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may
-        be short; "full": all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``.
-        augment: what is made of the rows in training, ``hf.augment.Mixup(0.2)``.
+        what callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,), or of the shape
+        of what the loss is a mean of, a weight for each output or position; only ratios matter. class_weight: by class,
+        see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full": all rows.
+        shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. augment: what is made of the
+        rows in training, ``hf.augment.Mixup(0.2)``.
         resume: the file of a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was
         at work: it is gone on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is
         no such file the call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
