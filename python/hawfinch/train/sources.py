@@ -244,6 +244,9 @@ def check_augment(augment: Any, source: Source, objective: Objective) -> None:
     data = source.data
     if data is None or not all([isinstance(a, np.ndarray) for a in data.x]):
         raise ArgumentError("augment: Mixup mixes rows of arrays, not of chunks; give arrays, or leave augment out")
+    if not data.y:
+        name = type(objective.heads[0].loss).__name__
+        raise ArgumentError(f"augment: Mixup mixes targets, and {name} has none; leave augment out")
     if any([w is not None for w in data.weight]):
         raise ArgumentError("augment: Mixup does not go with sample_weight, class_weight; leave one of them out")
     if any([head.loss.ignore_nan for head in objective.heads]):
