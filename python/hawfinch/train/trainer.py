@@ -341,7 +341,7 @@ class Trainer(Bound):
             if fixed is not None and fixed[0] == state.update.skipped:
                 scalars = fixed[1]
             else:
-                scalars = self._update.columns.fill(self._clock(1, total=self._total_steps))
+                scalars = self._update.columns.fill(self._clock(1))
             loss: float | None = self._repeated.step(x, y, scalars, state.seed, state.step)
             if loss is not None:
                 state.step += 1
@@ -395,7 +395,12 @@ class Trainer(Bound):
 
     def _copy_state(self, into: TrainState | None = None) -> TrainState:
         self._bind()
+        if self._call is not None and "average" in self.state.slots:
+            self._work_out_average()
         state = self.state.copy(into)
+        store = self._model.store()
+        for where, arrays in (("parameters", store.parameters), ("buffers", store.state)):
+            state.layout |= {name: (where, p.offset, p.shape) for name, p in arrays.items()}
         state.settings = settings_of(self, self._call)
         if self._call is None:
             state.fit, state.position, state.sums, state.kept = None, 0, None, []
@@ -480,7 +485,7 @@ class Trainer(Bound):
         np.float64(0.5)
         """
         self._arrange()
-        return self._update.columns.fill(self._clock(n_steps, total=self._total_steps))
+        return self._update.columns.fill(self._clock(n_steps))
 
     def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
         """The plan of the training step for such data.
