@@ -329,12 +329,12 @@ def gradient_check(
 
     model: it is not changed: a copy in float64 is checked, its gradient as training computes it. training: default
     True, layers in training mode, with the random numbers of one step. rows: how many of x are used, drawn by seed;
-    default 32. fn: gives a scalar; without ``gradient`` it is made of hf.ops, and the gradient is hf.grad's. gradient: a
-    function of the same arguments that gives the gradient by argnums; fn may then be any function of arrays.
+    default 32. fn: gives a scalar; without ``gradient`` it is made of hf.ops, and the gradient is hf.grad's.
+    gradient: a function of the same arguments that gives the gradient by argnums; fn may then be any of arrays.
     samples: numbers of each parameter that are compared one by one, drawn by seed (default 32), or "all". What is not
     drawn is compared along random directions of +-1 through all of the parameter, whose mean square error is that of
-    the whole vector. epsilon: h is epsilon times the parameter's scale, max(1, rms); default 1e-5: with 1e-7 rounding alone
-    is 1e-7 of the gradient of a net of 200,000 parameters.
+    the whole vector. epsilon: h is epsilon times the parameter's scale, max(1, rms); default 1e-5. The 1e-7 that is
+    often taught leaves a right gradient of 784-256-10 at a distance of 1e-7 to 4e-7 for rounding alone, 1e-5 at 2e-9.
 
     Raises ArgumentError, ShapeError, NonFiniteError. Stanford CS231n, "Gradient checks"; Rademacher directions:
     Hutchinson, Communications in Statistics 18, 1989.
@@ -366,8 +366,8 @@ def gradient_check(
     whole = math.sqrt(sum([_norm(g) ** 2 for g in probe.slopes]))
     found = []
     for number, a in enumerate(probe.arrays):
-        few = samples != "all" and samples < a.size  # type: ignore[operator]
-        elements = np.sort(rng.choice(a.size, samples, replace=False)) if few else np.arange(a.size)
+        few = isinstance(samples, int) and samples < a.size
+        elements = np.sort(rng.choice(a.size, int(samples), replace=False)) if few else np.arange(a.size)
         found.append(_compare(probe, number, elements, step, seed, whole))
     return GradientCheck(probe, found, step)
 

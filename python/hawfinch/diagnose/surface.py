@@ -88,7 +88,7 @@ class Surface:
         self.trainable = self.store.trainable
         if not self.trainable:
             raise ArgumentError("the model has no parameter that is not frozen: there is nothing to look at")
-        weighted = tuple([w is not None for w in self.data.weight])
+        weighted = tuple([None if w is None else w.shape[1:] for w in self.data.weight])
         self.key = StepKey(*self.data.specs, weighted, objective, training, "f32", None, self.model.version)
         self.parts: list[Part] = []
         at = 0
