@@ -81,7 +81,7 @@ class BatchTrace:
     """Inputs (x.., y.., weights..), forward pass, losses and metrics.
 
     ``loss``: the number that is minimised. ``checked``: the one that must be finite, that of all trainers.
-    ``columns``: what is summed over an epoch. ``sources``: the inputs.
+    ``columns``: what is summed over an epoch. ``sources``: the inputs. ``outputs``: the model's.
     """
 
     def __init__(self, model: Module, key: StepKey):
@@ -97,6 +97,7 @@ class BatchTrace:
             self.graph = Graph(training=key.training)
             self.graph.trainers = key.trainers
             xs, outputs = model.trace(self.graph, key.inputs, mixed)
+        self.outputs = outputs
         with tracing(self.graph):
             ys = [input_tensor(self.graph, f"y{i}", *spec) for i, spec in enumerate(key.targets)]
             ws = [
