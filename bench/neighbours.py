@@ -1,7 +1,7 @@
-"""What a step loses to others: percentiles of calls of a few updates each, alone, after an idle time, and beside processes
-that keep one or all of the CPUs busy; threads left to auto, on a team whatever it costs, and on one thread.
+"""What a step loses to others: percentiles of calls of a few updates each, alone, after an idle time, and beside
+processes that keep one or all of the CPUs busy; on one thread, on two whatever it costs, and left to auto.
 
-    python bench/neighbours.py [--seconds 2] [--only TEXT]
+    python bench/neighbours.py [--seconds 2] [--only TEXT] [--job sweep-adam-80000]
 """
 
 from __future__ import annotations

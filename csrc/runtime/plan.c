@@ -1,7 +1,7 @@
 /* The executor: walks a plan's records, step after step, on a team of threads.
  *
- * Work is split by shape alone: thread t of T takes the units between fixed marks, so neighbouring row-local records give
- * a thread the rows it wrote itself and need no barrier. The lowering marks the records that do need one.
+ * Work is split by shape alone: share t of T is the units between fixed marks, so neighbouring row-local records give
+ * a share the rows that it wrote itself and need no barrier. The lowering marks the records that do need one.
  *
  * A yield record ends the call as a pause does, but always, and with the cursor behind it. Rejected: a callback from here
  * (it would need the interpreter's lock inside a team, and could not let two plans of one thread take turns).
@@ -47,6 +47,13 @@ static inline void run_units(const hf_record *r, const hf_ctx *ctx, int64_t piec
   }
   if (r->single) {
     if (share == 0 && r->units > 0) r->kernel(r->args, ctx, 0, r->units);
+    return;
+  }
+  if (r->shared_units) { /* in one piece */
+    const int64_t from = r->shared_units * share / team - r->shared_before;
+    const int64_t to = r->shared_units * (share + 1) / team - r->shared_before;
+    const int64_t first = from > 0 ? from : 0, last = to < r->units ? to : r->units;
+    if (first < last) r->kernel(r->args, ctx, first, last);
     return;
   }
   const int64_t grains = (r->units + r->grain - 1) / r->grain;
