@@ -18,6 +18,9 @@ batches of 128, dropout 0.2 or 0; without mirroring, mixup, noise or dropout on 
 point in 25 epochs: the pictures are centred. To add the outputs for the picture and its mirror image gave 0.05 more;
 it is not done here.
 
+Then, on the test rows, each seed 0 to 4: 91.22, 91.07, 90.95, 91.15, 91.06 %, 91.09 % in the mean; 16.7 to 19.6 s a run
+on two cores (four of them; beside the fifth other programs ran).
+
 --torch: the same net, rows, batches and epochs in PyTorch (eager), for these seeds, with 2 threads, in float32 and with
 bfloat16 by autocast, without the average of weights. --write adds what was found to a file of results.
 """
