@@ -75,7 +75,8 @@ if not _TYPE_CHECKING:  # a checker would take it for a promise of every name
             tools = import_module("hawfinch.diagnose")
             if name in tools.__all__:
                 return getattr(tools, name)
-        raise AttributeError(f"module 'hawfinch' has no attribute {name!r}")
+        hint = f"; here it is hf.{values.ELSEWHERE[name]}" if name in values.ELSEWHERE else ""
+        raise AttributeError(f"module 'hawfinch' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

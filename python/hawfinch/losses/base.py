@@ -30,6 +30,11 @@ ELSEWHERE = {  # names that other libraries use
     "bce": "bce_with_logits",
     "binary_crossentropy": "bce_with_logits",
     "nll": "softmax_cross_entropy",
+    "log_loss": "softmax_cross_entropy",
+    "crossentropy": "softmax_cross_entropy",
+    "kl": "kl_divergence",
+    "kld": "kl_divergence",
+    "squared_hinge": "hinge",
     "multi_margin": "hinge",
 }
 

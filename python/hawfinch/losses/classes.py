@@ -120,7 +120,8 @@ def check_class_numbers(y: Array, classes: int, ignored: int | None = None) -> A
         row, *position = np.argwhere(out)[0].tolist()
         where = f"row {row}" + (f", position {', '.join(map(str, position))}" if position else "")
         wrong = int(y[(row, *position)])
-        raise LabelError(f"label {wrong} in {where} is outside [0, {classes}): the model has {classes} outputs")
+        one = "; yes or no from one output is hf.BCEWithLogits, with targets y[:, None]" if classes == 1 else ""
+        raise LabelError(f"label {wrong} in {where} is outside [0, {classes}): the model has {classes} outputs{one}")
     y = y.astype(np.int64, copy=False)
     return y if ignored is None else np.where(y == ignored, 0, y)
 
