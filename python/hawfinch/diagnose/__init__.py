@@ -10,12 +10,19 @@ overwrite with the module; and names that differ by a letter. Files have no tool
 
 import sys
 from types import ModuleType
+from typing import Any
 
-__all__: list[str] = []
+from .doctor import diagnose as diagnose
+from .report import Report as Report
+
+__all__ = ["Report"]
 
 
 class _Room(ModuleType):
     """The module, which is called as its function ``diagnose``."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Report:
+        return diagnose(*args, **kwargs)
 
 
 sys.modules[__name__].__class__ = _Room
