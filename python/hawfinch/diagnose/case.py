@@ -24,8 +24,8 @@ class Cure(NamedTuple):
 
 
 class Suspicion(NamedTuple):
-    """What a rule has found. name: of a cause. strength: from 0 to 1, how far what was measured speaks for it by itself.
-    evidence: sentences with numbers. numbers: the same for programs. certain: proven without an experiment.
+    """What a rule has found. name: of a cause. strength: from 0 to 1, how far what was measured speaks for it by
+    itself. evidence: sentences with numbers. numbers: the same for programs. certain: proven without an experiment.
     """
 
     name: str
@@ -77,8 +77,8 @@ class Case:
         known = max(self.replays[0].seconds, 1e-3)
         old = self.run
         epochs = run.epochs / max(old.epochs, 1)
-        steps = (len(run.data) / run.batch) / max(len(old.data) / old.batch, 1)
-        rows = len(run.data) / max(len(old.data), 1)
+        steps = (run.data.n / run.batch) / max(old.data.n / old.batch, 1)
+        rows = run.data.n / max(old.data.n, 1)
         size = max(1.0, _size(run) / max(_size(old), 1))
         return known * epochs * (0.5 * rows + 0.5 * max(rows, steps)) * size
 
@@ -159,12 +159,18 @@ def gain(worse: Sequence[Trial], better: Sequence[Trial]) -> tuple[float, float]
     """How much lower the error of the second is, and the standard error of that: of rows in pairs, and of seeds."""
     a = np.mean([t.row_errors for t in worse], axis=0)
     b = np.mean([t.row_errors for t in better], axis=0)
-    rows = float((a - b).std() / np.sqrt(len(a)))
-    spreads = [np.std([t.error for t in s], ddof=1) / np.sqrt(len(s)) for s in (worse, better) if len(s) > 1]
-    return float((a - b).mean()), float(np.hypot(rows, np.linalg.norm(spreads) if spreads else 0.0))
+    deviation = float((a - b).std() / np.sqrt(len(a)))
+    errors = [[t.error for t in trials] for trials in (worse, better)]
+    if max(errors[1]) >= min(errors[0]):  # the seeds overlap
+        spreads = [np.std(e, ddof=1) / np.sqrt(len(e)) for e in errors if len(e) > 1]
+        deviation = float(np.linalg.norm([deviation, *spreads]))
+    return float((a - b).mean()), deviation
 
 
-def is_worth(task: Task, error: float, difference: float, deviation: float) -> bool:
-    """Whether a gain is larger than chance and large enough to speak of."""
-    floor = 0.02 if task.kind == "numbers" else 0.005
-    return difference > max(2.5 * deviation, 0.2 * error, floor)
+def is_worth(task: Task, error: float, difference: float, deviation: float, *, strict: bool = False) -> bool:
+    """Whether a gain is larger than chance, a quarter of the error, and 2 % of all that there is to learn. strict: for
+    another net altogether, twice that."""
+    of_error, of_all = (0.25, 0.02) if task.kind != "numbers" else (0.25, 0.01)
+    reach = max(task.chance - (error - difference), 0.0)
+    k = 1.6 if strict else 1.0
+    return difference > max(2.5 * deviation, k * of_error * error, k * of_all * reach, 0.005)

@@ -29,10 +29,10 @@ from .case import Case, Cure, Suspicion
 from .references import Beside, OutOfFold, out_of_fold, references
 from .report import Finding, Report
 from .rules import RULES
-from .rules.evidence import data_suspicions
+from .rules.evidence import data_suspicions, learning_curve
 from .run import Rows, Run, train
 from .task import task_of
-from .verdict import ENOUGH, Tried, confirm, helps, recovered, score, try_cures
+from .verdict import COMES_OF, ENOUGH, LAST, Tried, confirm, helps, recovered, score, try_cures
 
 LEAST_SECONDS = 1.0
 SHARE = 0.1  # of the budget that one repetition may take
@@ -122,21 +122,19 @@ def _run(
     notes = []
     data = _rows((x, y) if weight is None else (x, y, weight), "x, y")
     if validation is None:
-        if len(data) < 10:
-            raise ArgumentError(f"diagnose: {len(data)} rows can't be split; give validation_data")
+        if data.n < 10:
+            raise ArgumentError(f"diagnose: {data.n} rows can't be split; give validation_data")
         labels = data.y if isinstance(data.y, np.ndarray) and data.y.ndim == 1 and data.y.dtype.kind in "iub" else None
-        learn, test = split_rows(len(data), test_size=0.2, seed=seed, stratify=labels)
+        learn, test = split_rows(data.n, test_size=0.2, seed=seed, stratify=labels)
         data, held = data.take(learn), data.take(test)
-        notes.append(f"there is no validation_data: {len(held)} of the rows were held out")
+        notes.append(f"there is no validation_data: {held.n} of the rows were held out")
     else:
         if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
             raise ArgumentError("validation_data must be (x, y) or (x, y, sample_weight)")
         held = _rows(tuple(validation), "validation_data")
     if epochs is None:
-        batch = (
-            len(data) if is_word(of_fit["batch_size"], "full") else check_whole(of_fit["batch_size"], "batch_size", 1)
-        )
-        epochs = int(np.clip(1500 * batch / max(len(data), 1), 10, 200))
+        batch = data.n if is_word(of_fit["batch_size"], "full") else check_whole(of_fit["batch_size"], "batch_size", 1)
+        epochs = int(np.clip(1500 * batch / max(data.n, 1), 10, 200))
         notes.append(f"epochs were not said: {epochs} were taken")
     run = Run(model, data, held, of_trainer, {**of_fit, "epochs": check_whole(epochs, "epochs", 1)})
     probe = Trainer(copy.deepcopy(model), **of_trainer, seed=seed)
@@ -181,7 +179,7 @@ class _Doctor:
         self._look_at_epochs()
         self._reach()
         suspicions = [s for rule in RULES for s in rule(case)]
-        suspicions += data_suspicions(case, self.oof)
+        suspicions += [*data_suspicions(case, self.oof), *learning_curve(case)]
         suspicions.sort(key=lambda s: -s.strength)
         tried = try_cures(case, suspicions, keep=0.2 * case.seconds)
         tried += self._references_as_cures()
@@ -201,13 +199,13 @@ class _Doctor:
         begin = time.perf_counter()
         train([few.with_fit(epochs=2, callbacks=[])], case.task, seed=case.seed)
         epoch = max(time.perf_counter() - begin - once, 1e-4)
-        whole = epoch * run.epochs * len(run.data) / len(few.data)
+        whole = epoch * run.epochs * run.data.n / few.data.n
         most = SHARE * case.seconds
-        if whole > most and len(run.data) > 2000:
-            n = int(np.clip(len(run.data) * most / whole, 2000, len(run.data)))
-            rows = np.sort(np.random.default_rng(case.seed).permutation(len(run.data))[:n])
+        if whole > most and run.data.n > 2000:
+            n = int(np.clip(run.data.n * most / whole, 2000, run.data.n))
+            rows = np.sort(np.random.default_rng(case.seed).permutation(run.data.n)[:n])
             case.run = run._replace(data=run.data.take(rows))
-            case.notes.append(f"{n} of {len(run.data)} training rows were taken, for the budget")
+            case.notes.append(f"{n} of {run.data.n} training rows were taken, for the budget")
 
     def _look_at_epochs(self) -> None:
         case = self.case
@@ -240,9 +238,10 @@ class _Doctor:
         simpler = case.references[2].train_error < case.train_error
         learnt = trial.train_error < case.train_error
         name = "optimisation" if simpler else "model_bias" if learnt else "overfitting"
-        text = f"a net of good habits reaches {case.task.text(trial.error)} ({case.task.text(trial.train_error)} in training)"
+        reached = [case.task.text(e) for e in (trial.error, trial.train_error)]
+        text = f"a net of good habits reaches {reached[0]} ({reached[1]} in training)"
         cure = Cure("another net: " + repr(run.model), "", lambda _: run)
-        return [Tried(Suspicion(name, 0.05, (text,), (cure,)), cure, run, [trial])]
+        return [Tried(Suspicion(name, LAST, (text,), (cure,)), cure, run, [trial])]
 
     def _conclude(self, suspicions: list[Suspicion], tried: list[Tried]) -> Report:
         case = self.case
@@ -260,22 +259,29 @@ class _Doctor:
         for s in suspicions:
             if s.certain and s.name not in found:
                 found[s.name] = _unproven(s)
-        causes = sorted(found.values(), key=lambda f: -f.confidence)
-        chosen = next((t for t in ranked if causes and t.suspicion.name == causes[0].name), None)
-        cured = None if chosen is None else (self._whole(chosen, helping, best), case.seed)
+        causes = in_order(list(found.values()))
+        cured = self._cured(causes, helping, tried, best)
+        text = case.task.text
         said = [
-            f"as given: {case.task.text(case.error)} on validation rows, {case.task.text(case.train_error)} in training",
-            f"the best that was tried: {case.task.text(best)}",
+            f"as given: {text(case.error)} on validation rows, {text(case.train_error)} in training",
+            f"the best that was tried: {text(best)}",
         ]
         return Report(causes, case.path, measured, case.notes, cured, said)
 
-    def _whole(self, chosen: Tried, helping: list[Tried], best: float) -> Run:
-        """The run of the verdict's cure; a better one of the same cause, or of any, where it does not suffice."""
-        same = [t for t in helping if t.suspicion.name == chosen.suspicion.name]
-        first = min(same, key=lambda t: t.error)
-        if recovered(self.case, first, best) < 0.9:
+    def _cured(
+        self, causes: list[Finding], helping: list[Tried], tried: list[Tried], best: float
+    ) -> tuple[Run, int] | None:
+        """The run with the verdict's cure, and its seed; with the best cure of all where that does not suffice."""
+        if not causes:
+            return None
+        better = [t for t in tried if t.error < self.case.error]
+        same = [t for t in better if t.suspicion.name == causes[0].name]
+        first = min(same or better, key=lambda t: t.error, default=None)
+        if first is None:
+            return None
+        if helping and recovered(self.case, first, best) < 0.9:
             first = min(helping, key=lambda t: t.error)
-        return first.run
+        return first.run, self.case.seed
 
     def _tell(self, best: float, helping: list[Tried]) -> None:
         """Writes down the questions."""
@@ -303,6 +309,18 @@ class _Doctor:
             f"{text(case.error)} → {text(top.error)}",
             recovered=recovered(case, top, best),
         )
+
+
+def in_order(found: list[Finding]) -> list[Finding]:
+    """The likeliest first; what comes of another one that explains as much, behind that."""
+    by_name = {f.name: f for f in found}
+
+    def rank(f: Finding) -> float:
+        above = [by_name[n] for n in COMES_OF.get(f.name, ()) if n in by_name]
+        explained = [u for u in above if u.confidence > 0.5 and u.recovered >= min(0.8, 0.8 * f.recovered)]
+        return f.confidence if not explained else min(f.confidence, 0.99 * min(u.confidence for u in explained))
+
+    return sorted(found, key=lambda f: -rank(f))
 
 
 def _finding(case: Case, t: Tried, share: float, confidence: float) -> Finding:

@@ -8,9 +8,13 @@ Sequential. Rejected: changes of the traced graph, which the user could not writ
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ..ir import Tensor
 from ..nn import (
     AlphaDropout,
     BatchNorm,
@@ -32,9 +36,22 @@ ACTIVATION_LAYERS = tuple(ACTIVATIONS.values())
 SQUASHING = (Sigmoid, Tanh, Softmax)
 
 
+class LeaveOut(Module):
+    """x (rows, features) with 0 in the place of some features."""
+
+    def __init__(self, features: list[int]):
+        self.features = list(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = tuple([int(size) for size in x.shape[1:] if isinstance(size, int)])
+        kept = np.ones(math.prod(shape), np.float32)
+        kept[self.features] = 0.0
+        return x * kept.reshape(shape)
+
+
 def untrained(model: Module) -> Module:
-    """A copy without values, to be built and initialised anew; layers keep the initializers that they name. Nothing of it
-    is frozen."""
+    """A copy without values, to be built and initialised anew; layers keep the initializers that they name. Nothing is
+    frozen."""
     fresh = copy.deepcopy(model)
     for _, module in fresh.modules():
         inside = module._hf
@@ -146,8 +163,8 @@ def with_default_starts(model: Module) -> Module:
     changed = untrained(model)
     changed._hf.init = None
     for _, layer in changed.modules():
-        if "init" in vars(layer) and layer.init is not None:
-            layer.init = None
+        if getattr(layer, "init", None) is not None:
+            setattr(layer, "init", None)  # noqa: B010
     return changed
 
 
@@ -180,12 +197,11 @@ def wider(model: Module, factor: int) -> Module | None:
     found = widths(model)
     if len(found) < 2:
         return None
-    last = layers_of(model, Linear)[-1][1]
     changed = untrained(model)
-    *hidden, _ = [layer for _, layer in layers_of(changed, Linear)]
+    hidden = [layer for _, layer in layers_of(changed, Linear)][:-1]
     for layer in hidden:
         layer.out = min(layer.out * factor, max(4096, layer.out))
-    return changed if last is not None else None
+    return changed
 
 
 def mlp(out: int, hidden: list[int], *, norm: bool = True, dropout: float = 0.0) -> list[Module]:

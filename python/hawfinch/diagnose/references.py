@@ -65,24 +65,17 @@ def references(case: Case) -> Beside | None:
 
 
 class OutOfFold(NamedTuple):
-    """What nets that have not seen a row say of it. error: (rows,) of the task. sure: (rows,) by which probability, of
-    classes, another label than the given one is the likelier one, less that of the given one; else the residual in
-    robust deviations.
+    """What nets that have not seen a row say of it. error: (rows,) of the task. suspects: rows whose target is probably
+    wrong, the likeliest first. expected: how many such rows there would be if all targets were right.
     """
 
     error: Array
-    sure: Array
-
-    def suspects(self, kind: str) -> Array:
-        """The rows whose target is probably wrong, the likeliest first."""
-        limit = 0.7 if kind == "classes" else 6.0
-        found = np.flatnonzero(self.sure > limit)
-        return found[np.argsort(-self.sure[found], kind="stable")]
+    suspects: Array
 
 
 def out_of_fold(case: Case, run: Run, seed: int = 0, folds: int = FOLDS) -> tuple[OutOfFold, list[Trial]]:
     """Trains the run on all folds but one, for each, and judges that one."""
-    order = np.random.default_rng(seed).permutation(len(run.data))
+    order = np.random.default_rng(seed).permutation(run.data.n)
     parts = [np.sort(order[i::folds]) for i in range(folds)]
     runs = []
     for part in parts:
@@ -90,19 +83,32 @@ def out_of_fold(case: Case, run: Run, seed: int = 0, folds: int = FOLDS) -> tupl
         short = run.with_fit(callbacks=[])
         runs.append(short._replace(data=run.data.take(rest), validation=run.data.take(part)))
     trials = train(runs, case.task, seed=case.seed, deadline=case.deadline)
-    error, sure = np.zeros(len(order)), np.zeros(len(order))
+    error = np.zeros(len(order))
+    said: Array | None = None
     for part, trial in zip(parts, trials, strict=True):
         error[part] = trial.row_errors
-        said = np.asarray(trial.trainer.model.predict(trial.run.validation.x), np.float64)
-        sure[part] = _sureness(case.task.kind, said, np.asarray(trial.run.validation.y))
-    return OutOfFold(error, sure), trials
+        predicted = np.asarray(trial.trainer.model.predict(trial.run.validation.x), np.float64)
+        said = np.zeros((len(order), *predicted.shape[1:])) if said is None else said
+        said[part] = predicted
+    assert said is not None
+    return OutOfFold(error, _suspects(case.task.kind, said, np.asarray(run.data.y))), trials
 
 
-def _sureness(kind: str, said: Array, y: Array) -> Array:
+def _suspects(kind: str, said: Array, y: Array) -> Array:
+    """Of classes: rows for which another class is at least as likely as it is, on average, for rows of that class
+    (confident learning: Northcutt, Jiang, Chuang, JAIR 70, 2021). Of numbers: residuals beyond 5 robust deviations."""
     if kind == "classes":
         p = np.exp(said - said.max(1, keepdims=True))
         p /= p.sum(1, keepdims=True)
-        own = p[np.arange(len(y)), y]
-        return p.max(1) - own
+        rows, classes = np.arange(len(y)), p.shape[1]
+        usual = np.array([p[y == c, c].mean() if (y == c).any() else 2.0 for c in range(classes)])
+        other = np.where(p >= usual, p, 0.0)
+        other[rows, y] = 0.0
+        found = np.flatnonzero((other.max(1) > p[rows, y]) & (p.argmax(1) != y))
+        return found[np.argsort((p[rows, y] - other.max(1))[found], kind="stable")]
+    if kind == "labels":
+        return np.zeros(0, np.int64)
     residual = np.abs(said.reshape(y.shape) - y).reshape(len(y), -1).max(1)
-    return residual / max(1.4826 * float(np.median(residual)), 1e-12)
+    away = residual / max(1.4826 * float(np.median(residual)), 1e-12)
+    found = np.flatnonzero(away > 5.0)
+    return found[np.argsort(-away[found], kind="stable")]

@@ -33,7 +33,9 @@ class Rows(NamedTuple):
     y: Any
     weight: Any = None
 
-    def __len__(self) -> int:
+    @property
+    def n(self) -> int:
+        """How many rows."""
         return len(self.x[0] if isinstance(self.x, tuple) else self.x)
 
     def take(self, rows: Any) -> Rows:
@@ -67,7 +69,12 @@ class Run(NamedTuple):
     @property
     def batch(self) -> int:
         given = self.fit["batch_size"]
-        return len(self.data) if given == "full" else min(int(given), len(self.data))
+        return self.data.n if given == "full" else min(int(given), self.data.n)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole fit."""
+        return self.epochs * max(-(-self.data.n // self.batch), 1)
 
     def with_trainer(self, **changes: Any) -> Run:
         """Other arguments of ``Trainer``."""
@@ -89,7 +96,7 @@ class Trial:
         self.run, self.seed, self.trainer, self.history, self.seconds = run, seed, trainer, history, seconds
         self.diverged = history.error is not None
         self.row_errors = _errors(trainer, run.validation, task)
-        rows = np.linspace(0, len(run.data) - 1, min(len(run.data), MOST_JUDGED)).astype(np.int64)
+        rows = np.linspace(0, run.data.n - 1, min(run.data.n, MOST_JUDGED)).astype(np.int64)
         self.train_error = float(_errors(trainer, run.data.take(rows), task).mean())
         if self.diverged:  # the parameters are those before the step that failed: worth no more than chance
             self.row_errors = np.maximum(self.row_errors, task.chance)
@@ -111,8 +118,8 @@ def _errors(trainer: Trainer, rows: Rows, task: Task) -> Array:
     """(rows,): of a task without an error of its own the mean loss, in each row."""
     if task.kind == "loss":
         found = trainer.evaluate(rows.x, rows.y, sample_weight=rows.weight)["loss"]
-        return np.full(len(rows), found)
-    return task.errors(trainer.model.predict(rows.x), rows.y)
+        return np.full(rows.n, found)
+    return task.errors(np.asarray(trainer.model.predict(rows.x)), rows.y)
 
 
 class Stopwatch:

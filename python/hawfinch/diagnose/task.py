@@ -25,14 +25,14 @@ class Task(NamedTuple):
     """kind: "classes" (one of many), "labels" (each output yes or no), "numbers", or "loss" (none of these).
 
     classes: how many; 0 for others. centre, scale: of targets that are numbers. threshold: from which an output that is
-    yes or no says yes; None: outputs are class numbers, to be rounded. losses: what it is trained by.
+    yes or no says yes. ordinal: outputs are class numbers, to be rounded.
     """
 
     kind: str
     classes: int = 0
     centre: Any = 0.0
     scale: Any = 1.0
-    threshold: float | None = 0.0
+    threshold: float = 0.0
     ordinal: bool = False
 
     @property

@@ -18,7 +18,18 @@ from .run import Run, Trial
 
 ENOUGH = 0.25  # of what was lost, for a cause to be listed
 CONFIRMED = 4  # cures that are tried with a second seed
+LAST = 0.05  # strength of a cure that is another net altogether
 WEIGHT = 0.6  # of what a rule has measured, beside what its cure does
+# What comes of what: a cause on the left is only a symptom where one of those on the right explains it.
+COMES_OF = {
+    "dead_units": ("inputs_not_scaled", "learning_rate_too_high", "bad_initialisation"),
+    "saturated_units": ("inputs_not_scaled", "bad_initialisation", "learning_rate_too_high"),
+    "vanishing_gradient": ("inputs_not_scaled", "bad_initialisation"),
+    "exploding_gradient": ("inputs_not_scaled", "bad_initialisation", "learning_rate_too_high", "output_or_loss"),
+    "mismatch": ("preprocessing_differs", "target_leak", "wrong_labels"),
+    "overfitting": ("preprocessing_differs", "target_leak", "wrong_labels", "mismatch", "class_imbalance"),
+    "regularisation_too_weak": ("preprocessing_differs", "target_leak", "wrong_labels", "mismatch", "class_imbalance"),
+}
 
 
 class Tried(NamedTuple):
@@ -58,7 +69,7 @@ def confirm(case: Case, tried: Sequence[Tried], seed: int) -> list[Tried]:
 
 def helps(case: Case, tried: Tried) -> bool:
     """Whether the gain is worth speaking of."""
-    return is_worth(case.task, case.error, *gain(case.replays, tried.trials))
+    return is_worth(case.task, case.error, *gain(case.replays, tried.trials), strict=tried.suspicion.strength <= LAST)
 
 
 def recovered(case: Case, tried: Tried, best: float) -> float:

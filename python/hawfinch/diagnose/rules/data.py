@@ -11,7 +11,7 @@ from ...linear.logistic import LogisticRegression
 from ...nn import Standardize
 from .. import edits
 from ..case import Case, Cure, Suspicion
-from ..run import Rows, Run
+from ..run import Run
 
 MOST_ROWS = 4000  # looked at
 MOST_FEATURES = 300
@@ -114,12 +114,7 @@ def _tells(column: Array, truth: Array, kind: str) -> bool:
 
 
 def _without(run: Run, features: list[int]) -> Run:
-    def cut(rows: Rows) -> Rows:
-        x = rows.x[0] if isinstance(rows.x, tuple) else rows.x
-        flat = np.asarray(x).reshape(len(x), -1)
-        return rows._replace(x=np.delete(flat, features, axis=1))
-
-    return run._replace(model=edits.untrained(run.model), data=cut(run.data), validation=cut(run.validation))
+    return run._replace(model=edits.before(run.model, edits.LeaveOut(features)))
 
 
 def _in_both(x: Array, v: Array | None) -> float:
@@ -151,9 +146,9 @@ def different_sets(case: Case) -> Iterable[Suspicion]:
         (text, f"with the training set's means and deviations it falls to {after:.2f}"),
         (
             Cure(
-                "prepare the validation rows as the training rows",
+                "prepare the training rows as the validation rows",
                 "scaler = hf.data.StandardScaler().fit(x_raw)  # one scaler for both sets",
-                lambda run: _with_validation(run, rescaled),
+                lambda run: _with_data(run, _rescaled(v, x)),
             ),
         ),
         {**numbers, "auc_rescaled": after},
@@ -168,7 +163,7 @@ def domain_auc(x: Array, v: Array, seed: int = 0) -> tuple[float, list[int]]:
     n = min(len(x), len(v))
     rng = np.random.default_rng(seed)
     rows = np.concatenate([x[rng.permutation(len(x))[:n]], v[rng.permutation(len(v))[:n]]])
-    keep = np.ptp(rows, axis=0) > 0
+    keep = rows.std(0) > 1e-6 * np.abs(rows).max(0)  # what is beyond is rounding
     if not keep.any():
         return 0.5, []
     columns = np.flatnonzero(keep)[:: max(1, int(keep.sum()) // MOST_FEATURES)]
@@ -199,12 +194,16 @@ def _rescaled(x: Array, v: Array) -> Array:
     return (v - v.mean(0)) / np.where(old > 0, old, 1.0) * np.where(old > 0, spread, 1.0) + x.mean(0)
 
 
-def _with_validation(run: Run, matrix: Array) -> Run:
-    given = run.validation.x[0] if isinstance(run.validation.x, tuple) else run.validation.x
+def _with_data(run: Run, matrix: Array) -> Run | None:
+    """With these training rows, and scaled behind them."""
+    if len(matrix) != run.data.n:
+        return None
+    given = run.data.x[0] if isinstance(run.data.x, tuple) else run.data.x
     x = matrix.reshape(np.shape(given)).astype(
         np.asarray(given).dtype if np.asarray(given).dtype.kind == "f" else float
     )
-    return run._replace(validation=run.validation._replace(x=(x,) if isinstance(run.validation.x, tuple) else x))
+    data = run.data._replace(x=(x,) if isinstance(run.data.x, tuple) else x)
+    return _standardized(run)._replace(data=data)
 
 
 def class_imbalance(case: Case) -> Iterable[Suspicion]:
@@ -223,7 +222,9 @@ def class_imbalance(case: Case) -> Iterable[Suspicion]:
     strength = float(np.clip(np.log10(max(ratio, 1.0) / 2.0), 0, 1)) * (1.0 if moved > 0.1 else 0.5)
     if strength <= 0:
         return
-    text = f"the largest class has {ratio:.3g} times the rows of the smallest; shares differ from validation by {moved:.2f}"
+    text = (
+        f"the largest class has {ratio:.3g} times the rows of the smallest; validation's shares differ by {moved:.2f}"
+    )
     cure = Cure(
         "weigh the classes",
         'trainer.fit(x, y, class_weight="balanced")',

@@ -20,7 +20,8 @@ ROWS = 256  # on which signals are looked at
 
 def started(case: Case) -> Trainer:
     """A trainer of a copy of the model, built, before its first step."""
-    trainer = Trainer(copy.deepcopy(case.run.model), **{**case.run.trainer, "seed": case.seed, "watch": "*.weight"})
+    options = {**case.run.trainer, "seed": case.seed, "watch": "*.weight", "total_steps": case.run.steps}
+    trainer = Trainer(copy.deepcopy(case.run.model), **options)
     rows = case.run.data.take(slice(0, ROWS))
     trainer.evaluate(rows.x, rows.y)
     return trainer

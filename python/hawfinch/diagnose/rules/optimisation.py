@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -24,18 +25,23 @@ def rate_of(optimizer: Optimizer, steps: int) -> float:
     """The largest rate of a run of so many steps."""
     if isinstance(optimizer.lr, Schedule):
         return float(np.max(optimizer.lr.at(np.arange(max(steps, 1)), max(steps, 1))))
-    return float(optimizer.lr)
+    lr: Any = optimizer.lr
+    return (
+        float(lr) if isinstance(lr, int | float) else max(float(lr(i)) for i in range(0, steps, max(steps // 100, 1)))
+    )
 
 
 def with_rate(run: Run, factor: float) -> Run:
     """At ``factor`` times the rate."""
     optimizer = get_optimizer(run.trainer["optimizer"])
-    return run.with_trainer(optimizer=optimizer.replace(lr=optimizer.lr * factor))
+    lr: Any = optimizer.lr
+    scaled = lr * factor if isinstance(lr, int | float | Schedule) else lambda step: lr(step) * factor
+    return run.with_trainer(optimizer=optimizer.replace(lr=scaled))
 
 
 def _rate_cure(case: Case, factor: float) -> Cure:
     optimizer = get_optimizer(case.run.trainer["optimizer"])
-    steps = case.run.epochs * max(len(case.run.data) // case.run.batch, 1)
+    steps = case.run.steps
     rate = rate_of(optimizer, steps) * factor
     code = f"optimizer = hf.{type(optimizer).__name__}(lr={rate:.3g}, ...)"
     return Cure(
@@ -48,7 +54,7 @@ def learning_rate(case: Case) -> Iterable[Suspicion]:
     optimizer = get_optimizer(case.run.trainer["optimizer"])
     if optimizer.searches:
         return
-    steps = case.run.epochs * max(len(case.run.data) // case.run.batch, 1)
+    steps = case.run.steps
     rate = rate_of(optimizer, steps)
     if rate <= 0 or not math.isfinite(rate):
         return
@@ -58,7 +64,8 @@ def learning_rate(case: Case) -> Iterable[Suspicion]:
     rising = float(np.mean(np.diff(losses) > 0)) if len(losses) > 2 else 0.0
     jumpy = trial.diverged or not np.isfinite(losses).all() or rising > 0.35 or losses[-1] > losses[0]
     text = f"the rate is {rate:.3g}; {usual_rate(optimizer):.3g} often works with {type(optimizer).__name__}"
-    traced = f"the training loss went from {losses[0]:.4g} to {losses[-1]:.4g} and rose in {100 * rising:.0f} % of the epochs"
+    ends = f"{losses[0]:.4g} to {losses[-1]:.4g}"
+    traced = f"the training loss went from {ends} and rose in {100 * rising:.0f} % of the epochs"
     if trial.diverged:
         traced = "the training ended with a loss that was not finite"
     high = float(np.clip(0.3 + 0.4 * away + (0.3 if jumpy else 0.0), 0.05, 1))
@@ -75,7 +82,7 @@ def learning_rate(case: Case) -> Iterable[Suspicion]:
 def too_few_epochs(case: Case) -> Iterable[Suspicion]:
     """The same, longer."""
     run = case.run
-    steps = run.epochs * max(len(run.data) // run.batch, 1)
+    steps = run.steps
     losses = np.array(case.replays[0].history["loss"]) if "loss" in case.replays[0].history else np.array([np.nan])
     falling = 0.0
     if len(losses) >= 3 and np.isfinite(losses).all():
@@ -83,17 +90,21 @@ def too_few_epochs(case: Case) -> Iterable[Suspicion]:
         falling = float((last[0] - last[-1]) / max(abs(losses[0] - losses.min()), 1e-12))
     few = float(np.clip(1.0 - math.log10(max(steps, 1) / 50.0) / 1.5, 0, 1)) if run.epochs < 30 else 0.1
     strength = float(np.clip(0.15 + 0.6 * few + falling, 0.05, 0.9 if run.epochs < 10 else 0.6))
-    factor = max(4, math.ceil(400 / max(steps, 1)))
-    n = min(run.epochs * factor, 2000)
-    cure = Cure(f"{n} epochs", f"trainer.fit(x, y, epochs={n}, ...)", lambda r: r.with_fit(epochs=n))
+    longer = sorted({4, int(np.clip(math.ceil(1500 / max(steps, 1)), 4, 60))})
+    counts = [min(run.epochs * k, 2000) for k in longer]
+    cures = tuple([_longer(n) for n in counts])
     text = f"{run.epochs} epochs are {steps} steps; the last fifth gained {100 * falling:.0f} % of all that was gained"
-    yield Suspicion("too_few_epochs", strength, (text,), (cure,), {"steps": steps, "falling": falling})
+    yield Suspicion("too_few_epochs", strength, (text,), cures, {"steps": steps, "falling": falling})
+
+
+def _longer(n: int) -> Cure:
+    return Cure(f"{n} epochs", f"trainer.fit(x, y, epochs={n}, ...)", lambda run: run.with_fit(epochs=n))
 
 
 def batch_size(case: Case) -> Iterable[Suspicion]:
     """Another batch size with the same number of epochs."""
     run = case.run
-    rows = len(run.data)
+    rows = run.data.n
     cures, strength = [], 0.0
     if run.batch > 64 and rows > 64:
         share = run.batch / rows

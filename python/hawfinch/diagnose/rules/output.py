@@ -65,7 +65,8 @@ def output_or_loss(case: Case) -> Iterable[Suspicion]:
         low, high = RANGES.get(type(end), (-np.inf, np.inf)) if end is not None else (-np.inf, np.inf)
         outside = float(np.mean((y < low) | (y > high)))
         if outside > 0.01:
-            text = f"the model ends in {type(end).__name__}, but {100 * outside:.0f} % of the targets are outside its range"
+            share = f"{100 * outside:.0f} % of the targets"
+            text = f"the model ends in {type(end).__name__}, whose range {share} are outside of"
             yield Suspicion("output_or_loss", 1.0, (text,), (without, _scaled_targets(without)), {"outside": outside})
         size = float(np.sqrt(np.mean(np.square(y))))
         if not any(isinstance(layer, TargetScale) for layer in layers):
