@@ -83,6 +83,13 @@ static inline void run_share(const hf_record *r, const hf_ctx *ctx, int64_t piec
     if (thread == 0 && r->units > 0) r->kernel(r->args, ctx, 0, r->units);
     return;
   }
+  if (r->shared_units) { /* in one piece */
+    const int64_t from = r->shared_units * thread / team - r->shared_before;
+    const int64_t to = r->shared_units * (thread + 1) / team - r->shared_before;
+    const int64_t first = from > 0 ? from : 0, last = to < r->units ? to : r->units;
+    if (first < last) r->kernel(r->args, ctx, first, last);
+    return;
+  }
   const int64_t grains = (r->units + r->grain - 1) / r->grain;
   const int64_t from = grains * piece / r->pieces, count = grains * (piece + 1) / r->pieces - from;
   const int64_t lo = (from + count * thread / team) * r->grain, end = (from + count * (thread + 1) / team) * r->grain;

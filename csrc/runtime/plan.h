@@ -35,6 +35,8 @@ typedef struct hf_record {
   hf_kernel kernel;
   const void *args;
   int64_t units;             /* work is units [0, units), shared between threads */
+  int64_t shared_before;     /* units of the records before this one that are shared as one with it, */
+  int64_t shared_units;      /* and of all of them; 0: this record is shared alone */
   double time_share;         /* the part of a step up to and with this record, by estimated time */
   int32_t grain;             /* a thread's share starts at a multiple of grain */
   int32_t pieces;            /* a long record is done in this many pieces, with a look at the clock between them */

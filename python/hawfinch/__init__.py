@@ -36,6 +36,15 @@ from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer
 
 Module.uses.update(load_weights=_load_weights, outputs=_outputs, predict=_predict, save=_save_model, summary=_summary)
+
+
+def _diagnose_trainer(*given: _Any) -> _Any:
+    from .diagnose.doctor import of_trainer
+
+    return of_trainer(*given)
+
+
+Trainer.uses.update(diagnose=_diagnose_trainer)
 __version__: str = _VERSION
 
 if _TYPE_CHECKING:
@@ -75,7 +84,8 @@ if not _TYPE_CHECKING:  # a checker would take it for a promise of every name
             tools = import_module("hawfinch.diagnose")
             if name in tools.__all__:
                 return getattr(tools, name)
-        raise AttributeError(f"module 'hawfinch' has no attribute {name!r}")
+        hint = f"; here it is hf.{values.ELSEWHERE[name]}" if name in values.ELSEWHERE else ""
+        raise AttributeError(f"module 'hawfinch' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -13,9 +13,10 @@ from types import ModuleType
 from typing import Any
 
 from .doctor import diagnose as diagnose
+from .gradients import gradient_check as gradient_check
 from .report import Report as Report
 
-__all__ = ["Report"]
+__all__ = ["Report", "gradient_check"]
 
 
 class _Room(ModuleType):

@@ -25,6 +25,7 @@ from ..nn.module import Module
 from ..train.many import OF_FIT, OF_TRAINER
 from ..train.trainer import Trainer
 from ..values import check_real, check_whole, is_word
+from . import edits
 from .case import Case, Cure, Suspicion
 from .references import Beside, OutOfFold, out_of_fold, references
 from .report import Finding, Report
@@ -95,6 +96,32 @@ def diagnose(
         of_fit |= dict(batch_size=batch_size, class_weight=class_weight, callbacks=list(callbacks))
         run, notes = _run(model, x, y, sample_weight, validation_data, of_trainer, of_fit, epochs, seed)
         return _Doctor(run, seconds, seed, notes).report()
+
+
+def of_trainer(trainer: Trainer, x: Any, y: Any, budget: Any, settings: dict[str, Any]) -> Report:
+    """``Trainer.diagnose``."""
+    given: dict[str, Any] = {}
+    if x is None:
+        if trainer._fitted is None:
+            raise ArgumentError("diagnose: there was no fit yet; give it the data, trainer.diagnose(x, y)")
+        *data, of_fit = trainer._fitted
+        x, y, weight, validation = [hold() for hold in data]
+        if x is None:
+            raise ArgumentError(
+                "diagnose: the arrays of the last fit are gone; give them again, trainer.diagnose(x, y)"
+            )
+        given |= {**of_fit, "sample_weight": weight, "validation_data": validation}
+    options = {k: v for k, v in trainer._update_options.items() if v is not None and k != "watch" and k != "reduce"}
+    given |= dict(loss=trainer.loss, optimizer=trainer.optimizer, seed=trainer.seed, precision=trainer.precision)
+    given |= options
+    model = trainer.model
+    if trainer.steps > 0:  # its values are what training has made of them
+        still = [k for k in model.parameters() if k not in model.trainable()]
+        specs, seed = model.inputs, model._hf.seed
+        model = edits.untrained(model)
+        if still and specs is not None:
+            model.build(*specs, seed=seed).freeze(*still)
+    return diagnose(model, x, y, budget=budget, **{**given, **settings})
 
 
 def _seconds(budget: Any) -> float:

@@ -498,11 +498,12 @@ class Module(Built):
     def load_weights(self, source: Any, *, strict: bool = True, rename: Any = None) -> Any:
         """Takes over arrays by name from a file, a model or a dict of arrays; returns a report of what matched.
 
-        source: a path of a safetensors file (of ``save`` or of another tool), a Module that is built, or a mapping of
-        names to arrays, whose shapes are those of this model's (``Linear.weight`` is (in, out)). strict: default True,
-        raises where an array is missing, left over or of another shape; False takes what fits. rename: a dict from
-        given names to this model's, or a function of a name that gives one, or None to leave the array out. The report
-        (``hawfinch.files.weights.LoadReport``) has ``loaded``, ``missing``, ``unexpected`` and ``mismatched``.
+        source: a path of a safetensors file (of ``save``, a Checkpoint, whose averages it takes where it has some, or
+        another tool), a Module that is built, or a mapping of names to arrays, whose shapes are those of this
+        model's (``Linear.weight`` is (in, out)). strict: default True, raises where an array is missing, left over or
+        of another shape; False takes what fits. rename: a dict from given names to this model's, or a function of a
+        name that gives one, or None to leave the array out. The report (``hawfinch.files.weights.LoadReport``) has
+        ``loaded``, ``missing``, ``unexpected`` and ``mismatched``.
 
         Raises ArgumentError (nothing is changed then), also where nothing fits at all; NotBuiltError before ``build``,
         FormatError for a damaged file, NonFiniteInputError for a NaN or infinity.

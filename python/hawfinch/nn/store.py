@@ -185,6 +185,7 @@ def matching(arrays: dict[str, Parameter], patterns: Sequence[str]) -> set[int]:
     for pattern in patterns:
         found = {id(p) for name, p in arrays.items() if fnmatchcase(name, pattern)}
         if not found and (arrays or pattern != "*"):
-            raise unknown_name("name or pattern", pattern, arrays)
+            whole = [f"{pattern}.*"] if any([name.startswith(f"{pattern}.") for name in arrays]) else []
+            raise unknown_name("name or pattern", pattern, [*whole, *arrays], dict.fromkeys([pattern.lower()], *whole))
         chosen |= found
     return chosen

@@ -11,8 +11,11 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError, DTypeError, HawfinchError, ShapeError
 from ..ir import BATCH, Array, ById, Graph, Spec, Tensor, input_tensor, tracing
-from ..losses import per_row
+from ..losses import Loss, per_row
+from ..losses.base import rows_text
+from ..losses.classes import columns, rows_of_positions
 from ..metrics import MeanMetric, Metric, RowMetric
+from ..metrics.base import BoundMetric
 from ..nn.module import Module
 from ..nn.scaling import TargetScale
 from ..ops.joint import joint_mean
@@ -27,7 +30,7 @@ class StepKey(NamedTuple):
 
     inputs: tuple[Spec, ...]
     targets: tuple[Spec, ...]
-    weighted: tuple[bool, ...]  # for each loss
+    weighted: tuple[tuple[int, ...] | None, ...]  # for each loss, of what a row has weights; None: of nothing
     objective: Objective
     training: bool
     precision: str
@@ -76,7 +79,7 @@ class BatchTrace:
     """Inputs (x.., y.., weights..), forward pass, losses and metrics.
 
     ``loss``: the number that is minimised. ``checked``: the one that must be finite, that of all trainers.
-    ``columns``: what is summed over an epoch. ``sources``: the inputs.
+    ``columns``: what is summed over an epoch. ``sources``: the inputs. ``outputs``: the model's.
     """
 
     def __init__(self, model: Module, key: StepKey):
@@ -92,11 +95,12 @@ class BatchTrace:
             self.graph = Graph(training=key.training)
             self.graph.trainers = key.trainers
             xs, outputs = model.trace(self.graph, key.inputs, mixed)
+        self.outputs = outputs
         with tracing(self.graph):
             ys = [input_tensor(self.graph, f"y{i}", *spec) for i, spec in enumerate(key.targets)]
             ws = [
-                input_tensor(self.graph, f"weight{i}", (BATCH,)) if given else None
-                for i, given in enumerate(key.weighted)
+                None if shape is None else input_tensor(self.graph, f"weight{i}", (BATCH, *shape))
+                for i, shape in enumerate(key.weighted)
             ]
             self.targets = ys
             self.columns: list[Column] = []
@@ -145,21 +149,24 @@ class BatchTrace:
         prefix, what = (f"{head.name}_", f" of output {head.name!r}") if head.name else ("", "")
         if isinstance(prediction, Tensor):
             self.advice += filter(None, [head.loss.advice(prediction)])
-        weight = ops.sum(w) if w is not None else None
-        counts = head.loss.counts(y)
         if head.loss.ignore_nan:
             self.gaps.append(y)
-        observed = weight if counts is None else ops.sum(counts if w is None else counts * w)
+        observed = None if w is None else ops.sum(per_row(w))
+        if head.loss.ignore_nan:
+            observed = ops.sum(_counts(head.loss.observed(y), w))
         guess, truth = self._scaled(head, prediction, y)
-        rows = _rows_of(lambda: head.loss(guess, truth), f"the loss{what}")
+        if w is None or w.ndim == 1:
+            rows = _rows_of(lambda: head.loss(guess, truth), f"the loss{what}")
+        else:
+            rows = _weighted_rows(head.loss, guess, truth, w, f"the loss{what}")
         if self.share is not None:
             _, other = self._scaled(head, prediction, self._next_target(y))
             rows = self.share * rows + (1.0 - self.share) * _rows_of(lambda: head.loss(guess, other), f"the loss{what}")
-        mean, total = _totals(rows, w, observed)
+        mean, total = _totals(rows, w if w is None or w.ndim == 1 else None, observed)
         self.columns.append(Column(f"{prefix}loss", [total], observed, None, head.weight))
         for name, metric in head.metrics:
             try:
-                self.columns.append(_metric_column(f"{prefix}{name}", metric, prediction, y, w, weight))
+                self.columns.append(_metric_column(f"{prefix}{name}", metric, head.loss, prediction, y, w))
             except HawfinchError as error:
                 beside = type(head.loss).__name__
                 error.args = (f"the metric {name!r}, beside {beside}: {error}", *error.args[1:])
@@ -251,10 +258,40 @@ def _called(function: Callable[[], Any], what: str) -> Any:
         ) from error
 
 
-def _metric_column(
-    name: str, metric: Metric, prediction: Any, y: Any, w: Tensor | None, weight: Tensor | None
-) -> Column:
+def _weighted_rows(loss: Loss, prediction: Any, target: Any, w: Tensor, what: str) -> Tensor:
+    """(rows,): the mean of each row's parts, which have weights of their own."""
+    each = _called(lambda: loss(prediction, target), what)
+    shape = getattr(each, "shape", ())
+    if shape != w.shape:
+        wanted = "" if shape[1:] == () else f", or {rows_text(shape[1:])} for its parts"
+        raise ShapeError(
+            f"sample_weight: expected one number per row, (rows,){wanted}; got {rows_text(w.shape[1:])} for {what}"
+        )
+    return per_row(each * w)
+
+
+def _counts(seen: Tensor | None, w: Tensor | None) -> Tensor:
+    """(rows,): what a row counts, by what is not missing in it and by its weights."""
+    assert seen is not None
+    shares = ops.where(seen, 1.0, 0.0)
+    if w is None:
+        return per_row(shares)
+    if w.ndim == 1:
+        return per_row(shares) * w
+    return per_row(ops.reshape(shares, (*shares.shape, *(1,) * (w.ndim - shares.ndim))) * w)
+
+
+def _metric_column(name: str, metric: Metric, loss: Loss, prediction: Any, y: Any, w: Tensor | None) -> Column:
     what = "its function"
+    weight = None if w is None else ops.sum(per_row(w))
+    if isinstance(metric, BoundMetric):
+        at_rows = prediction
+        prediction, y, w = rows_of_positions(loss, prediction, y, w)
+        if isinstance(metric, RowMetric) and (at_rows is not prediction or (w is not None and w.ndim > 1)):
+            raise ArgumentError("it keeps numbers of rows, and takes neither labels nor weights of a row's positions")
+        w = w if w is None or w.ndim == 1 else columns(w)
+    elif w is not None:
+        w = per_row(w)
     if isinstance(metric, RowMetric):
         rows = _called(lambda: metric.keep(prediction, y), what)
         if not isinstance(rows, Tensor) or rows.shape[:1] != (BATCH,) or rows.ndim > 2:
