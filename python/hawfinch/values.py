@@ -284,6 +284,28 @@ def check_flag(value: object, name: str) -> bool:
     raise ArgumentError(f"{name} must be True or False, not {short(value)}")
 
 
+def matches(name: str, pattern: str) -> bool:
+    """Whether a name fits a pattern: ``*``, ``?`` and ``[ab]`` as in ``fnmatch``."""
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern)
+
+
+def matching(what: str, pattern: object, names: Iterable[str], kind: str = "parameter") -> list[str]:
+    """The names that fit a pattern; ArgumentError, with near matches, where none does. kind: what is named."""
+    names = list(names)
+    if not isinstance(pattern, str):
+        raise ArgumentError(f"{what}: expected patterns of {kind} names such as '*.bias', got {short(pattern)}")
+    found = [name for name in names if matches(name, pattern)]
+    if not names:
+        raise ArgumentError(f"{what}: {pattern!r} matches nothing: the model has no {kind}s")
+    if not found:
+        layer = any(name.startswith(f"{pattern}.") for name in names)
+        near = [f"{pattern}.*"] if layer else near_names(pattern, names) or names[:4]
+        raise ArgumentError(f"{what}: no {kind} matches {pattern!r}. Did you mean {' or '.join(map(repr, near))}?")
+    return found
+
+
 def called(what: str, function: Callable[..., Any], *args: Any) -> Any:
     """What a function of the user's gives; ArgumentError, saying what it is, where it does not take these arguments."""
     try:

@@ -338,7 +338,7 @@ class Trainer(Bound):
                 raise ArgumentError(f"{name} needs all rows at once: fit(x, y, batch_size='full'), got {what}")
             shuffle = False
         if augment is not None:
-            check_augment(augment, source, self._objective)
+            check_augment(augment, source)
         how = (epochs, batch, bool(shuffle), events, threads, callbacks)
         return FitCall(
             source, validation, *how, texts={}, augment=augment, stride=stride_of(callbacks) if callbacks else 0
