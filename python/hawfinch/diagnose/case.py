@@ -167,10 +167,12 @@ def gain(worse: Sequence[Trial], better: Sequence[Trial]) -> tuple[float, float]
     return float((a - b).mean()), deviation
 
 
-def is_worth(task: Task, error: float, difference: float, deviation: float, *, strict: bool = False) -> bool:
-    """Whether a gain is larger than chance, a quarter of the error, and 2 % of all that there is to learn. strict: for
-    another net altogether, twice that."""
-    of_error, of_all = (0.25, 0.02) if task.kind != "numbers" else (0.25, 0.01)
+def is_worth(task: Task, error: float, difference: float, deviation: float, strength: float = 1.0) -> bool:
+    """Whether a gain is larger than chance, and than a part of the error and of all that there is to learn.
+
+    strength: how far what was measured speaks for the cause; what nothing but the gain speaks for must gain more.
+    """
     reach = max(task.chance - (error - difference), 0.0)
-    k = 1.6 if strict else 1.0
-    return difference > max(2.5 * deviation, k * of_error * error, k * of_all * reach, 0.005)
+    k = 1.0 + 1.5 * (1.0 - strength)
+    of_all = 0.01 if task.kind == "numbers" else 0.015
+    return difference > max(2.5 * deviation, k * 0.22 * error, k * of_all * reach, 0.005)

@@ -30,10 +30,11 @@ from .case import Case, Cure, Suspicion
 from .references import Beside, OutOfFold, out_of_fold, references
 from .report import Finding, Report
 from .rules import RULES
+from .rules.data import distinct_rows
 from .rules.evidence import data_suspicions, learning_curve
 from .run import Rows, Run, train
 from .task import task_of
-from .verdict import COMES_OF, ENOUGH, LAST, Tried, confirm, helps, recovered, score, try_cures
+from .verdict import COMES_OF, ENOUGH, LAST, Tried, confirm, helps, polish, recovered, score, try_cures
 
 LEAST_SECONDS = 1.0
 SHARE = 0.1  # of the budget that one repetition may take
@@ -252,7 +253,8 @@ class _Doctor:
             return
         runs = [self.beside.plain, self.beside.dropped, self.beside.linear]
         case.references = train(runs, case.task, seed=case.seed, deadline=self._until(0.5))
-        if case.left > 0.4 * case.seconds:
+        distinct = distinct_rows(case)
+        if case.left > 0.4 * case.seconds and (distinct is None or distinct > 0.5 * case.run.data.n):
             self.oof, _ = out_of_fold(case, self.beside.dropped)
 
     def _references_as_cures(self) -> list[Tried]:
@@ -288,27 +290,33 @@ class _Doctor:
                 found[s.name] = _unproven(s)
         causes = in_order(list(found.values()))
         cured = self._cured(causes, helping, tried, best)
+        also: list[str] = []
+        if cured is not None:
+            cured, also = polish(case, cured, [t for t in ranked if t.cure is not cured.cure])
+            cured = None if cured.trials is case.replays else cured
         text = case.task.text
         said = [
             f"as given: {text(case.error)} on validation rows, {text(case.train_error)} in training",
-            f"the best that was tried: {text(best)}",
+            f"the best that was tried: {text(min(best, cured.error if cured else best))}",
         ]
-        return Report(causes, case.path, measured, case.notes, cured, said)
+        said += [f"cure() has more than the first cause's cure: {', '.join(also)}"] if also else []
+        measured["cured_error"] = cured.error if cured else float("nan")
+        return Report(causes, case.path, measured, case.notes, None if cured is None else (cured.run, case.seed), said)
 
-    def _cured(
-        self, causes: list[Finding], helping: list[Tried], tried: list[Tried], best: float
-    ) -> tuple[Run, int] | None:
-        """The run with the verdict's cure, and its seed; with the best cure of all where that does not suffice."""
+    def _cured(self, causes: list[Finding], helping: list[Tried], tried: list[Tried], best: float) -> Tried | None:
+        """The verdict's best cure; the best of all where that does not suffice."""
         if not causes:
             return None
         better = [t for t in tried if t.error < self.case.error]
         same = [t for t in better if t.suspicion.name == causes[0].name]
         first = min(same or better, key=lambda t: t.error, default=None)
-        if first is None:
-            return None
+        if first is None:  # the run as it is, for what helps in general
+            first = Tried(
+                Suspicion(causes[0].name, LAST), Cure("", "", lambda run: run), self.case.run, self.case.replays
+            )
         if helping and recovered(self.case, first, best) < 0.9:
             first = min(helping, key=lambda t: t.error)
-        return first.run, self.case.seed
+        return first
 
     def _tell(self, best: float, helping: list[Tried]) -> None:
         """Writes down the questions."""

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .case import Case, Cure, Suspicion, gain, is_worth
+from .rules.generalisation import HELD_BACK
+from .rules.optimisation import COSINE, with_rate
 from .run import Run, Trial
 
 ENOUGH = 0.25  # of what was lost, for a cause to be listed
@@ -26,10 +28,26 @@ COMES_OF = {
     "saturated_units": ("inputs_not_scaled", "bad_initialisation", "learning_rate_too_high"),
     "vanishing_gradient": ("inputs_not_scaled", "bad_initialisation"),
     "exploding_gradient": ("inputs_not_scaled", "bad_initialisation", "learning_rate_too_high", "output_or_loss"),
-    "mismatch": ("preprocessing_differs", "target_leak", "wrong_labels"),
+    "mismatch": ("preprocessing_differs", "target_leak", "class_imbalance"),
+    "wrong_labels": ("mismatch", "preprocessing_differs"),
+    "class_imbalance": ("wrong_labels",),
+    "model_bias": ("frozen", "output_or_loss", "dropout"),
     "overfitting": ("preprocessing_differs", "target_leak", "wrong_labels", "mismatch", "class_imbalance"),
     "regularisation_too_weak": ("preprocessing_differs", "target_leak", "wrong_labels", "mismatch", "class_imbalance"),
 }
+
+
+def _rated(factor: float) -> Cure:
+    return Cure(f"{factor:.2g} times the rate", "", lambda run: with_rate(run, factor))
+
+
+HELPERS = (
+    _rated(3.0),
+    _rated(1 / 3),
+    Cure("4 times the epochs", "", lambda run: run.with_fit(epochs=min(4 * run.epochs, 2000))),
+    COSINE,
+    *HELD_BACK,
+)
 
 
 class Tried(NamedTuple):
@@ -69,7 +87,7 @@ def confirm(case: Case, tried: Sequence[Tried], seed: int) -> list[Tried]:
 
 def helps(case: Case, tried: Tried) -> bool:
     """Whether the gain is worth speaking of."""
-    return is_worth(case.task, case.error, *gain(case.replays, tried.trials), strict=tried.suspicion.strength <= LAST)
+    return is_worth(case.task, case.error, *gain(case.replays, tried.trials), tried.suspicion.strength)
 
 
 def recovered(case: Case, tried: Tried, best: float) -> float:
@@ -81,3 +99,25 @@ def recovered(case: Case, tried: Tried, best: float) -> float:
 def score(case: Case, tried: Tried, best: float) -> float:
     """How far a cure speaks for its cause."""
     return recovered(case, tried, best) * (1 - WEIGHT + WEIGHT * tried.suspicion.strength)
+
+
+def polish(case: Case, chosen: Tried, others: Sequence[Tried], rounds: int = 2) -> tuple[Tried, list[str]]:
+    """What else helps beside a cure, and what it then is: other causes' cures, the usual helpers, one at a time."""
+    also: list[str] = []
+    helpers = [*[t.cure for t in others[:4]], *HELPERS]
+    for _ in range(rounds):
+        runs = [(c, run) for c in helpers if (run := c.change(chosen.run)) is not None]
+        trials = case.try_runs([run for _, run in runs], least=0.05 * case.seconds)
+        tried = [Tried(chosen.suspicion, c, r, [t]) for (c, r), t in zip(runs, trials, strict=True) if t is not None]
+        tried = [t for t in tried if len(t.trials[0].row_errors) == len(chosen.trials[0].row_errors)]
+        if not tried:
+            break
+        best = min(tried, key=lambda t: t.error)
+        again = case.try_runs([best.run], seed=case.seed + 1)[0]
+        best = best if again is None else best._replace(trials=[*best.trials, again])
+        difference, deviation = gain(chosen.trials, best.trials)
+        if difference <= max(deviation, 0.1 * chosen.error):
+            break
+        also.append(best.cure.text)
+        chosen, helpers = best, [c for c in helpers if c is not best.cure]
+    return chosen, also

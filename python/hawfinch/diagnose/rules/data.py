@@ -104,7 +104,7 @@ def _tells(column: Array, truth: Array, kind: str) -> bool:
         r = np.corrcoef(column, truth)[0, 1]
         return bool(abs(r) > 0.9995)
     values, inverse = np.unique(column, return_inverse=True)
-    if len(values) > 20 or len(values) < 2:
+    if not 2 <= len(values) <= len(column) // 10:
         return False
     low = np.full(len(values), np.inf)
     high = np.full(len(values), -np.inf)
@@ -138,23 +138,23 @@ def different_sets(case: Case) -> Iterable[Suspicion]:
     if auc <= ALIKE:
         return
     strength = float(np.clip((auc - 0.6) / 0.3, 0, 1))
-    rescaled = _rescaled(x, v)
-    after = domain_auc(_some(x), _some(rescaled))[0]
+    ways = [(domain_auc(_some(x), _some(way(x, v)))[0], way) for way in (_rescaled, _shifted)]
+    after, way = min(ways, key=lambda found: found[0])
     affine = Suspicion(
         "preprocessing_differs",
-        strength * float(np.clip((auc - after) / max(auc - 0.5, 1e-9), 0, 1)),
+        strength * float(np.clip((auc - after) / max(auc - 0.5, 1e-9), 0.5, 1)),
         (text, f"with the training set's means and deviations it falls to {after:.2f}"),
         (
             Cure(
                 "prepare the training rows as the validation rows",
                 "scaler = hf.data.StandardScaler().fit(x_raw)  # one scaler for both sets",
-                lambda run: _with_data(run, _rescaled(v, x)),
+                lambda run: _with_data(run, way(v, x)),
             ),
         ),
         {**numbers, "auc_rescaled": after},
     )
     yield affine
-    yield Suspicion("mismatch", strength * 0.8, (text,), numbers=numbers)
+    yield Suspicion("mismatch", strength * 0.8, (text,), numbers=numbers, certain=auc > 0.9)
 
 
 def domain_auc(x: Array, v: Array, seed: int = 0) -> tuple[float, list[int]]:
@@ -194,6 +194,11 @@ def _rescaled(x: Array, v: Array) -> Array:
     return (v - v.mean(0)) / np.where(old > 0, old, 1.0) * np.where(old > 0, spread, 1.0) + x.mean(0)
 
 
+def _shifted(x: Array, v: Array) -> Array:
+    """v with the mean and deviation of x, each one number for all features."""
+    return (v - v.mean()) / max(float(v.std()), 1e-300) * x.std() + x.mean()
+
+
 def _with_data(run: Run, matrix: Array) -> Run | None:
     """With these training rows, and scaled behind them."""
     if len(matrix) != run.data.n:
@@ -204,6 +209,26 @@ def _with_data(run: Run, matrix: Array) -> Run | None:
     )
     data = run.data._replace(x=(x,) if isinstance(run.data.x, tuple) else x)
     return _standardized(run)._replace(data=data)
+
+
+def repeated_rows(case: Case) -> Iterable[Suspicion]:
+    """Rows that stand in the training set several times: then there are fewer than it seems."""
+    n = distinct_rows(case)
+    if n is None or n > 0.5 * case.run.data.n or n < 3:
+        return
+    text = f"only {n} of {case.run.data.n} training rows are distinct"
+    cures = (Cure("more rows that are distinct", "", lambda run: None),)
+    gap = case.error - case.train_error
+    certain = gap > 0.05 * case.task.chance and gap > 0.5 * case.error
+    yield Suspicion("overfitting", 0.95, (text,), cures, {"distinct": n}, certain=certain)
+
+
+def distinct_rows(case: Case) -> int | None:
+    """How many training rows differ; None where they have few values, so that they often agree by chance."""
+    x = case.matrix
+    if x is None or x.shape[1] < 2:
+        return None
+    return len({row.tobytes() for row in np.ascontiguousarray(x)})
 
 
 def class_imbalance(case: Case) -> Iterable[Suspicion]:
@@ -230,7 +255,8 @@ def class_imbalance(case: Case) -> Iterable[Suspicion]:
         'trainer.fit(x, y, class_weight="balanced")',
         lambda run: run.with_fit(class_weight="balanced"),
     )
-    yield Suspicion("class_imbalance", strength, (text,), (cure,), {"ratio": ratio, "moved": moved})
+    certain = ratio > 10 and moved > 0.2
+    yield Suspicion("class_imbalance", strength, (text,), (cure,), {"ratio": ratio, "moved": moved}, certain=certain)
 
 
-RULES = (inputs_not_scaled, constant_inputs, target_leak, different_sets, class_imbalance)
+RULES = (inputs_not_scaled, constant_inputs, target_leak, different_sets, repeated_rows, class_imbalance)

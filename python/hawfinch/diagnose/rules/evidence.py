@@ -19,31 +19,42 @@ def data_suspicions(case: Case, oof: OutOfFold | None) -> Iterable[Suspicion]:
         return
     reached = min(case.references, key=lambda t: t.error)
     n, m = len(oof.error), len(reached.row_errors)
-    deviation = float(np.hypot(oof.error.std() / np.sqrt(n), reached.row_errors.std() / np.sqrt(m)))
-    held, there = float(oof.error.mean()), reached.error
-    suspects = oof.suspects
-    share = len(suspects) / n
-    harder = (held - there) / max(deviation, 1e-9)
-    numbers = {"held_out": held, "validation": there, "share": share, "rows": suspects[:1000].tolist()}
+    deviation = max(float(np.hypot(oof.error.std() / np.sqrt(n), reached.row_errors.std() / np.sqrt(m))), 1e-9)
+    held, there = _as_in_validation(case, oof.error), reached.error
+    share = len(oof.suspects) / n
+    harder = (held - there) / deviation
+    numbers = {"held_out": held, "validation": there, "share": share, "rows": oof.suspects[:1000].tolist()}
+    compared = f"rows held out of training: {case.task.text(held)}; validation rows: {case.task.text(there)}"
     strength = float(np.clip(0.12 * (harder - 3), 0, 1)) * float(held > there + 0.02)
     strength = max(strength, float(np.clip((share - 0.04) / 0.2, 0, 1)))
-    if strength > 0.05 and len(suspects) > 2:
+    if strength > 0.05 and len(oof.suspects) > 2:
         text = (
-            f"nets that have not seen them are sure of another target for {len(suspects)} of {n} training rows, "
-            f"such as {', '.join(map(str, suspects[:8]))}"
+            f"nets that have not seen them are sure of another target for {len(oof.suspects)} of {n} training rows, "
+            f"such as {', '.join(map(str, oof.suspects[:8]))}"
         )
-        second = f"rows held out of training: {case.task.text(held)}; validation rows: {case.task.text(there)}"
         cure = Cure(
-            f"leave out the {len(suspects)} rows (or correct them)",
+            f"leave out the {len(oof.suspects)} rows (or correct them)",
             "x, y = np.delete(x, rows, axis=0), np.delete(y, rows, axis=0)  # cause.numbers['rows']",
-            lambda run: _without_rows(run, suspects, n),
+            lambda run: _without_rows(run, oof.suspects, n),
         )
         sure = harder > 6 and held > there + 0.08 * case.task.chance and held > 1.5 * there
-        yield Suspicion("wrong_labels", strength, (text, second), (cure,), numbers, certain=sure)
-    easier = (there - held) / max(deviation, 1e-9)
+        yield Suspicion("wrong_labels", strength, (text, compared), (cure,), numbers, certain=sure)
+    easier = -harder
     if easier > 4 and there > held + 0.03 and there > 1.3 * held:
-        text = f"rows held out of training: {case.task.text(held)}; validation rows: {case.task.text(there)}"
-        yield Suspicion("mismatch", float(np.clip(0.1 * easier, 0, 1)), (text,), numbers=numbers, certain=True)
+        yield Suspicion("mismatch", float(np.clip(0.1 * easier, 0, 0.9)), (compared,), numbers=numbers, certain=True)
+
+
+def _as_in_validation(case: Case, error: Array) -> float:
+    """The mean error of training rows, each class weighted by its share of the validation rows."""
+    if case.task.kind != "classes" or case.truth is None or case.validation_truth is None:
+        return float(error.mean())
+    shares = np.bincount(case.validation_truth, minlength=case.task.classes).astype(np.float64)
+    counts = np.bincount(case.truth, minlength=case.task.classes)
+    shares[counts == 0] = 0.0
+    if shares.sum() == 0:
+        return float(error.mean())
+    by_class = np.bincount(case.truth, weights=error, minlength=case.task.classes) / np.maximum(counts, 1)
+    return float((by_class * shares).sum() / shares.sum())
 
 
 def learning_curve(case: Case) -> Iterable[Suspicion]:

@@ -86,6 +86,14 @@ def _smaller(run: Run) -> Run | None:
     return run._replace(model=model)
 
 
+HELD_BACK = (
+    Cure("early stopping", 'callbacks=[hf.EarlyStopping("val_loss")]', _stopped),
+    Cure("dropout of 0.3", "hf.ReLU(), hf.Dropout(0.3)", _noisy),
+    Cure("a smaller net", "hf.Linear(n // 8)", _smaller),
+    Cure("weight decay", "optimizer = hf.AdamW(lr=..., weight_decay=0.3)", _decayed),
+)
+
+
 def overfitting(case: Case) -> Iterable[Suspicion]:
     """The gap between both sets, and what closes it."""
     gap = case.error - case.train_error
@@ -98,16 +106,10 @@ def overfitting(case: Case) -> Iterable[Suspicion]:
     )
     text = f"training: {case.task.text(case.train_error)}, validation: {case.task.text(case.error)}"
     rose = f"the validation loss ends {100 * risen:.0f} % above its lowest"
-    cures = (
-        Cure("early stopping", 'callbacks=[hf.EarlyStopping("val_loss")]', _stopped),
-        Cure("dropout of 0.3", "hf.ReLU(), hf.Dropout(0.3)", _noisy),
-        Cure("a smaller net", "hf.Linear(n // 8)", _smaller),
-    )
     numbers = {"gap": gap, "risen": risen}
     if gap > 0:
-        yield Suspicion("overfitting", strength, (text, rose), cures, numbers)
-        decay = Cure("weight decay", "optimizer = hf.AdamW(lr=..., weight_decay=0.3)", _decayed)
-        yield Suspicion("regularisation_too_weak", 0.7 * strength, (text, rose), (decay,), numbers)
+        yield Suspicion("overfitting", strength, (text, rose), HELD_BACK[:3], numbers)
+        yield Suspicion("regularisation_too_weak", 0.7 * strength, (text, rose), HELD_BACK[3:], numbers)
 
 
 def model_bias(case: Case) -> Iterable[Suspicion]:

@@ -122,17 +122,19 @@ def _batch(n: int) -> Cure:
     return Cure(f"batches of {n} rows", f"trainer.fit(x, y, batch_size={n})", lambda run: run.with_fit(batch_size=n))
 
 
+COSINE = Cure(
+    "AdamW with a cosine",
+    "optimizer = hf.AdamW(lr=hf.schedules.Cosine(2e-3, warmup=0.05))",
+    lambda run: run.with_trainer(optimizer=AdamW(lr=Cosine(2e-3, warmup=0.05)), groups=None),
+)
+
+
 def optimisation(case: Case) -> Iterable[Suspicion]:
     """Another optimiser with the same number of epochs."""
     optimizer = get_optimizer(case.run.trainer["optimizer"])
-
-    def change(run: Run) -> Run:
-        return run.with_trainer(optimizer=AdamW(lr=Cosine(2e-3, warmup=0.05)), groups=None)
-
-    code = "optimizer = hf.AdamW(lr=hf.schedules.Cosine(2e-3, warmup=0.05))"
     plain = isinstance(optimizer, SGD) or optimizer.rule.startswith(("adagrad", "adadelta", "rprop"))
     text = f"the optimiser is {type(optimizer).__name__}"
-    yield Suspicion("optimisation", 0.5 if plain else 0.15, (text,), (Cure("AdamW with a cosine", code, change),))
+    yield Suspicion("optimisation", 0.5 if plain else 0.15, (text,), (COSINE,))
 
 
 RULES = (learning_rate, too_few_epochs, batch_size, optimisation)
