@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ArgumentError, HawfinchWarning, import_extra
 from ..train.trainer import Trainer
+from ..values import CheckedCall
 from .case import Question
 from .catalogue import CAUSES
 from .run import Run, trained_alone
@@ -32,7 +33,7 @@ class Finding(NamedTuple):
         return CAUSES[self.name].says
 
 
-class Report:
+class Report(metaclass=CheckedCall):
     """What ``hf.diagnose`` gives; ``print(report)`` shows it.
 
     verdict: the name of the first cause, "healthy" where nothing is wrong. causes: ``Finding``s, the likeliest first;
