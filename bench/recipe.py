@@ -59,7 +59,13 @@ def epochs(model: hf.Module, data: tuple[Any, Any], batch: int, n: int = 1, **op
 
 
 def muon(batch: int, precision: str, adamw: str) -> tuple[Side, Side]:
-    """Precisions of Muon's step and of AdamW's."""
+    """Precisions of Muon's step and of AdamW's.
+
+    AdamW's step has 8 products of (batch, 256, 256): 0.27 GFLOP at batch 256, 1.07 at 1024. Newton-Schulz adds, in 5
+    rounds for each of 3 matrices, two products of which symmetry leaves half and a whole one, 2 * 2 * 256**3: 1.01
+    GFLOP. By products alone that is 4.75 and 1.94 times AdamW's step where both have one precision; what AdamW does
+    beside its products lowers the ratio. Both in bf16 can't reach 2.8 and 1.5, which are for AdamW in f32.
+    """
     data = rows(max(20 * batch, 4096), 256, 256)
     return (
         epochs(mlp(256, 256, 256), data, batch, optimizer=hf.Muon(1e-4), precision=precision),
