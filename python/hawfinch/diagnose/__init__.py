@@ -14,9 +14,11 @@ from typing import Any
 
 from .doctor import diagnose as diagnose
 from .gradients import gradient_check as gradient_check
+from .more_rows import learning_curve as learning_curve
+from .rates import lr_find as lr_find
 from .report import Report as Report
 
-__all__ = ["Report", "gradient_check"]
+__all__ = ["Report", "gradient_check", "learning_curve", "lr_find"]
 
 
 class _Room(ModuleType):

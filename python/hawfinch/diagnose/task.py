@@ -40,6 +40,11 @@ class Task(NamedTuple):
         """The error of a net that has learnt nothing, where no class is more frequent than others."""
         return 1.0 if self.kind in ("numbers", "loss") else 0.5 if self.kind == "labels" else 1.0 - 1.0 / self.classes
 
+    @property
+    def unit(self) -> str:
+        """What the error is, for an axis."""
+        return {"numbers": "squared error / variance (1 - R²)", "loss": "loss"}.get(self.kind, "share that is wrong")
+
     def truth(self, y: Array) -> Array:
         """The targets as class numbers, yes and no, or numbers of variance 1."""
         y = np.asarray(y)
