@@ -12,8 +12,9 @@ import sys
 from types import ModuleType
 
 from .gradients import gradient_check as gradient_check
+from .hessian import curvature as curvature
 
-__all__ = ["gradient_check"]
+__all__ = ["curvature", "gradient_check"]
 
 
 class _Room(ModuleType):
