@@ -240,6 +240,19 @@ class Value(metaclass=_ValueType):
         return f"{type(self).__name__}({inner})"
 
 
+def names_of(room: Mapping[str, Any]) -> list[str]:
+    """What ``dir`` of a module of the user's shows, of its globals: its classes and functions; neither its files nor
+    what they import."""
+    home = room["__name__"]
+    return sorted(
+        [
+            name
+            for name, value in room.items()
+            if not name.startswith("_") and (getattr(value, "__module__", None) or "").startswith(home)
+        ]
+    )
+
+
 def check_whole(value: object, name: str, least: int = 0) -> int:
     """value as an int: a whole number of Python or NumPy from least to 2**63 - 1, else ArgumentError. No bool."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value < 2**63:
@@ -282,6 +295,28 @@ def check_flag(value: object, name: str) -> bool:
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise ArgumentError(f"{name} must be True or False, not {short(value)}")
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a name fits a pattern: ``*``, ``?`` and ``[ab]`` as in ``fnmatch``."""
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern)
+
+
+def matching(what: str, pattern: object, names: Iterable[str], kind: str = "parameter") -> list[str]:
+    """The names that fit a pattern; ArgumentError, with near matches, where none does. kind: what is named."""
+    names = list(names)
+    if not isinstance(pattern, str):
+        raise ArgumentError(f"{what}: expected patterns of {kind} names such as '*.bias', got {short(pattern)}")
+    found = [name for name in names if matches(name, pattern)]
+    if not names:
+        raise ArgumentError(f"{what}: {pattern!r} matches nothing: the model has no {kind}s")
+    if not found:
+        layer = any(name.startswith(f"{pattern}.") for name in names)
+        near = [f"{pattern}.*"] if layer else near_names(pattern, names) or names[:4]
+        raise ArgumentError(f"{what}: no {kind} matches {pattern!r}. Did you mean {' or '.join(map(repr, near))}?")
+    return found
 
 
 def called(what: str, function: Callable[..., Any], *args: Any) -> Any:

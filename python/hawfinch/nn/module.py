@@ -27,9 +27,9 @@ from .. import _core
 from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError, TraceError, unknown_name
 from ..initializers import Data, InitLike, get_initializer
 from ..ir import BATCH, PARAM, STATE, Array, Dim, Graph, Spec, Tensor, as_tensor, current_graph, leaf, row_shapes
-from ..values import is_word, short
+from ..values import is_word, matching, short
 from .built import DTYPES, Built, building, traced
-from .store import Parameter, matching
+from .store import Parameter
 from .structure import Tree, drop_unborn
 
 MOST_ELEMENTS = 1 << 46
@@ -397,7 +397,12 @@ class Module(Built):
         return self._set_frozen(patterns or ("*",), False)
 
     def _set_frozen(self, patterns: Sequence[str], frozen: bool) -> Module:
-        chosen = matching(self._ready(), patterns)
+        arrays, what = self._ready(), "freeze" if frozen else "unfreeze"
+        if not patterns:
+            raise ArgumentError("freeze takes patterns of names such as '0.*'; all of them: '*'")
+        if not arrays:  # all of nothing
+            patterns = [pattern for pattern in patterns if pattern != "*"]
+        chosen = {id(arrays[name]) for pattern in patterns for name in matching(what, pattern, arrays, "array")}
         for _, m in self._walk([]):
             mine = [p for p in m._hf.own.values() if id(p) in chosen and p.frozen is not frozen]
             for p in mine:

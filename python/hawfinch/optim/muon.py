@@ -11,7 +11,7 @@ from ..errors import ArgumentError, near_names
 from ..ir import Shape, Tensor, apply
 from ..ops.matmul import MATMUL, MATMUL_SYMMETRIC
 from ..schedules import Number
-from ..values import check_whole, is_word
+from ..values import check_whole, is_word, matches
 from .adam import AdamW
 from .base import CLIPS
 from .traced import Moving, TracedOptimizer
@@ -110,9 +110,7 @@ class Muon(TracedOptimizer):
         return f"muon {self.patterns}"
 
     def takes(self, name: str, shape: Shape) -> bool:
-        from fnmatch import fnmatchcase
-
-        return len(shape) == 2 and not any(fnmatchcase(name, pattern) for pattern in self.patterns)
+        return len(shape) == 2 and not any(matches(name, pattern) for pattern in self.patterns)
 
     def own_slots(self, shape: Shape) -> dict[str, Shape]:
         return {"m": shape}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,8 @@ from ..ops.shape import size
 from ..values import short
 from .inputs import places
 from .objective import Head, Objective
+
+ONE_NUMBER = "a loss or metric that gives one number can't be weighted: it must give one value per row"
 
 
 class StepKey(NamedTuple):
@@ -102,7 +104,6 @@ class BatchTrace:
                 None if shape is None else input_tensor(self.graph, f"weight{i}", (BATCH, *shape))
                 for i, shape in enumerate(key.weighted)
             ]
-            self.targets = ys
             self.columns: list[Column] = []
             self.advice: list[str] = []
             self.gaps: list[Tensor] = []  # targets in which a NaN is nothing wrong
@@ -112,10 +113,13 @@ class BatchTrace:
             else:
                 order = places(key.objective, model.output_names, len(outputs))
                 together = [(outputs[i], y) for i, y in zip(order, ys, strict=True)]
+            self.sources = [*xs, *ys, *[w for w in ws if w is not None]]
+            self.following: dict[int, Tensor] = {}  # that of the next row, by the number of a target's or weight's node
             if self.share is not None:
-                self.partners += [
-                    (input_tensor(self.graph, f"next_y{i}", *spec), len(xs) + i) for i, spec in enumerate(key.targets)
-                ]
+                for i, t in enumerate(self.sources[len(xs) :], len(xs)):
+                    self.following[t.node.index] = input_tensor(self.graph, f"next_{i}", t.shape, t.dtype)
+                    self.partners.append((self.following[t.node.index], i))
+                self.sources.append(self.share)
             losses = [
                 self._head(head, prediction, y, w)
                 for head, (prediction, y), w in zip(key.objective.heads, together, ws, strict=True)
@@ -124,9 +128,6 @@ class BatchTrace:
             for term in losses[1:]:
                 self.loss = self.loss + term
             self.checked = joint_mean(self.loss) if key.trainers else self.loss
-        self.sources = [*xs, *ys, *[w for w in ws if w is not None]]
-        if self.share is not None:
-            self.sources.append(self.share)
 
     def _mixed(self, key: StepKey) -> Callable[[list[Tensor]], list[Tensor]]:
         """share x + (1 - share) (the next row of the batch's x)."""
@@ -149,20 +150,14 @@ class BatchTrace:
         prefix, what = (f"{head.name}_", f" of output {head.name!r}") if head.name else ("", "")
         if isinstance(prediction, Tensor):
             self.advice += filter(None, [head.loss.advice(prediction)])
-        if head.loss.ignore_nan:
-            self.gaps.append(y)
-        observed = None if w is None else ops.sum(per_row(w))
-        if head.loss.ignore_nan:
-            observed = ops.sum(_counts(head.loss.observed(y), w))
-        guess, truth = self._scaled(head, prediction, y)
-        if w is None or w.ndim == 1:
-            rows = _rows_of(lambda: head.loss(guess, truth), f"the loss{what}")
-        else:
-            rows = _weighted_rows(head.loss, guess, truth, w, f"the loss{what}")
+        rows, counts = self._weighted(head, prediction, y, w, f"the loss{what}")
         if self.share is not None:
-            _, other = self._scaled(head, prediction, self._next_target(y))
-            rows = self.share * rows + (1.0 - self.share) * _rows_of(lambda: head.loss(guess, other), f"the loss{what}")
-        mean, total = _totals(rows, w if w is None or w.ndim == 1 else None, observed)
+            partner = self._weighted(head, prediction, self._next(y), self._next(w), f"the loss{what}")
+            rows = self.share * rows + (1.0 - self.share) * partner[0]
+            if counts is not None:
+                counts = self.share * counts + (1.0 - self.share) * partner[1]
+        observed = None if counts is None else ops.sum(counts)
+        mean, total = _totals(rows, None, observed)
         self.columns.append(Column(f"{prefix}loss", [total], observed, None, head.weight))
         for name, metric in head.metrics:
             try:
@@ -173,10 +168,29 @@ class BatchTrace:
                 raise
         return mean if head.weight == 1.0 else mean * head.weight
 
-    def _next_target(self, y: Tensor) -> Tensor:
-        """The target of each next row."""
-        number = {t.node.index: n for n, t in enumerate(self.targets)}[y.node.index]
-        return [t for t, _ in self.partners][len(self.partners) - len(self.targets) + number]
+    def _weighted(self, head: Head, prediction: Any, y: Any, w: Tensor | None, what: str) -> tuple[Tensor, Any]:
+        """Of each row: its loss times its weight; and what it counts, (rows,), by its weights and by what is not
+        missing in it, None: 1."""
+        guess, truth = self._scaled(head, prediction, y)
+        if w is None or w.ndim == 1:
+            rows = _rows_of(lambda: head.loss(guess, truth), what)
+            if w is not None and rows.shape == ():
+                raise ShapeError(ONE_NUMBER)
+            rows = rows if w is None else rows * w
+        else:
+            rows = _weighted_rows(head.loss, guess, truth, w, what)
+        if head.loss.ignore_nan:
+            self.gaps.append(y)
+            return rows, _counts(head.loss.observed(y), w)
+        return rows, None if w is None else per_row(w)
+
+    def _next(self, value: Any) -> Any:
+        """The targets, or the weights, of each next row."""
+        if isinstance(value, Tensor):
+            return self.following[value.node.index]
+        if isinstance(value, Mapping):
+            return {k: self._next(v) for k, v in value.items()}
+        return value if value is None else tuple([self._next(v) for v in value])
 
     def _scaled(self, head: Head, prediction: Any, y: Any) -> tuple[Any, Any]:
         """Prediction and target as the loss sees them: before a TargetScale, if the output is that of one."""
@@ -314,7 +328,7 @@ def _totals(values: Tensor, w: Tensor | None, weight: Tensor | None) -> tuple[Te
     the weights, or of the shares of rows that are not missing; None: the rows."""
     rows: Any = size(BATCH) if weight is None else weight
     if values.shape == () and w is not None:
-        raise ShapeError("a loss or metric that gives one number can't be weighted: it must give one value per row")
+        raise ShapeError(ONE_NUMBER)
     if values.shape == ():  # a loss function that gave the mean itself
         return values, values * rows
     total = ops.sum(values if w is None else values * w)

@@ -299,7 +299,13 @@ def weights_of_batches(objective: Objective, data: Data, order: Array | None, ba
     if weights is None:
         return None
     weights = weights.reshape(data.rows, -1).mean(1)
-    return np.add.reduceat(weights if order is None else weights[order], np.arange(0, data.rows, batch))
+    weights, first = weights if order is None else weights[order], np.arange(0, data.rows, batch)
+    if data.share is not None:  # each row is mixed with the next one of its batch
+        share, following = data.share if order is None else data.share[order], np.roll(weights, -1)
+        following[np.append(first[1:], data.rows) - 1] = weights[first]
+        weights = share * weights + (1.0 - share) * following
+    found: Array = np.add.reduceat(weights, first)
+    return found
 
 
 def _sample_weight(value: Any, rows: int) -> Array:

@@ -18,7 +18,7 @@ from .history import History
 from .inputs import weights_of_batches
 from .monitor import check_monitor, history_names
 from .search import search_step
-from .sources import EpochRows
+from .sources import EpochRows, check_mixable
 from .state import FitProgress, TrainState
 from .statistics import recompute_statistics
 from .steps import Steps, run_steps
@@ -112,7 +112,8 @@ def _epoch(trainer: Bound, call: FitCall, state: TrainState, plan: BatchPlan | N
         for data, order, before, rows_before in chunks:
             rows = data.rows
             if call.augment is not None:
-                data = data._replace(share=call.augment.shares(rows, state.seed, state.epoch))
+                check_mixable(data)
+                data = data._replace(share=call.augment.shares(rows, state.seed, state.epoch, rows_before))
             batch = min(call.batch or rows, rows)
             n_steps = -(-rows // batch)
             first = min(max(begin - before, 0), n_steps)
