@@ -10,15 +10,21 @@ overwrite with the module; and names that differ by a letter. Files have no tool
 
 import sys
 from types import ModuleType
+from typing import Any
 
+from .doctor import diagnose as diagnose
 from .gradients import gradient_check as gradient_check
 from .hessian import curvature as curvature
+from .report import Report as Report
 
-__all__ = ["curvature", "gradient_check"]
+__all__ = ["Report", "curvature", "gradient_check"]
 
 
 class _Room(ModuleType):
     """The module, which is called as its function ``diagnose``."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Report:
+        return diagnose(*args, **kwargs)
 
 
 sys.modules[__name__].__class__ = _Room
