@@ -224,7 +224,7 @@ class Trainer(Bound):
         rows in training, ``hf.augment.Mixup(0.2)``.
         resume: the file of a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was
         at work: it is gone on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is
-        no such file the call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
+        no such file the call begins, if its own ``Checkpoint`` writes that file; else MissingFileError.
 
         Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
         changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
