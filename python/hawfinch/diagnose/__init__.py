@@ -10,14 +10,20 @@ overwrite with the module; and names that differ by a letter. Files have no tool
 
 import sys
 from types import ModuleType
+from typing import Any
 
+from .doctor import diagnose as diagnose
 from .gradients import gradient_check as gradient_check
+from .report import Report as Report
 
-__all__ = ["gradient_check"]
+__all__ = ["Report", "gradient_check"]
 
 
 class _Room(ModuleType):
     """The module, which is called as its function ``diagnose``."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Report:
+        return diagnose(*args, **kwargs)
 
 
 sys.modules[__name__].__class__ = _Room
