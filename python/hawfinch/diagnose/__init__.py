@@ -13,10 +13,12 @@ from types import ModuleType
 from typing import Any
 
 from .doctor import diagnose as diagnose
+from .domains import Drift as Drift, drift as drift
 from .gradients import gradient_check as gradient_check
+from .noise import LabelNoise as LabelNoise, label_noise as label_noise
 from .report import Report as Report
 
-__all__ = ["Report", "gradient_check"]
+__all__ = ["Drift", "LabelNoise", "Report", "drift", "gradient_check", "label_noise"]
 
 
 class _Room(ModuleType):
