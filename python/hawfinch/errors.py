@@ -208,6 +208,8 @@ def unknown_name(
     names = sorted(known)
     lower = str(name).lower()
     meant = lower if lower in names else (elsewhere or {}).get(lower)
+    meant = meant if meant in names else None
     near = near_names(name, names) if meant is None else [meant]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return ArgumentError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+    where, _, what = kind.rpartition(": ")  # "Hinge: multi_class" is the option of a class
+    return ArgumentError(f"{where}{': ' if where else ''}unknown {what} {name!r:.80}.{hint} Known: {', '.join(names)}.")

@@ -411,7 +411,6 @@ static result run_case(const test_case *c, hf_kernel kernel, hf_dtype dtype, int
                       .step = 6,
                       .scalars = c->scalars,
                       .batch = 1,
-                      .n_threads = 1,
                       .scratch = scratch,
                       .scratch_bytes = SCRATCH,
                       .status = &status};

@@ -37,7 +37,12 @@ def test_dir_lists_the_public_names_and_nothing_else() -> None:
         if not (alias.asname or alias.name).startswith(("_", "*"))
     } | {*optim.__all__, *regularizers.__all__, *constraints.__all__, *averaging.__all__, *losses.__all__, *nn.__all__}
     assert chosen <= set(names), "what __init__ imports is public"
-    assert {n for n in names if isinstance(getattr(hf, n), ModuleType)} - {"data", "linear", "transfer"} <= chosen
+    assert {n for n in names if isinstance(getattr(hf, n), ModuleType)} - {
+        "data",
+        "diagnose",
+        "linear",
+        "transfer",
+    } <= chosen
     assert set(dir(hf.data)) == {n for n in vars(hf.data)["_HOMES"]}
 
 

@@ -280,3 +280,26 @@ def test_a_state_is_copied_into_the_memory_of_the_last_one() -> None:
 
     trainer.fit(X, LABELS, callbacks=[hf.EarlyStopping(), look], **FIT)
     assert seen[1][0] == seen[2][0] and seen[1][1] != seen[2][1] and "best.parameters" in seen[0][0]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"average": hf.EMA(0.5)}, {"optimizer": hf.ScheduleFreeAdamW(0.05)}], ids=["raw", "ema", "own"]
+)
+def test_the_weights_of_a_checkpoint_are_those_that_validation_saw(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "run.ckpt"
+    trainer = hf.Trainer(net(), "softmax_cross_entropy", **{"optimizer": hf.Adam(0.1), **options}, seed=1)
+    validation = X[:20], LABELS[:20]
+    kept = hf.Checkpoint(path, best="val_loss")
+    history = trainer.fit(X[20:], LABELS[20:], epochs=12, validation_data=validation, callbacks=[kept])
+    losses = history["val_loss"]
+    assert min(losses) < losses[-1]  # else the two files are the same
+
+    model = net().build(X.shape[1:], seed=5)
+    for file, loss in ((tmp_path / "run.best.ckpt", min(losses)), (path, losses[-1])):
+        assert model.load_weights(file).complete
+        assert hf.Trainer(model, "softmax_cross_entropy").evaluate(*validation)["loss"] == pytest.approx(loss, rel=1e-6)
+    trainer.save_state(tmp_path / "after.ckpt")  # the average is in the model now
+    model.load_weights(tmp_path / "after.ckpt")
+    assert (model.predict(X) == trainer.model.predict(X)).all()
+    with pytest.raises(FormatError, match=r"a checkpoint of a training.*load_weights"):
+        hf.load(path)

@@ -217,10 +217,11 @@ class Trainer(Bound):
         an iterable, or a function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows
         are shuffled within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False``
         it is made when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at
-        what callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios
-        matter. class_weight: by class, see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may
-        be short; "full": all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``.
-        augment: what is made of the rows in training, ``hf.augment.Mixup(0.2)``.
+        what callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,), or of the shape
+        of what the loss is a mean of, a weight for each output or position; only ratios matter. class_weight: by class,
+        see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full": all rows.
+        shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. augment: what is made of the
+        rows in training, ``hf.augment.Mixup(0.2)``.
         resume: the file of a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was
         at work: it is gone on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is
         no such file the call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
@@ -317,7 +318,7 @@ class Trainer(Bound):
                 raise ArgumentError(f"{name} needs all rows at once: fit(x, y, batch_size='full'), got {what}")
             shuffle = False
         if augment is not None:
-            check_augment(augment, source, self._objective)
+            check_augment(augment, source)
         how = (epochs, batch, bool(shuffle), events, threads, callbacks)
         return FitCall(
             source, validation, *how, texts={}, augment=augment, stride=stride_of(callbacks) if callbacks else 0
@@ -340,7 +341,7 @@ class Trainer(Bound):
             if fixed is not None and fixed[0] == state.update.skipped:
                 scalars = fixed[1]
             else:
-                scalars = self._update.columns.fill(self._clock(1, total=self._total_steps))
+                scalars = self._update.columns.fill(self._clock(1))
             loss: float | None = self._repeated.step(x, y, scalars, state.seed, state.step)
             if loss is not None:
                 state.step += 1
@@ -394,7 +395,12 @@ class Trainer(Bound):
 
     def _copy_state(self, into: TrainState | None = None) -> TrainState:
         self._bind()
+        if self._call is not None and "average" in self.state.slots:
+            self._work_out_average()
         state = self.state.copy(into)
+        store = self._model.store()
+        for where, arrays in (("parameters", store.parameters), ("buffers", store.state)):
+            state.layout |= {name: (where, p.offset, p.shape) for name, p in arrays.items()}
         state.settings = settings_of(self, self._call)
         if self._call is None:
             state.fit, state.position, state.sums, state.kept = None, 0, None, []
@@ -479,7 +485,7 @@ class Trainer(Bound):
         np.float64(0.5)
         """
         self._arrange()
-        return self._update.columns.fill(self._clock(n_steps, total=self._total_steps))
+        return self._update.columns.fill(self._clock(n_steps))
 
     def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
         """The plan of the training step for such data.
