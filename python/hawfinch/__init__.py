@@ -36,6 +36,15 @@ from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer
 
 Module.uses.update(load_weights=_load_weights, outputs=_outputs, predict=_predict, save=_save_model, summary=_summary)
+
+
+def _diagnose_trainer(*given: _Any) -> _Any:
+    from .diagnose.doctor import of_trainer
+
+    return of_trainer(*given)
+
+
+Trainer.uses.update(diagnose=_diagnose_trainer)
 __version__: str = _VERSION
 
 if _TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import ops
 from .ir import Array
-from .values import Value, check_real
+from .values import Value, check_real, names_of
 
 __all__ = ["Mixup"]
 
@@ -62,3 +62,7 @@ class Mixup(Value):
                 return found
         found[left] = 1.0
         return found
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

@@ -14,7 +14,7 @@ import numpy as np
 from .errors import ArgumentError
 from .ir import Array
 from .schedules.base import check_steps, steps_of
-from .values import Value, check_real, check_whole
+from .values import Value, check_real, check_whole, names_of
 
 __all__ = ["EMA", "SWA", "Average", "PolynomialAverage"]
 
@@ -134,3 +134,7 @@ class SWA(Average):
     @property
     def recomputes(self) -> bool:
         return True
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

@@ -22,7 +22,7 @@ from .optim import Optimizer
 from .schedules import Scaled
 from .train.history import History
 from .train.trainer import Trainer
-from .values import CheckedCall, check_real, matches
+from .values import CheckedCall, check_real, matches, names_of
 
 __all__ = ["GradualUnfreeze", "discriminative_rates", "freeze_by_rows", "pretrain_layers", "replace", "stages"]
 
@@ -257,3 +257,7 @@ def pretrain_layers(
         given = np.asarray(Sequential(*block).astype(model.dtype).predict(given))
     model.home()
     return histories
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

@@ -240,6 +240,19 @@ class Value(metaclass=_ValueType):
         return f"{type(self).__name__}({inner})"
 
 
+def names_of(room: Mapping[str, Any]) -> list[str]:
+    """What ``dir`` of a module of the user's shows, of its globals: its classes and functions; neither its files nor
+    what they import."""
+    home = room["__name__"]
+    return sorted(
+        [
+            name
+            for name, value in room.items()
+            if not name.startswith("_") and (getattr(value, "__module__", None) or "").startswith(home)
+        ]
+    )
+
+
 def check_whole(value: object, name: str, least: int = 0) -> int:
     """value as an int: a whole number of Python or NumPy from least to 2**63 - 1, else ArgumentError. No bool."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value < 2**63:

@@ -231,6 +231,7 @@ def test_errors_are_builtin_errors_too() -> None:
         NonFiniteError: FloatingPointError,
         errors.NonFiniteInputError: ValueError,
         errors.MissingExtraError: ImportError,
+        errors.MissingFileError: FileNotFoundError,
     }
     for kind, builtin in kinds.items():
         assert issubclass(kind, builtin) and issubclass(kind, HawfinchError)

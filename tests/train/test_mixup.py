@@ -210,3 +210,9 @@ def test_what_can_not_be_mixed() -> None:
     ):
         with pytest.raises(ArgumentError, match=words):
             make()
+
+
+def test_a_loss_without_targets_is_an_error() -> None:
+    trainer = hf.Trainer(hf.Sequential(hf.Linear(2)), hf.Triplet())
+    with pytest.raises(ArgumentError, match="Mixup mixes targets, and there are none"):
+        trainer.fit(np.ones((4, 3, 2)), None, augment=hf.augment.Mixup())

@@ -10,14 +10,23 @@ overwrite with the module; and names that differ by a letter. Files have no tool
 
 import sys
 from types import ModuleType
+from typing import Any
 
+from .critical import critical_point as critical_point
+from .doctor import diagnose as diagnose
 from .gradients import gradient_check as gradient_check
+from .hessian import curvature as curvature
+from .landscapes import loss_landscape as loss_landscape, sharpness as sharpness
+from .report import Report as Report
 
-__all__ = ["gradient_check"]
+__all__ = ["Report", "critical_point", "curvature", "gradient_check", "loss_landscape", "sharpness"]
 
 
 class _Room(ModuleType):
     """The module, which is called as its function ``diagnose``."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Report:
+        return diagnose(*args, **kwargs)
 
 
 sys.modules[__name__].__class__ = _Room

@@ -23,7 +23,8 @@ class SoftmaxCrossEntropy(ClassLoss, name="softmax_cross_entropy"):
     probabilities of the output's shape. PyTorch's CrossEntropyLoss, which has the classes on axis 1.
 
     label_smoothing s (default 0): t becomes (1 - s) t + s / classes. class_weight: per class, a mapping, a sequence or
-    "balanced" (rows / classes / count); integer labels only; the mean is divided by the sum of the weights.
+    "balanced" (rows / classes / count); integer labels only; the mean is divided by the sum of the weights. With both a
+    row has the weight of its label; PyTorch weighs the smoothed part of the loss by the classes that it is of.
     ignore_index: rows (positions) with this label are left out, and are not counted. Its default is None, not PyTorch's
     -100: a label out of range is an error unless it was asked for. ignore_nan (default False): probabilities that are
     NaN leave out their row (position). Of positions the mean is over all that count in the batch; ``sample_weight``

@@ -60,6 +60,7 @@ class Bound(Settings):
         self._training = threading.RLock()  # whoever trains; a callback may call step
         self._evaluating = threading.RLock()
         self._call: FitCall | None = None  # the fit under way
+        self._fitted: Any = None  # what the last fit was given, for a diagnosis
         self._has_learnt = False  # whether fit has looked for layers that learn from data
         self._forget()
 

@@ -66,6 +66,10 @@ def run_fit(trainer: Bound, call: FitCall, resumed: bool = False) -> History:
         begun = True
         if call.events["on_fit_begin"]:  # a callback may have frozen something, or set another loss
             plan = None
+        if state.epoch < last and data is not None:
+            store = trainer._model.store()
+            if store.parameters and not store.trainable:
+                raise ArgumentError("all parameters are frozen: there is nothing to train; see model.unfreeze")
         while state.epoch < last and not trainer.stop:
             logs = _epoch(trainer, call, state, plan)
             if trainer._update.regularizers:

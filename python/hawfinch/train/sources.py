@@ -246,6 +246,8 @@ def check_augment(augment: Any, source: Source) -> None:
 
 def check_mixable(data: Data) -> None:
     """Raises ArgumentError where the rows can't be mixed."""
+    if not data.y:
+        raise ArgumentError("augment: Mixup mixes targets, and there are none; leave augment out")
     if len(data.arrays) >= MOST_ARRAYS:
         most = f"with Mixup at most {MOST_ARRAYS - 1}"
         raise ArgumentError(f"augment: {len(data.arrays)} inputs, targets and weights; {most}")

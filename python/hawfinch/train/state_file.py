@@ -63,6 +63,8 @@ def state_in(path: Any, arrays: dict[str, Array], metadata: dict[str, str]) -> T
             setattr(state, name, _whole(rest[name]))
         state.rule, state.settings, state.callbacks = str(rest["rule"]), dict(rest["settings"]), dict(rest["callbacks"])
         state.fit = None if rest["fit"] is None else FitProgress(*map(_whole, rest["fit"]))
+        if not all([isinstance(text, str) for text in state.settings.values()]):
+            raise ValueError("settings must be texts")
         state.layout = {name: (str(a), _whole(b), tuple(map(_whole, c))) for name, (a, b, c) in rest["layout"].items()}
         history = rest["history"]
         state.history = History.from_dict(history["values"], _whole(history["epochs"]))
