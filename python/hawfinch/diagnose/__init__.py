@@ -12,11 +12,14 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .critical import critical_point as critical_point
 from .doctor import diagnose as diagnose
 from .gradients import gradient_check as gradient_check
+from .hessian import curvature as curvature
+from .landscapes import loss_landscape as loss_landscape, sharpness as sharpness
 from .report import Report as Report
 
-__all__ = ["Report", "gradient_check"]
+__all__ = ["Report", "critical_point", "curvature", "gradient_check", "loss_landscape", "sharpness"]
 
 
 class _Room(ModuleType):
