@@ -105,16 +105,18 @@ def of_trainer(trainer: Trainer, x: Any, y: Any, budget: Any, settings: dict[str
     if x is None:
         if trainer._fitted is None:
             raise ArgumentError("diagnose: there was no fit yet; give it the data, trainer.diagnose(x, y)")
-        data, held, of_fit = trainer._fitted
-        x, y, weight = _given(data)
-        validation = _given(held)
-        if x is None or any(v is None and type(h) is not list for v, h in zip(validation, held, strict=True)):
+        held, of_fit = trainer._fitted
+        x, y, weight, *validation = [h[0] if type(h) is list else h() for h in held]
+        if any(v is None and type(h) is not list for v, h in zip((x, *validation), (held[0], *held[3:]), strict=True)):
             raise ArgumentError(
                 "diagnose: the arrays of the last fit are gone; give them again, trainer.diagnose(x, y)"
             )
         names = ("epochs", "batch_size", "class_weight", "shuffle", "augment", "callbacks")
         given |= dict(zip(names, of_fit, strict=True))
-        given |= {"sample_weight": weight, "validation_data": validation if len(validation) > 1 else validation[0]}
+        given |= {
+            "sample_weight": weight,
+            "validation_data": tuple(validation) if len(validation) > 1 else validation[0],
+        }
     options = {k: v for k, v in trainer._update_options.items() if v is not None and k != "watch" and k != "reduce"}
     given |= dict(loss=trainer.loss, optimizer=trainer.optimizer, seed=trainer.seed, precision=trainer.precision)
     given |= options
@@ -126,11 +128,6 @@ def of_trainer(trainer: Trainer, x: Any, y: Any, budget: Any, settings: dict[str
         if still and specs is not None:
             model.build(*specs, seed=seed).freeze(*still)
     return diagnose(model, x, y, budget=budget, **{**given, **settings})
-
-
-def _given(held: list[Any]) -> tuple[Any, ...]:
-    """The values behind the references that a trainer keeps; None where nobody else held one."""
-    return tuple([h[0] if type(h) is list else h() for h in held])
 
 
 def _seconds(budget: Any) -> float:

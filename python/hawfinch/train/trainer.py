@@ -268,11 +268,9 @@ class Trainer(Bound):
                 callbacks=callbacks,
                 threads=threads,
             )
-            self._fitted = (
-                _held((x, y, sample_weight)),
-                _held(validation_data if type(validation_data) is tuple else (validation_data,)),
-                (epochs, batch_size, class_weight, shuffle, augment, call.callbacks),
-            )
+            checked_on = validation_data if type(validation_data) is tuple else (validation_data,)
+            how = (epochs, batch_size, class_weight, shuffle, augment, call.callbacks)
+            self._fitted = (_held((x, y, sample_weight, *checked_on)), how)
             return run_fit(self, call, resume is not None and take(self, resume, call))
 
     @contextlib.contextmanager
