@@ -7,7 +7,7 @@ void bare_steps(const hf_plan *plan, const uint8_t *skip, int64_t n_steps, int64
                 const double *scalars)
 {
     volatile int status = HF_OK;
-    hf_ctx ctx = {.scalars = scalars, .batch = batch, .index = index, .n_threads = 1, .status = &status,
+    hf_ctx ctx = {.scalars = scalars, .batch = batch, .index = index, .status = &status,
                   .scratch = plan->scratch, .scratch_bytes = plan->scratch_bytes};
     for (; ctx.step < n_steps; ctx.step++, ctx.first += batch)
         for (int64_t i = 0; i < plan->n_records; i++) {

@@ -1,25 +1,24 @@
 /* The executor: walks a plan's records, step after step, on a team of threads.
  *
- * Work is split by shape alone: thread t of T takes the units between fixed marks, so neighbouring row-local records give
- * a thread the rows it wrote itself and need no barrier. The lowering marks the records that do need one.
+ * Work is split by shape alone: share t of T is the units between fixed marks, so neighbouring row-local records give
+ * a share the rows that it wrote itself and need no barrier. The lowering marks the records that do need one.
  *
  * A yield record ends the call as a pause does, but always, and with the cursor behind it. Rejected: a callback from here
  * (it would need the interpreter's lock inside a team, and could not let two plans of one thread take turns).
  */
-#include <stdatomic.h>
 #include <time.h>
 
 #include "args.h"
 #include "threads.h"
 
-typedef struct team_state {
+/* One call, as a team sees it: round after round, each from the run's cursor to where threads meet next. */
+typedef struct call {
   hf_plan *plan;
   hf_run *run;
-  hf_barrier barrier;
-  double start;
+  double start, budget;
   volatile int status;
-  int stop; /* written by the last thread to reach a barrier, read by all after it */
-} team_state;
+  int64_t n; /* records of this round: piece cursor_piece of the first, the first piece of the others */
+} call;
 
 static double now(void) {
   struct timespec t;
@@ -40,117 +39,104 @@ static void bind_batch(hf_plan *plan, int64_t batch) {
   plan->bound_batch = batch;
 }
 
-static int yields_at(const hf_run *run, const hf_record *r) { return r->yields && run->only_record < 0; }
-
-typedef struct sync_point {
-  team_state *state;
-  int64_t step, record;
-  int entry; /* of this call: it does something before it pauses, however small its budget */
-} sync_point;
-
-/* Every thread has arrived: the one place where the step changes and where a run may end early. */
-static void at_sync_point(void *context) {
-  const sync_point *p = context;
-  team_state *s = p->state;
-  hf_run *run = s->run;
-  const hf_record *r = s->plan->records + p->record;
-  if (p->record == 0 || p->step == run->cursor_step) bind_batch(s->plan, batch_of(run, p->step));
-  if (s->status != HF_OK) {
-    s->stop = 1;
-    return;
-  }
-  if (yields_at(run, r)) {
-    run->yielded = ((const hf_yield_args *)r->args)->tag;
-    s->status = HF_YIELDED;
-    s->stop = 1;
-    return;
-  }
-  if (run->budget_seconds <= 0 || r->update || p->entry) return;
-  if (p->record != 0 && !s->plan->slow) return;
-  if (now() - s->start > run->budget_seconds) {
-    s->status = HF_PAUSED;
-    s->stop = 1;
-  }
-}
-
-/* This thread's units of one piece of record r. */
-static inline void run_share(const hf_record *r, const hf_ctx *ctx, int64_t piece, int thread, int team) {
+/* This share's units of one piece of record r. */
+static inline void run_units(const hf_record *r, const hf_ctx *ctx, int64_t piece, int share, int team) {
   if (team == 1 && r->pieces == 1) {
     if (r->units > 0) r->kernel(r->args, ctx, 0, r->units);
     return;
   }
   if (r->single) {
-    if (thread == 0 && r->units > 0) r->kernel(r->args, ctx, 0, r->units);
+    if (share == 0 && r->units > 0) r->kernel(r->args, ctx, 0, r->units);
+    return;
+  }
+  if (r->shared_units) { /* in one piece */
+    const int64_t from = r->shared_units * share / team - r->shared_before;
+    const int64_t to = r->shared_units * (share + 1) / team - r->shared_before;
+    const int64_t first = from > 0 ? from : 0, last = to < r->units ? to : r->units;
+    if (first < last) r->kernel(r->args, ctx, first, last);
     return;
   }
   const int64_t grains = (r->units + r->grain - 1) / r->grain;
   const int64_t from = grains * piece / r->pieces, count = grains * (piece + 1) / r->pieces - from;
-  const int64_t lo = (from + count * thread / team) * r->grain, end = (from + count * (thread + 1) / team) * r->grain;
+  const int64_t lo = (from + count * share / team) * r->grain, end = (from + count * (share + 1) / team) * r->grain;
   const int64_t hi = end < r->units ? end : r->units;
   if (lo < hi) r->kernel(r->args, ctx, lo, hi);
 }
 
-/* The record after (step, record). */
-static void go_past(const hf_plan *plan, int64_t *step, int64_t *record) {
-  if (++*record == plan->n_records) {
-    *record = 0;
-    ++*step;
+static hf_ctx context_of(call *c, int thread) {
+  const hf_plan *plan = c->plan;
+  const hf_run *run = c->run;
+  const int64_t step = run->cursor_step;
+  return (hf_ctx){.seed = run->seed,
+                  .step = run->step0 + step,
+                  .scalars = run->scalars ? run->scalars + step * run->scalar_stride : 0,
+                  .batch = batch_of(run, step),
+                  .first = step * run->batch,
+                  .index = run->index,
+                  .scratch = plan->scratch + (size_t)thread * plan->scratch_bytes,
+                  .scratch_bytes = plan->scratch_bytes,
+                  .status = &c->status};
+}
+
+static inline int64_t piece_of(const call *c, int64_t k) { return k == 0 ? c->run->cursor_piece : 0; }
+
+static inline void run_record(const call *c, int64_t k, const hf_ctx *ctx, int share, int team) {
+  const int64_t i = c->run->cursor_record + k;
+  if (c->run->only_record < 0 || i == c->run->only_record)
+    run_units(c->plan->records + i, ctx, piece_of(c, k), share, team);
+}
+
+static void run_share(void *context, int thread, int share, int team) {
+  call *c = context;
+  const hf_ctx ctx = context_of(c, thread);
+  for (int64_t k = 0; k < c->n; k++) run_record(c, k, &ctx, share, team);
+}
+
+/* Moves the cursor past the round's records, all of which are done. */
+static void go_past(call *c) {
+  hf_run *run = c->run;
+  const int64_t last = c->n - 1, piece = piece_of(c, last) + 1;
+  run->cursor_record += last;
+  run->cursor_piece = piece < c->plan->records[run->cursor_record].pieces ? piece : 0;
+  if (run->cursor_piece == 0 && ++run->cursor_record == c->plan->n_records) {
+    run->cursor_record = 0;
+    run->cursor_step++;
   }
 }
 
-static void team_member(void *context, int thread, int team) {
-  team_state *s = context;
-  hf_plan *plan = s->plan;
-  hf_run *run = s->run;
-  hf_ctx ctx = {.seed = run->seed,
-                .index = run->index,
-                .thread = thread,
-                .n_threads = team,
-                .scratch = plan->scratch + (size_t)thread * plan->scratch_bytes,
-                .scratch_bytes = plan->scratch_bytes,
-                .status = &s->status};
-  const int64_t first_step = run->cursor_step, first_record = run->cursor_record, first_piece = run->cursor_piece;
-  int64_t step = first_step, i = first_record, piece = first_piece;
-  for (; step < run->n_steps; step++) {
-    ctx.step = run->step0 + step;
-    ctx.scalars = run->scalars ? run->scalars + step * run->scalar_stride : 0;
-    ctx.first = step * run->batch;
-    ctx.batch = batch_of(run, step);
-    for (i = step == first_step ? first_record : 0; i < plan->n_records; i++) {
-      const hf_record *r = plan->records + i;
-      const int entry = step == first_step && i == first_record;
-      for (piece = entry ? first_piece : 0; piece < r->pieces; piece++) {
-        if (i == 0 || r->barrier || r->yields || entry || piece > 0) {
-          sync_point p = {s, step, i, entry && piece == first_piece};
-          hf_barrier_wait(&s->barrier, team, at_sync_point, &p);
-          if (s->stop) {
-            if (s->status == HF_YIELDED) go_past(plan, &step, &i);
-            goto out;
-          }
-        }
-        if (run->only_record < 0 || i == run->only_record) run_share(r, &ctx, piece, thread, team);
-      }
-    }
-    piece = 0;
+/* The one place where the step changes and where a run may end early. 0: there is no further round. */
+static int next_round(void *context) {
+  call *c = context;
+  hf_plan *plan = c->plan;
+  hf_run *run = c->run;
+  const int entry = c->n == 0; /* of this call: it does something before it pauses, however small its budget */
+  if (!entry) go_past(c);
+  if (run->cursor_step >= run->n_steps || c->status != HF_OK) return 0;
+  if (run->cursor_record == 0 || entry) bind_batch(plan, batch_of(run, run->cursor_step));
+  const hf_record *r = plan->records + run->cursor_record, *end = plan->records + plan->n_records;
+  c->n = 1;
+  if (r->yields && run->only_record < 0) {
+    run->yielded = ((const hf_yield_args *)r->args)->tag;
+    c->status = HF_YIELDED;
+    go_past(c);
+    return 0;
   }
-out:;
-  /* the last record of the last step may have failed with no barrier after it */
-  sync_point p = {s, step, i, 0};
-  hf_barrier_wait(&s->barrier, team, 0, &p);
-  if (thread == 0) {
-    run->cursor_step = step;
-    run->cursor_record = step < run->n_steps ? i : 0;
-    run->cursor_piece = step < run->n_steps ? piece : 0;
+  if (c->budget > 0 && !r->update && !entry && (run->cursor_record == 0 || plan->slow) &&
+      now() - c->start > c->budget) {
+    c->status = HF_PAUSED;
+    return 0;
   }
+  int more = run->cursor_piece + 1 < r->pieces;
+  for (r++; !more && r < end && !r->barrier && !r->yields; r++, c->n++) more = r->pieces > 1;
+  return 1;
 }
 
 int hf_plan_run(hf_plan *plan, hf_run *run, int n_threads) {
   if (plan->n_records == 0) run->cursor_step = run->n_steps;
-  if (run->cursor_step >= run->n_steps) return HF_OK;
-  team_state s = {.plan = plan, .run = run, .status = HF_OK};
-  if (run->budget_seconds > 0) s.start = now();
-  hf_team_run(n_threads, team_member, &s);
-  return s.status;
+  call c = {.plan = plan, .run = run, .budget = run->budget_seconds, .status = HF_OK};
+  if (c.budget > 0) c.start = now();
+  if (next_round(&c)) hf_team_run(n_threads, run_share, next_round, &c);
+  return c.status;
 }
 
 /* splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
@@ -161,66 +147,25 @@ static uint64_t draw(uint64_t *state) {
   return z ^ z >> 31;
 }
 
-/* Records [first, first + n) by virtual threads: piece `piece` of the first, the first piece of the others. A thread that
- * was drawn goes on for a while, perhaps to the end: threads far apart find a missing barrier most often. */
-static void run_virtually(const hf_plan *plan, const hf_run *run, hf_ctx *ctx, int64_t first, int64_t piece, int64_t n,
-                          uint64_t *random) {
-  const int team = ctx->n_threads;
+/* The round by virtual threads. A thread that was drawn goes on for a while, perhaps to the end: threads far apart find a
+ * missing barrier most often. They share one scratch: it holds nothing between two records. */
+static void run_virtually(call *c, int team, uint64_t *random) {
+  const hf_ctx ctx = context_of(c, 0);
   int64_t done[HF_MAX_VIRTUAL] = {0};
   for (int left = team; left > 0;) {
-    int thread = (int)(draw(random) % (uint64_t)team);
-    while (done[thread] == n) thread = (thread + 1) % team;
-    ctx->thread = thread;
-    do {
-      const int64_t i = first + done[thread]++;
-      if (run->only_record < 0 || i == run->only_record)
-        run_share(plan->records + i, ctx, i == first ? piece : 0, thread, team);
-    } while (done[thread] < n && draw(random) % 4);
-    left -= done[thread] == n;
+    int share = (int)(draw(random) % (uint64_t)team);
+    while (done[share] == c->n) share = (share + 1) % team;
+    do run_record(c, done[share]++, &ctx, share, team);
+    while (done[share] < c->n && draw(random) % 4);
+    left -= done[share] == c->n;
   }
 }
 
 int hf_plan_run_debug(hf_plan *plan, hf_run *run, int n_threads, uint64_t seed) {
-  volatile int status = HF_OK; /* virtual threads share the first one's scratch: it holds nothing between two records */
-  hf_ctx ctx = {.seed = run->seed,
-                .index = run->index,
-                .n_threads = n_threads,
-                .scratch = plan->scratch,
-                .scratch_bytes = plan->scratch_bytes,
-                .status = &status};
-  int64_t step = run->cursor_step, i = run->cursor_record, piece = run->cursor_piece;
-  if (plan->n_records == 0) step = run->n_steps;
-  while (step < run->n_steps && status == HF_OK) {
-    const hf_record *r = plan->records + i;
-    bind_batch(plan, batch_of(run, step));
-    ctx.step = run->step0 + step;
-    ctx.scalars = run->scalars ? run->scalars + step * run->scalar_stride : 0;
-    ctx.first = step * run->batch;
-    ctx.batch = batch_of(run, step);
-    if (yields_at(run, r)) {
-      run->yielded = ((const hf_yield_args *)r->args)->tag;
-      status = HF_YIELDED;
-      go_past(plan, &step, &i);
-      break;
-    }
-    int64_t n = 1; /* up to where threads meet: before a barrier, and between the pieces of a record */
-    int64_t pieces_left = r->pieces - piece - 1;
-    for (; pieces_left == 0 && i + n < plan->n_records && !r[n].barrier && !r[n].yields; n++)
-      pieces_left = r[n].pieces - 1;
-    run_virtually(plan, run, &ctx, i, piece, n, &seed);
-    if (pieces_left > 0) {
-      piece = n == 1 ? piece + 1 : 1;
-      i += n - 1;
-    } else {
-      piece = 0;
-      i += n - 1;
-      go_past(plan, &step, &i);
-    }
-  }
-  run->cursor_step = step;
-  run->cursor_record = i;
-  run->cursor_piece = piece;
-  return status;
+  if (plan->n_records == 0) run->cursor_step = run->n_steps;
+  call c = {.plan = plan, .run = run, .status = HF_OK};
+  while (next_round(&c)) run_virtually(&c, n_threads, &seed);
+  return c.status;
 }
 
 /* Steps done so far, with parts of a step. Its records differ, so they count by their estimated times. */

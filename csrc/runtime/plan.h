@@ -23,7 +23,6 @@ typedef struct hf_ctx {
   int64_t batch;             /* rows in this step */
   int64_t first;             /* position of the batch's first row in the epoch */
   const int64_t *index;      /* the epoch's row order, or NULL: rows first, first + 1, ... */
-  int thread, n_threads;
   char *scratch;             /* this thread's own workspace */
   size_t scratch_bytes;
   volatile int *status;      /* hf_status */
@@ -35,10 +34,12 @@ typedef struct hf_record {
   hf_kernel kernel;
   const void *args;
   int64_t units;             /* work is units [0, units), shared between threads */
+  int64_t shared_before;     /* units of the records before this one that are shared as one with it, */
+  int64_t shared_units;      /* and of all of them; 0: this record is shared alone */
   double time_share;         /* the part of a step up to and with this record, by estimated time */
   int32_t grain;             /* a thread's share starts at a multiple of grain */
   int32_t pieces;            /* a long record is done in this many pieces, with a look at the clock between them */
-  uint8_t single;            /* 1: thread 0 does it all */
+  uint8_t single;            /* 1: the first share is all of it */
   uint8_t barrier;           /* 1: every thread has finished the records before this one */
   uint8_t yields;            /* 1: an hf_yield_args; the run gives control back here, all before it done */
   uint8_t update;            /* 1: changes parameters or state: never interrupted, skipped once a step has failed */

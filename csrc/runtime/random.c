@@ -1,7 +1,13 @@
-/* Random fills and the epoch's row order. */
+/* Random fills and the epoch's row order.
+ *
+ * The functions of vmath.h in double, without fused multiply-adds: the same bits on every machine, whatever it has. libm's
+ * would differ in the last ones. */
 #include "random.h"
 
-#include <math.h>
+#define HF_F64
+#define HF_NO_FMA
+#include "../kernels/cpu/types.h"
+#include "../kernels/cpu/vmath.h"
 
 /* Streams: counter word 2 keeps these apart from each other and from dropout, whose streams are small numbers. */
 enum { STREAM_PERMUTATION = 0x80000000u, STREAM_FILL = 0x90000000u };
@@ -48,8 +54,8 @@ void hf_random_normal(double *out, int64_t n, uint64_t seed, uint64_t stream, do
   double u[2];
   for (int64_t i = 0; i < n; i += 2) {
     unit_pair((uint64_t)i >> 1, seed, stream, u);
-    const double radius = std * sqrt(-2 * log(u[0])), angle = 6.283185307179586 * u[1];
-    out[i] = mean + radius * cos(angle);
-    if (i + 1 < n) out[i + 1] = mean + radius * sin(angle);
+    const double radius = std * hf_sqrt(-2 * hf_log(u[0]));
+    out[i] = mean + radius * hf_cospi(2 * u[1]);
+    if (i + 1 < n) out[i + 1] = mean + radius * hf_sinpi(2 * u[1]);
   }
 }

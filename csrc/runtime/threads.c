@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +20,6 @@
 #include <omp.h>
 #endif
 
-static atomic_int threads_in_use; /* by runs of more than one thread */
-static atomic_int used_openmp;    /* this process has started a region */
-static atomic_int forked_after_use;
-
-static void after_fork_in_child(void) {
-  atomic_store(&threads_in_use, 0);
-  if (atomic_load(&used_openmp)) atomic_store(&forked_after_use, 1);
-}
-
-__attribute__((constructor)) static void register_fork_handler(void) { pthread_atfork(0, 0, after_fork_in_child); }
-
 static inline void spin_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -37,53 +28,167 @@ static inline void spin_pause(void) {
 #endif
 }
 
-enum { LEAST_SPINS = 1000, MOST_SPINS = 50000 }; /* about 12 us and 0.6 ms */
-
 /* Sleeps unless *word has changed from value already; wakes up when it has, or for no reason. */
-static void sleep_while(atomic_int *word, int value) {
 #ifdef __linux__
+static void sleep_while(atomic_uint *word, unsigned value) {
   syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-#else
-  (void)word, (void)value;
-  sched_yield();
-#endif
 }
-
-static void wake_all(atomic_int *word) {
-#ifdef __linux__
-  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+static void wake_all(atomic_uint *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
 #else
+static pthread_mutex_t sleeping = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+
+static void sleep_while(atomic_uint *word, unsigned value) {
+  pthread_mutex_lock(&sleeping);
+  while (atomic_load(word) == value) pthread_cond_wait(&changed, &sleeping);
+  pthread_mutex_unlock(&sleeping);
+}
+static void wake_all(atomic_uint *word) {
   (void)word;
+  pthread_mutex_lock(&sleeping);
+  pthread_cond_broadcast(&changed);
+  pthread_mutex_unlock(&sleeping);
+}
 #endif
+
+enum { MAX_TEAMS = 16, MAX_THREADS = 256 }; /* more callers at once, and more threads: alone, without them */
+enum { LATE = 50, LEAST_SPINS = 1000, MOST_SPINS = 50000 }; /* at 12 to 40 ns: 1 us, 12 us and 0.6 ms at least */
+
+/* A share, and the thread that it belongs to. In a line of its own, as mostly its own thread takes it. */
+typedef struct member {
+  _Alignas(64) atomic_uint taken; /* in this round, or, where nobody has yet, in the one before; 0: not of the team */
+  int thread;
+  int helps; /* this thread took another's share the last time it looked */
+  struct team *team;
+} member;
+
+typedef struct team {
+  atomic_int busy;
+  int n_threads; /* of `members`, whose threads exist; the first is whoever calls */
+  hf_share *share;
+  hf_next *next;
+  void *context;
+  _Alignas(64) atomic_uint now; /* odd: the number of the round that goes on; even: there is none */
+  atomic_int size, sleepers, patience;
+  _Alignas(64) atomic_int done; /* shares of this round */
+  member members[MAX_THREADS];
+} team;
+
+static team teams[MAX_TEAMS];
+static atomic_int threads_in_use; /* by runs of more than one thread */
+
+static void set_now(team *t, unsigned now) {
+  atomic_store(&t->now, now);
+  if (atomic_load(&t->sleepers) > 0 && atomic_exchange(&t->sleepers, 0) > 0) wake_all(&t->now);
 }
 
-void hf_barrier_wait(hf_barrier *b, int team, void (*last)(void *context), void *context) {
-  if (team == 1) {
-    if (last) last(context);
+/* A thread that comes late, with a round that is over, gets no share: that has been taken in a later one. While a share
+ * is held its round can't end, so share, next and context stay as they are. */
+static inline int take(member *m, unsigned round) {
+  unsigned before = round - 2;
+  return atomic_load_explicit(&m->taken, memory_order_relaxed) == before &&
+         atomic_compare_exchange_strong(&m->taken, &before, round);
+}
+
+/* Shares of this round: a thread's own, and then those that no thread has begun, for which it waits a moment, unless there
+ * were such the last time. */
+static void do_shares(team *t, unsigned round, int thread) {
+  const int size = atomic_load_explicit(&t->size, memory_order_relaxed);
+  if (thread >= size) return; /* of a larger team than this */
+  member *me = t->members + thread;
+  for (int k = 0; k < size; k++) {
+    for (int spins = me->helps ? LATE : 0; k == 1 && spins < LATE; spins++) {
+      if (atomic_load_explicit(&t->now, memory_order_relaxed) != round) return;
+      spin_pause();
+    }
+    const int share = (thread + k) % size, taken = take(t->members + share, round);
+    if (k > 0) me->helps = taken;
+    if (!taken) continue;
+    t->share(t->context, thread, share, size);
+    if (atomic_fetch_add_explicit(&t->done, 1, memory_order_acq_rel) < size - 1) continue;
+    atomic_store_explicit(&t->done, 0, memory_order_relaxed);
+    set_now(t, t->next(t->context) ? round + 2 : round + 1);
     return;
   }
-  const int phase = atomic_load_explicit(&b->phase, memory_order_acquire);
-  if (atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel) == team - 1) {
-    if (last) last(context);
-    atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
-    atomic_store(&b->phase, phase + 1);
-    if (atomic_load(&b->sleepers) > 0) wake_all(&b->phase);
-    return;
-  }
-  const int patience = MOST_SPINS >> atomic_load_explicit(&b->patience, memory_order_relaxed);
+}
+
+/* Waits until t->now is another; returns it. */
+static unsigned wait_past(team *t, unsigned before) {
+  const int patience = MOST_SPINS >> atomic_load_explicit(&t->patience, memory_order_relaxed);
   const int most = patience > LEAST_SPINS ? patience : LEAST_SPINS;
+  unsigned now;
   for (int spins = 0; spins < most; spins++) {
-    if (atomic_load_explicit(&b->phase, memory_order_acquire) != phase) {
-      atomic_store_explicit(&b->patience, 0, memory_order_relaxed);
-      return;
+    now = atomic_load_explicit(&t->now, memory_order_acquire);
+    if (now != before) {
+      if (spins > 0) atomic_store_explicit(&t->patience, 0, memory_order_relaxed);
+      return now;
     }
     spin_pause();
   }
-  if (patience > LEAST_SPINS) atomic_fetch_add_explicit(&b->patience, 1, memory_order_relaxed);
-  atomic_fetch_add(&b->sleepers, 1);
-  while (atomic_load(&b->phase) == phase) sleep_while(&b->phase, phase);
-  atomic_fetch_sub(&b->sleepers, 1);
+  if (patience > LEAST_SPINS) atomic_fetch_add_explicit(&t->patience, 1, memory_order_relaxed);
+  while ((now = atomic_load(&t->now)) == before) {
+    atomic_store(&t->sleepers, 1);
+    sleep_while(&t->now, before);
+  }
+  return now;
 }
+
+static void *work(void *arg) {
+  const member *m = arg;
+  for (unsigned now = atomic_load(&m->team->now);; now = wait_past(m->team, now))
+    if (now % 2) do_shares(m->team, now, m->thread);
+  return 0;
+}
+
+/* Starts what is missing of n threads, with all signals left to others; returns how many there are now, at most n. */
+static int start_threads(team *t, int n) {
+  sigset_t all, before;
+  pthread_attr_t detached;
+  pthread_t thread;
+  if (t->n_threads < 1) t->n_threads = 1;
+  if (n <= t->n_threads) return n;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_attr_init(&detached);
+  pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+  for (; t->n_threads < n; t->n_threads++) {
+    member *m = t->members + t->n_threads;
+    m->team = t, m->thread = t->n_threads;
+    if (pthread_create(&thread, &detached, work, m) != 0) break;
+  }
+  pthread_attr_destroy(&detached);
+  pthread_sigmask(SIG_SETMASK, &before, 0);
+  return t->n_threads;
+}
+
+static team *free_team(void) {
+  for (team *t = teams; t < teams + MAX_TEAMS; t++)
+    if (!atomic_load(&t->busy) && !atomic_exchange(&t->busy, 1)) return t;
+  return 0;
+}
+
+static void run_team(team *t, int n, hf_share *share, hf_next *next, void *context) {
+  unsigned now = atomic_load(&t->now) + 1;
+  t->share = share, t->next = next, t->context = context;
+  atomic_store(&t->size, n);
+  for (int i = 0; i < t->n_threads; i++) atomic_store(&t->members[i].taken, i < n ? now - 2 : 0);
+  set_now(t, now);
+  for (; now % 2; now = wait_past(t, now)) do_shares(t, now, 0);
+}
+
+/* The child has the calling thread alone. */
+static void after_fork_in_child(void) {
+  atomic_store(&threads_in_use, 0);
+  for (team *t = teams; t < teams + MAX_TEAMS; t++) {
+    t->n_threads = 0;
+    atomic_store(&t->busy, 0);
+    atomic_store(&t->now, 0);
+    atomic_store(&t->sleepers, 0);
+    atomic_store(&t->done, 0);
+  }
+}
+
+__attribute__((constructor)) static void register_fork_handler(void) { pthread_atfork(0, 0, after_fork_in_child); }
 
 /* CPUs' worth of quota in cgroup v2 or v1, rounded up; 0 when there is no limit. */
 static int cgroup_limit(void) {
@@ -142,20 +247,6 @@ const char *hf_openmp_runtime(void) {
 #endif
 }
 
-#ifdef _OPENMP
-typedef struct region {
-  int n;
-  void (*body)(void *, int, int);
-  void *context;
-} region;
-
-static void *start_region(void *arg) {
-  const region *r = arg;
-#pragma omp parallel num_threads(r->n)
-  r->body(r->context, omp_get_thread_num(), omp_get_num_threads());
-  return 0;
-}
-
 /* Takes up to n - 1 more threads than the caller's own from the process-wide budget. */
 static int take_threads(int n) {
   const int budget = hf_max_threads();
@@ -167,25 +258,16 @@ static int take_threads(int n) {
   } while (!atomic_compare_exchange_weak(&threads_in_use, &used, used + take));
   return take;
 }
-#endif
 
-void hf_team_run(int n, void (*body)(void *context, int thread, int team), void *context) {
-#ifdef _OPENMP
-  if (n > 1) n = take_threads(n);
-  if (n > 1) {
-    region r = {n, body, context};
-    pthread_t helper;
-    atomic_store(&used_openmp, 1);
-    if (!atomic_load(&forked_after_use))
-      start_region(&r);
-    else if (pthread_create(&helper, 0, start_region, &r) == 0)
-      pthread_join(helper, 0);
-    else
-      body(context, 0, 1);
-    atomic_fetch_sub(&threads_in_use, n);
-    return;
-  }
-#endif
-  (void)n;
-  body(context, 0, 1);
+void hf_team_run(int n, hf_share *share, hf_next *next, void *context) {
+  const int taken = n > 1 ? take_threads(n < MAX_THREADS ? n : MAX_THREADS) : 1;
+  team *t = taken > 1 ? free_team() : 0;
+  const int size = t ? start_threads(t, taken) : 1;
+  if (size > 1)
+    run_team(t, size, share, next, context);
+  else
+    do share(context, 0, 0, 1);
+    while (next(context));
+  if (t) atomic_store(&t->busy, 0);
+  if (taken > 1) atomic_fetch_sub(&threads_in_use, taken);
 }

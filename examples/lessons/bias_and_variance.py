@@ -36,7 +36,7 @@ for ax, width in zip(axes[0], (1, 6, 60), strict=True):
     ax.plot(line, predictions[:, :, 0].T, "C0", lw=0.5, alpha=0.5)
     ax.plot(line, predictions.mean(0), "C3", lw=2, label="mean of 16 nets")
     ax.plot(line, truth, "k:", label="truth")
-    ax.set(title=f"{width} hidden units: bias² {bias:.3f}, variance {variance:.3f}", ylim=(-2.2, 2.2))
+    ax.set(title=f"hidden units: {width}\nbias² {bias:.3f}, variance {variance:.3f}", ylim=(-2.2, 2.2))
     ax.legend()
     print(f"{width:2} hidden units: bias^2 {bias:.3f}, variance {variance:.3f}")
 studies = {

@@ -32,9 +32,11 @@ def run(kind, rows, seed):
     if "frozen" in kind:
         model.freeze("0.*", "2.*")
     trainer = hf.Trainer(model, "softmax_cross_entropy", hf.Adam(5e-3), metrics=["accuracy"], seed=seed)
-    begin = time.perf_counter()
     trainer.fit(x[order[:rows]], labels[order[:rows]], epochs=max(20, 12000 // rows), batch_size=32)
-    return trainer.evaluate(x[test], labels[test])["accuracy"], time.perf_counter() - begin
+    accuracy = trainer.evaluate(x[test], labels[test])["accuracy"]
+    begin = time.perf_counter()
+    trainer.fit(x[order[:rows]], labels[order[:rows]], epochs=100, batch_size=32)  # compiled already
+    return accuracy, time.perf_counter() - begin
 
 
 kinds = ("frozen, random", "frozen, pre-trained", "end-to-end", "end-to-end, pre-trained")
@@ -45,6 +47,6 @@ for kind in kinds:
     left.semilogx(counts, found[:, 0], "o-", label=kind)
     right.barh(kind, 1e3 * found[-1, 1])
 left.set(xlabel="rows with labels", ylabel="test accuracy"), left.legend()
-right.set(title="training time with all rows, ms")
+right.set(title="100 epochs with all rows, ms")
 fig.tight_layout()
 fig.savefig("frozen_stages.png", dpi=110)

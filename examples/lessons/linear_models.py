@@ -41,7 +41,7 @@ for k, (name, model) in enumerate(models.items()):
     w, b = np.ravel(model.coef_), float(np.ravel(model.intercept_)[0])
     wrong = np.mean(np.sign(fresh @ w + b) != truth)
     print(f"{name:14} error on fresh rows without outliers {wrong:.3f}, |w| {np.hypot(*w):.2f}")
-    left.plot(m, losses[name], color=f"C{k}", label=name)
+    left.plot(m, losses[name], color=f"C{k}", label=name, linestyle="--" if name == "squared hinge" else "-")
     ends = np.array([-4.0, 4.0])
     right.plot(ends, -(w[0] * ends + b) / w[1], color=f"C{k}", label=f"{name}: {wrong:.1%} wrong")
 left.set(title="loss over the margin", xlabel="margin t f(x)", ylim=(-0.1, 6)), left.legend()

@@ -36,16 +36,27 @@ from .train.many import fit_many as fit_many
 from .train.trainer import Trainer as Trainer
 
 Module.uses.update(load_weights=_load_weights, outputs=_outputs, predict=_predict, save=_save_model, summary=_summary)
+
+
+def _diagnose_trainer(*given: _Any) -> _Any:
+    from .diagnose.doctor import of_trainer
+
+    return of_trainer(*given)
+
+
+Trainer.uses.update(diagnose=_diagnose_trainer)
 __version__: str = _VERSION
 
 if _TYPE_CHECKING:
     from . import data as data, linear as linear, transfer as transfer
+    from .diagnose import *  # noqa: F403
 
 # The other submodules are rooms of the house, not part of the interface.
 _PUBLIC_MODULES = frozenset(
     {
         "augment",
         "data",
+        "diagnose",
         "errors",
         "initializers",
         "kernels",
@@ -63,12 +74,18 @@ _PUBLIC_MODULES = frozenset(
 if not _TYPE_CHECKING:  # a checker would take it for a promise of every name
 
     def __getattr__(name: str) -> _Any:
-        """Imported at their first use: ``data``, whose readers need slow parts of Python, ``linear``, ``transfer``."""
-        if name in ("data", "linear", "transfer"):
-            from importlib import import_module
+        """Imported at their first use: ``data``, whose readers need slow parts of Python, ``linear``, ``transfer``,
+        ``diagnose`` and its tools."""
+        from importlib import import_module
 
+        if name in ("data", "diagnose", "linear", "transfer"):
             return import_module(f"hawfinch.{name}")
-        raise AttributeError(f"module 'hawfinch' has no attribute {name!r}")
+        if not name.startswith("_"):
+            tools = import_module("hawfinch.diagnose")
+            if name in tools.__all__:
+                return getattr(tools, name)
+        hint = f"; here it is hf.{values.ELSEWHERE[name]}" if name in values.ELSEWHERE else ""
+        raise AttributeError(f"module 'hawfinch' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:
@@ -78,4 +95,6 @@ def __dir__() -> list[str]:
         for name, value in globals().items()
         if not name.startswith("_") and (not isinstance(value, module) or name in _PUBLIC_MODULES)
     }
-    return sorted(public | _PUBLIC_MODULES | {"__version__"})
+    from .diagnose import __all__ as tools
+
+    return sorted(public | _PUBLIC_MODULES | {"__version__"} | set(tools))

@@ -62,7 +62,7 @@ cdef extern from "plan.h" nogil:
     ctypedef struct hf_record:
         hf_kernel kernel
         const void *args
-        int64_t units
+        int64_t units, shared_before, shared_units
         int grain, pieces
         double time_share
         uint8_t single, barrier, yields, update
@@ -337,6 +337,7 @@ cdef class Plan:
             r.kernel = hf_kernel_for(isa_number, wide, op)
             r.args = p
             r.grain, r.single, r.update, r.yields = step.grain, step.single, step.update, step.yields
+            r.shared_before, r.shared_units = step.shared
             self.n_yields += step.yields
             r.time_share, r.pieces, r.barrier = time_shares[i], pieces[i], barriers[i]
             self._fill(p, step.op, step.fields, step, value, patches, dynamics)

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import ops
 from .ir import Array
-from .values import Value, check_real
+from .values import Value, check_real, names_of
 
 __all__ = ["Mixup"]
 
@@ -22,10 +22,11 @@ class Mixup(Value):
 
     s = max(b, 1 - b), b from Beta(alpha, alpha), anew for each row and epoch, the same for any number of threads and in
     a run that is gone on with. So metrics of the training, by y alone, count the larger part. Mixed losses are mixed
-    targets where the loss is linear in the target (cross-entropy), and have the same gradient for the squared error.
-    alpha: in (0, 2], default 0.2; 0.1 to 0.4 suit most. Inputs must be real numbers, given as arrays, without sample
-    or class weights and ``ignore_nan``; else ArgumentError. Validation and ``evaluate`` see the rows as they are. Zhang
-    et al., ICLR 2018 (one s per batch there).
+    targets where the loss is linear in the target (cross-entropy), and have the same gradient for the squared error;
+    labels, and targets that are missing (``ignore_nan``), stay what they are. With weights w a row's loss is s w
+    loss(y) + (1 - s) w2 loss(y2), and it counts s w + (1 - s) w2. alpha: above 0, default 0.2; 0.1 to 0.4 suit most.
+    Inputs must be real numbers, else ArgumentError. Validation and ``evaluate`` see the rows as they are. Zhang et al.,
+    ICLR 2018 (one s per batch there).
 
     >>> import hawfinch as hf
     >>> x = np.random.default_rng(0).normal(size=(256, 2))
@@ -36,13 +37,20 @@ class Mixup(Value):
     """
 
     def __init__(self, alpha: float = 0.2):
-        self.alpha = check_real(alpha, "Mixup: alpha", "in (0, 2]", lambda v: 0 < v <= 2)
+        self.alpha = check_real(alpha, "Mixup: alpha", "above 0", lambda v: 0 < v < float("inf"))
 
-    def shares(self, rows: int, seed: int, epoch: int) -> Array:
-        """s of each row: float64 (rows,). Joehnk's way: b = u / (u + v), u = U**(1/alpha), v = V**(1/alpha), where
-        u + v <= 1."""
+    def shares(self, rows: int, seed: int, epoch: int, before: int = 0) -> Array:
+        """s of each row: float64 (rows,); before: rows of the epoch in the chunks before these.
+
+        Joehnk's way: b = u / (u + v), u = U**(1/alpha), v = V**(1/alpha), where u + v <= 1; that is rare for alpha
+        above 2. From there on Ulrich's (Applied Statistics 33, 1984): b = (1 + cos(2 pi V) sqrt(1 - U**(2 / (2 alpha -
+        1)))) / 2."""
         found, left = np.empty(rows), np.arange(rows)
-        words = np.random.Philox(key=[seed, epoch])
+        words = np.random.Philox(key=[seed, epoch + (before << 32)])
+        if self.alpha > 2.0:
+            u, v = (words.random_raw(2 * rows).reshape(2, rows) >> np.uint64(11)) * 2.0**-53
+            wide = np.sqrt(1.0 - np.asarray(ops.pow(u, 2.0 / (2.0 * self.alpha - 1.0))))
+            return 0.5 + 0.5 * np.abs(np.asarray(ops.cospi(2.0 * v)) * wide)
         for _ in range(MOST_ROUNDS):
             drawn = (words.random_raw(2 * rows).reshape(2, rows)[:, left] >> np.uint64(11)) * 2.0**-53
             u, v = np.asarray(ops.pow(drawn, 1.0 / self.alpha))
@@ -54,3 +62,7 @@ class Mixup(Value):
                 return found
         found[left] = 1.0
         return found
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

@@ -14,7 +14,7 @@ import numpy as np
 from .errors import ArgumentError
 from .ir import Array
 from .schedules.base import check_steps, steps_of
-from .values import Value, check_real, check_whole
+from .values import Value, check_real, check_whole, names_of
 
 __all__ = ["EMA", "SWA", "Average", "PolynomialAverage"]
 
@@ -99,7 +99,8 @@ class SWA(Average):
     worked out anew, by one pass over the training data (means over its batches, by rows); until then their own averages
     stand in, in validation too. PyTorch's ``torch.optim.swa_utils``, whose SWALR is
     ``schedule.then(hf.schedules.Constant(lr), at=0.75)``. ``fit`` raises ArgumentError for a start that it does not
-    reach, or a part of it where its length is not known. Izmailov, Podoprikhin, Garipov, Vetrov, Wilson, UAI 2018.
+    reach, for an ``every`` that leaves it one update, and for a part of a fit whose length is not known. Izmailov,
+    Podoprikhin, Garipov, Vetrov, Wilson, UAI 2018.
 
     >>> import hawfinch as hf
     >>> keep, gain = hf.SWA(start=0.5).factors_in_fit(np.arange(6), 0, 6)
@@ -123,6 +124,8 @@ class SWA(Average):
             )
         if total is not None and start >= total:
             raise ArgumentError(f"{self!r} starts after {start} updates, but the fit has {total}")
+        if total is not None and self.every >= total - start > 1:
+            raise ArgumentError(f"{self!r} would take the first of the fit's last {total - start} updates alone")
         n = updates - begin - start
         taken = n // self.every  # before this one
         gain = np.where(n < 0, 1.0, np.where(n % self.every == 0, 1.0 / (np.maximum(taken, 0) + 1.0), 0.0))
@@ -131,3 +134,7 @@ class SWA(Average):
     @property
     def recomputes(self) -> bool:
         return True
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

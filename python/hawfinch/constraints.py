@@ -13,7 +13,7 @@ from . import ops
 from .errors import ArgumentError
 from .ir import Tensor
 from .schedules import Number, check_number
-from .values import Value, content
+from .values import Value, content, names_of
 
 __all__ = ["Constraint", "MaxNorm", "NonNegative", "UnitNorm"]
 
@@ -111,3 +111,7 @@ class UnitNorm(Constraint):
     def apply(self, p: Tensor, *numbers: Tensor) -> Tensor:
         norm = ops.sqrt(_squares(p))
         return p / ops.where(ops.greater(norm, 0.0), norm, 1.0)
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

@@ -15,6 +15,7 @@ __all__ = [  # the rest is for the rooms of hawfinch
     "HawfinchWarning",
     "LabelError",
     "MissingExtraError",
+    "MissingFileError",
     "NonFiniteError",
     "NonFiniteInputError",
     "NotBuiltError",
@@ -109,6 +110,15 @@ class DecodeError(HawfinchError, RuntimeError):
     def __init__(self, message: str, *, item: int):
         super().__init__(message)
         self.item = item
+
+
+class MissingFileError(HawfinchError, FileNotFoundError):
+    """There is no such file to go on with.
+
+    >>> hf.Trainer(hf.Sequential(hf.Linear(2)), "mse").fit(np.zeros((1, 3)), np.zeros((1, 2)), resume="run")
+    Traceback (most recent call last):
+    hawfinch.errors.MissingFileError: resume: no file 'run'; to begin anew, pass callbacks=[hf.Checkpoint('run')]
+    """
 
 
 class NotBuiltError(HawfinchError, RuntimeError):
@@ -208,6 +218,12 @@ def unknown_name(
     names = sorted(known)
     lower = str(name).lower()
     meant = lower if lower in names else (elsewhere or {}).get(lower)
+    meant = meant if meant in names else None
     near = near_names(name, names) if meant is None else [meant]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return ArgumentError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+    where, _, what = kind.rpartition(": ")  # "Hinge: multi_class" is the option of a class
+    return ArgumentError(f"{where}{': ' if where else ''}unknown {what} {name!r:.80}.{hint} Known: {', '.join(names)}.")
+
+
+def __dir__() -> list[str]:
+    return __all__

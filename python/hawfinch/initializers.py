@@ -24,7 +24,7 @@ import numpy as np
 from . import _core
 from .errors import ArgumentError, unknown_name
 from .ir import Array
-from .values import CheckedCall, Value, check_real
+from .values import CheckedCall, Value, check_real, names_of
 
 MODES = ("fan_in", "fan_out", "fan_avg")
 DISTRIBUTIONS = ("normal", "uniform", "truncated_normal")
@@ -471,3 +471,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "auto": Auto(),
     "data": Data(),
 }
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

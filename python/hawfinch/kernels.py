@@ -26,6 +26,7 @@ from .function import Function
 from .ir import Array, Graph, as_array, current_graph
 from .ops.elementwise import flag, setting
 from .ops.matmul import check_precision
+from .values import names_of
 
 __all__ = [
     "batch_norm",
@@ -256,3 +257,7 @@ def gather(table: Any, index: Any, *, out: Array | None = None, threads: int | N
            [1.]])
     """
     return _function(ops.gather).run((table, index), out, threads)
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

@@ -19,7 +19,7 @@ from typing import Any
 
 from .errors import ArgumentError
 from .schedules import Number, Schedule, check_number
-from .values import Value
+from .values import Value, names_of
 
 __all__ = ["L1", "L2", "ElasticNet", "Regularizer"]
 
@@ -104,3 +104,7 @@ def _flag(what: str, proximal: Any) -> bool:
     if not isinstance(proximal, bool):
         raise ArgumentError(f"{what}: proximal must be True or False, got {proximal!r:.80}")
     return proximal
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

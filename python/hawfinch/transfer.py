@@ -22,7 +22,7 @@ from .optim import Optimizer
 from .schedules import Scaled
 from .train.history import History
 from .train.trainer import Trainer
-from .values import CheckedCall, check_real
+from .values import CheckedCall, check_real, matches, names_of
 
 __all__ = ["GradualUnfreeze", "discriminative_rates", "freeze_by_rows", "pretrain_layers", "replace", "stages"]
 
@@ -132,8 +132,6 @@ def freeze_by_rows(model: Module, rows: int, *, parameters_per_row: float = 50.0
     >>> hf.transfer.freeze_by_rows(model, 500)
     ['0.*', '2.*', '4.*']
     """
-    from fnmatch import fnmatchcase
-
     if isinstance(rows, bool) or not isinstance(rows, int | np.integer) or rows < 1:
         raise ArgumentError(f"freeze_by_rows: rows must be a whole number >= 1, got {rows!r}")
     most = rows * check_real(parameters_per_row, "freeze_by_rows: parameters_per_row", "above 0", lambda v: v > 0)
@@ -141,7 +139,7 @@ def freeze_by_rows(model: Module, rows: int, *, parameters_per_row: float = 50.0
     trained: list[str] = []
     total = 0
     for stage in reversed(stages(model)):
-        total += sum(n for k, n in sizes.items() if fnmatchcase(k, stage))
+        total += sum(n for k, n in sizes.items() if matches(k, stage))
         if trained and total > most:
             break
         trained.insert(0, stage)
@@ -259,3 +257,7 @@ def pretrain_layers(
         given = np.asarray(Sequential(*block).astype(model.dtype).predict(given))
     model.home()
     return histories
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

@@ -45,6 +45,35 @@ ALIASES = {
 }
 
 
+# What other libraries call a name of the package.
+ELSEWHERE = {
+    "BCELoss": "BCEWithLogits",
+    "BCEWithLogitsLoss": "BCEWithLogits",
+    "BatchNorm1d": "BatchNorm",
+    "BatchNormalization": "BatchNorm",
+    "CosineAnnealingLR": "schedules.Cosine",
+    "CosineAnnealingWarmRestarts": "schedules.CosineRestarts",
+    "CrossEntropyLoss": "SoftmaxCrossEntropy",
+    "Dense": "Linear",
+    "GaussianNLLLoss": "GaussianNLL",
+    "HuberLoss": "Huber",
+    "KLDivLoss": "KLDivergence",
+    "L1Loss": "MAE",
+    "LayerNormalization": "LayerNorm",
+    "MSELoss": "MSE",
+    "MeanSquaredError": "MSE",
+    "ModelCheckpoint": "Checkpoint",
+    "NLLLoss": "SoftmaxCrossEntropy",
+    "OneCycleLR": "schedules.OneCycle",
+    "ReduceLROnPlateau": "schedules.Plateau",
+    "SmoothL1Loss": "Huber",
+    "StandardScaler": "Standardize",
+    "StepLR": "schedules.Step",
+    "Swish": "SiLU",
+    "TripletMarginLoss": "Triplet",
+}
+
+
 class CheckedCall(type):
     """Metaclass: a call of the class with arguments that its constructor does not take raises ArgumentError."""
 
@@ -87,6 +116,10 @@ def _wrong_call(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Argu
                 hint = f" There is no argument {name!r}."
                 hint += f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
                 break
+        if "too many positional" in str(error) and hasattr(cls, "forward"):
+            hint += " A layer's input sizes come from the data."
+        plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        signature = inspect.Signature(plain)
         return ArgumentError(f"{cls.__name__}: {error}.{hint} It takes {cls.__name__}{signature}.")
     return None
 
@@ -169,7 +202,7 @@ class Value(metaclass=_ValueType):
 
     def content(self) -> tuple[Any, ...]:
         """What two equal values have in common."""
-        return (type(self), *((k, content(v)) for k, v in vars(self).items() if k not in ("_frozen", "_key", "_hash")))
+        return (type(self), *[(k, content(v)) for k, v in vars(self).items() if k not in ("_frozen", "_key", "_hash")])
 
     def _content_key(self) -> tuple[Any, ...]:
         key: tuple[Any, ...] | None = self.__dict__.get("_key")
@@ -205,6 +238,19 @@ class Value(metaclass=_ValueType):
     def __repr__(self) -> str:
         inner = ", ".join(f"{k}={short(v)}" for k, v in vars(self).items() if not k.startswith("_"))
         return f"{type(self).__name__}({inner})"
+
+
+def names_of(room: Mapping[str, Any]) -> list[str]:
+    """What ``dir`` of a module of the user's shows, of its globals: its classes and functions; neither its files nor
+    what they import."""
+    home = room["__name__"]
+    return sorted(
+        [
+            name
+            for name, value in room.items()
+            if not name.startswith("_") and (getattr(value, "__module__", None) or "").startswith(home)
+        ]
+    )
 
 
 def check_whole(value: object, name: str, least: int = 0) -> int:
@@ -249,6 +295,28 @@ def check_flag(value: object, name: str) -> bool:
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise ArgumentError(f"{name} must be True or False, not {short(value)}")
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a name fits a pattern: ``*``, ``?`` and ``[ab]`` as in ``fnmatch``."""
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern)
+
+
+def matching(what: str, pattern: object, names: Iterable[str], kind: str = "parameter") -> list[str]:
+    """The names that fit a pattern; ArgumentError, with near matches, where none does. kind: what is named."""
+    names = list(names)
+    if not isinstance(pattern, str):
+        raise ArgumentError(f"{what}: expected patterns of {kind} names such as '*.bias', got {short(pattern)}")
+    found = [name for name in names if matches(name, pattern)]
+    if not names:
+        raise ArgumentError(f"{what}: {pattern!r} matches nothing: the model has no {kind}s")
+    if not found:
+        layer = any(name.startswith(f"{pattern}.") for name in names)
+        near = [f"{pattern}.*"] if layer else near_names(pattern, names) or names[:4]
+        raise ArgumentError(f"{what}: no {kind} matches {pattern!r}. Did you mean {' or '.join(map(repr, near))}?")
+    return found
 
 
 def called(what: str, function: Callable[..., Any], *args: Any) -> Any:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from linear_cases import CASES, data_sets, row_weights, scores
 
@@ -236,7 +237,7 @@ def test_params_as_scikit_learn_has_them(name: str) -> None:
         (lambda: hf.linear.LogisticRegression(C=0), "C must be a number above 0"),
         (
             lambda: hf.linear.LogisticRegression(penalty="l3"),
-            "unknown LogisticRegression: penalty 'l3'. Known: elasticnet",
+            "LogisticRegression: unknown penalty 'l3'. Known: elasticnet",
         ),
         (lambda: hf.linear.LogisticRegression(penalty=1), "must be one of 'l2', 'l1', 'elasticnet', None, not 1"),
         (lambda: hf.linear.LogisticRegression(solver="lbfg"), "Did you mean 'lbfgs'"),
@@ -356,3 +357,13 @@ def test_inputs_of_other_dtypes_are_not_changed() -> None:
     a = hf.linear.Lasso(0.1).fit(x, NUMBERS)
     b = hf.linear.Lasso(0.1).fit(x.astype(np.float64)[:, :].copy(order="F"), NUMBERS.astype(np.float64))
     assert np.array_equal(a.coef_, b.coef_)
+
+
+def test_columns_in_another_order_are_an_error() -> None:
+    table = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 0.0]})
+    model = hf.linear.LinearRegression().fit(table, [0.0, 1.0, 2.0, 3.0])
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(ArgumentError, match="column 0 is 'b', LinearRegression was fitted with 'a' there"):
+        model.predict(table[["b", "a"]])
+    assert np.allclose(model.predict(table.to_numpy()), model.predict(table))
+    assert not hasattr(model.fit(table.to_numpy(), [0.0, 1.0, 2.0, 3.0]), "feature_names_in_")

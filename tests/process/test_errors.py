@@ -105,7 +105,7 @@ CASES: dict[str, tuple[Call, type[Exception], str]] = {
     "threads of predict": (lambda t: t.model.predict(X, threads=0), ArgumentError, "threads"),
     # weights
     "weights too few": (lambda t: t.fit(X, LABELS, sample_weight=np.ones(3)), ShapeError, r"\(20,\), got shape \(3,\)"),
-    "weights in a column": (lambda t: t.fit(X, LABELS, sample_weight=np.ones((20, 1))), ShapeError, r"\(20, 1\)"),
+    "weights in a column": (lambda t: t.fit(X, LABELS, sample_weight=np.ones((20, 1))), ShapeError, r"\(rows, 1\)"),
     "weights negative": (lambda t: t.fit(X, LABELS, sample_weight=-np.ones(20)), ArgumentError, "negative"),
     "weights nan": (
         lambda t: t.fit(X, LABELS, sample_weight=np.full(20, np.nan)),
@@ -231,6 +231,7 @@ def test_errors_are_builtin_errors_too() -> None:
         NonFiniteError: FloatingPointError,
         errors.NonFiniteInputError: ValueError,
         errors.MissingExtraError: ImportError,
+        errors.MissingFileError: FileNotFoundError,
     }
     for kind, builtin in kinds.items():
         assert issubclass(kind, builtin) and issubclass(kind, HawfinchError)
@@ -373,3 +374,58 @@ def test_an_array_that_changes_hands_while_in_use() -> None:
         trainer.step(np.full((n, 4), 0.5, np.float32), np.zeros(n, np.int64))
         trainer.model.predict(np.full((n, 4), 0.5, np.float32))
     assert trainer.steps == 300
+
+
+def test_names_of_other_libraries_lead_to_ours() -> None:
+    for name, ours in hf.values.ELSEWHERE.items():
+        thing: Any = hf
+        for part in ours.split("."):
+            thing = getattr(thing, part)
+        with pytest.raises(AttributeError, match=f"here it is hf.{ours}$"):
+            getattr(hf, name)
+    trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse")
+    with pytest.raises(ArgumentError, match="Did you mean 'lr'"):
+        trainer.set(learning_rate=0.1)
+    with pytest.raises(ArgumentError, match=r"squared_hinge'. Did you mean 'hinge'"):
+        hf.Trainer(hf.Sequential(hf.Linear(1)), "squared_hinge")
+
+
+def test_a_wrong_call_shows_what_the_class_takes() -> None:
+    with pytest.raises(ArgumentError, match=r"sizes come from the data. It takes Linear\(out, \*, bias=True, init="):
+        hf.Linear(6, 16)  # type: ignore[call-arg, misc]
+    with pytest.raises(ArgumentError, match=r"^EarlyStopping: unknown mode 'maximise'"):
+        hf.EarlyStopping(mode="maximise")
+    with pytest.raises(ArgumentError, match=r"Did you mean '0.\*'"):
+        hf.Sequential(hf.Linear(1)).build((1,)).freeze("0")
+
+
+def test_a_transposed_weight_is_named_as_such() -> None:
+    model = hf.Sequential(hf.Linear(3)).build((2,))
+    given = {"0.weight": np.zeros((3, 2)), "0.bias": np.zeros(3)}
+    with pytest.raises(ArgumentError, match="pass its transpose"):
+        model.load_weights(given)
+
+
+def test_an_index_outside_of_its_table_is_told_with_what_there_is() -> None:
+    model = hf.Sequential(hf.Embedding(10, 2), hf.Flatten(), hf.Linear(1))
+    ids = np.arange(11)[:, None]
+    for call in (lambda: hf.Trainer(model, "mse").fit(ids, ids), lambda: hf.Trainer(model, "mse").evaluate(ids, ids)):
+        with pytest.raises(LabelError, match="an index is outside of the table that it reads; x holds 0 to 10"):
+            call()
+    with pytest.raises(LabelError, match="x holds -1 to 3"):
+        model.predict([[-1], [3]])
+
+    class Mixed(hf.Module):
+        def __init__(self) -> None:
+            self.table = hf.Embedding(10, 2)
+
+        def forward(self, x: Any) -> Any:
+            return hf.ops.concat([self.table(x[:, 0]), x[:, 1:]], 1)
+
+    with pytest.raises(ShapeError, match="pass indices and numbers as two inputs"):
+        Mixed().build((3,))
+
+
+def test_labels_for_one_output_lead_to_bce() -> None:
+    with pytest.raises(LabelError, match="BCEWithLogits"):
+        hf.Trainer(hf.Sequential(hf.Linear(1)), "softmax_cross_entropy").fit(X, np.ones(len(X), int))

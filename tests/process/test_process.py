@@ -124,7 +124,7 @@ assert len(os.listdir("/proc/self/task")) > 1  # a team is at hand
 
 
 def test_a_forked_child_trains_and_predicts() -> None:
-    """After a run on two threads in the parent; libgomp's team does not survive a fork. Also a child of the child."""
+    """After a run on two threads in the parent, whose threads do not survive a fork. Also a child of the child."""
     run(
         FORK
         + """

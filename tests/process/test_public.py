@@ -13,7 +13,22 @@ import pytest
 from public import public_classes
 
 import hawfinch as hf
-from hawfinch import averaging, constraints, losses, nn, optim, regularizers
+from hawfinch import (
+    augment,
+    averaging,
+    constraints,
+    initializers,
+    kernels,
+    linear,
+    losses,
+    metrics,
+    nn,
+    ops,
+    optim,
+    regularizers,
+    schedules,
+    transfer,
+)
 from hawfinch.errors import ArgumentError, HawfinchError, MissingExtraError, import_extra
 
 
@@ -37,8 +52,26 @@ def test_dir_lists_the_public_names_and_nothing_else() -> None:
         if not (alias.asname or alias.name).startswith(("_", "*"))
     } | {*optim.__all__, *regularizers.__all__, *constraints.__all__, *averaging.__all__, *losses.__all__, *nn.__all__}
     assert chosen <= set(names), "what __init__ imports is public"
-    assert {n for n in names if isinstance(getattr(hf, n), ModuleType)} - {"data", "linear", "transfer"} <= chosen
+    assert {n for n in names if isinstance(getattr(hf, n), ModuleType)} - {
+        "data",
+        "diagnose",
+        "linear",
+        "transfer",
+    } <= chosen
     assert set(dir(hf.data)) == {n for n in vars(hf.data)["_HOMES"]}
+
+
+def test_dir_of_a_module_lists_its_public_names() -> None:
+    """Neither its files nor what they import, and each name is there."""
+    rooms = (augment, averaging, constraints, initializers, kernels, linear, losses, metrics, nn, ops, optim)
+    for room in (*rooms, regularizers, schedules, transfer):
+        names = dir(room)
+        assert set(getattr(room, "__all__", ())) <= set(names), room
+        for name in set(names) - {"random"}:
+            assert not isinstance(getattr(room, name), ModuleType), f"{room}: {name}"
+            assert getattr(room, name).__module__.startswith(room.__name__), f"{room}: {name}"
+    assert {"F1", "Metric", "get_metrics"} <= set(dir(metrics)) and {"relu", "matmul", "random"} <= set(dir(ops))
+    assert set(dir(hf.errors)) == set(hf.errors.__all__)
 
 
 def test_a_loss_and_a_layer_are_named_in_their_room_alone() -> None:

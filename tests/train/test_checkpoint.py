@@ -13,7 +13,7 @@ import pytest
 from training import LABELS, X, assert_same_state, full_net, make, net, state
 
 import hawfinch as hf
-from hawfinch.errors import ArgumentError, FormatError
+from hawfinch.errors import ArgumentError, FormatError, MissingFileError
 from hawfinch.train.state_file import load_state, save_state
 
 SCRIPT = """
@@ -190,10 +190,11 @@ def test_a_missing_file_is_a_beginning_only_for_who_writes_it(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     for resume, callbacks in (("run.ckpt", []), ("rum.ckpt", [hf.Checkpoint("run.ckpt")])):
         trainer = fresh()
-        with pytest.raises(FileNotFoundError) as caught:
+        with pytest.raises(MissingFileError) as caught:
             trainer.fit(X, LABELS, resume=resume, callbacks=callbacks, **FIT)
-        assert f"callbacks=[hf.Checkpoint('{resume}')]" in "".join(caught.value.__notes__) and trainer.steps == 0
-    with pytest.raises(FileNotFoundError):
+        assert isinstance(caught.value, FileNotFoundError) and trainer.steps == 0
+        assert f"callbacks=[hf.Checkpoint('{resume}')]" in str(caught.value)
+    with pytest.raises(MissingFileError):
         hf.fit_many([(net(), dict(loss="mse", resume="rum.ckpt"))], X, X[:, :3])
     fresh().fit(X, LABELS, resume=tmp_path / "run.ckpt", callbacks=[hf.Checkpoint("run.ckpt")], **FIT)
     assert names(tmp_path) == ["run.ckpt"]
@@ -280,3 +281,26 @@ def test_a_state_is_copied_into_the_memory_of_the_last_one() -> None:
 
     trainer.fit(X, LABELS, callbacks=[hf.EarlyStopping(), look], **FIT)
     assert seen[1][0] == seen[2][0] and seen[1][1] != seen[2][1] and "best.parameters" in seen[0][0]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"average": hf.EMA(0.5)}, {"optimizer": hf.ScheduleFreeAdamW(0.05)}], ids=["raw", "ema", "own"]
+)
+def test_the_weights_of_a_checkpoint_are_those_that_validation_saw(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "run.ckpt"
+    trainer = hf.Trainer(net(), "softmax_cross_entropy", **{"optimizer": hf.Adam(0.1), **options}, seed=1)
+    validation = X[:20], LABELS[:20]
+    kept = hf.Checkpoint(path, best="val_loss")
+    history = trainer.fit(X[20:], LABELS[20:], epochs=12, validation_data=validation, callbacks=[kept])
+    losses = history["val_loss"]
+    assert min(losses) < losses[-1]  # else the two files are the same
+
+    model = net().build(X.shape[1:], seed=5)
+    for file, loss in ((tmp_path / "run.best.ckpt", min(losses)), (path, losses[-1])):
+        assert model.load_weights(file).complete
+        assert hf.Trainer(model, "softmax_cross_entropy").evaluate(*validation)["loss"] == pytest.approx(loss, rel=1e-6)
+    trainer.save_state(tmp_path / "after.ckpt")  # the average is in the model now
+    model.load_weights(tmp_path / "after.ckpt")
+    assert (model.predict(X) == trainer.model.predict(X)).all()
+    with pytest.raises(FormatError, match=r"a checkpoint of a training.*load_weights"):
+        hf.load(path)

@@ -317,3 +317,35 @@ def test_plateau_without_validation_data_says_what_to_pass() -> None:
         hf.Trainer(trainer.model, "mse", hf.Adam(Plateau(0.1, monitor="val_los"))).fit(X, Y, validation_data=(X, Y))
     with pytest.raises(ArgumentError, match="no 'val_loss' in the history, only loss; pass validation_data to fit"):
         hf.Trainer(trainer.model, "mse", hf.Adam(Plateau(0.1))).fit(lambda: iter([(X, Y)]))
+
+
+@pytest.mark.parametrize("optimizer, epochs", [(hf.SGD(0.1), 4), (hf.LBFGS(max_iter=2), 4)])
+def test_a_penalty_by_a_schedule_that_spans_the_fit(optimizer: hf.Optimizer, epochs: int) -> None:
+    """The History's penalty is that of the epoch's last step, and L-BFGS takes the strength of each step."""
+    seen: list[float] = []
+
+    def look(trainer: hf.Trainer, epoch: int, logs: dict[str, float]) -> None:
+        seen.append(float((trainer.model.parameters()["0.weight"] ** 2).sum()))
+
+    def fit(strength: Any) -> hf.Trainer:
+        model = hf.Sequential(hf.Linear(1)).astype("float64")
+        trainer = hf.Trainer(model, "mse", optimizer, regularizers={"*.weight": hf.L2(strength)}, seed=0)
+        trainer.fit(X, Y, epochs=epochs, batch_size="full", callbacks=[look])
+        return trainer
+
+    history = fit(Polynomial(0.2)).history
+    strengths = 0.2 * (1 - np.arange(epochs) / epochs)
+    np.testing.assert_allclose(history["penalty"], strengths * seen, rtol=1e-12)
+    alike = fit(lambda step: 0.2 * (1 - step / epochs)).history  # the same numbers by the trainer's step
+    np.testing.assert_allclose(alike["loss"], history["loss"], rtol=1e-12)
+    assert fit(0.2).history["loss"] != history["loss"]
+
+
+def test_steps_that_never_come_and_milestones_out_of_order_are_errors() -> None:
+    trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.SGD(Step(0.1, every=10)))
+    with pytest.raises(ArgumentError, match="its first step, after 10, is never reached in 10 steps"):
+        trainer.fit(X, Y, batch_size=4)
+    assert len(trainer.fit(X, Y, batch_size=3)) == 1
+    with pytest.raises(ArgumentError, match="milestones must be ascending"):
+        MultiStep(0.1, milestones=[30, 20])
+    MultiStep(0.1, milestones=[20, 20, 0.5])

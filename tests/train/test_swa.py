@@ -217,3 +217,15 @@ def test_an_average_follows_whatever_moves_the_parameters(options: dict[str, Any
     assert averaged.slots["average"].tobytes() == raw.model.store().params.tobytes()
     bias = averaged.model.parameters()["2.bias"]
     assert bias.tobytes() == raw.model.parameters()["2.bias"].tobytes()
+
+
+def test_an_every_that_leaves_one_update_is_an_error() -> None:
+    trainer = hf.Trainer(net_of_one(), "mse", average=hf.SWA(start=2, every=5))
+    x = np.ones((14, 2))
+    with pytest.raises(ArgumentError, match="would take the first of the fit's last 5 updates alone"):
+        trainer.fit(x, x[:, :1], batch_size=2)
+    trainer.fit(x, x[:, :1], batch_size=2, epochs=2)
+
+
+def net_of_one() -> hf.Sequential:
+    return hf.Sequential(hf.Linear(1))

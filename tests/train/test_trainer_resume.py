@@ -180,6 +180,17 @@ def test_copies_and_pickles_of_trainers_go_on_alike() -> None:
         assert_same_state(state(trainer), state(twin))
 
 
+def test_a_callback_that_does_not_take_its_state_is_named(tmp_path: Path) -> None:
+    trainer = make(net(out=2), "mse")
+    callbacks: list[Any] = [hf.Checkpoint(tmp_path / "run.ckpt", best="loss")]
+    trainer.fit(X, Y, callbacks=callbacks)
+    arrays, metadata = load_file(tmp_path / "run.ckpt")
+    rest = json.loads(metadata["hawfinch.train_state"]) | {"callbacks": {"Checkpoint": "x"}}
+    save_file(tmp_path / "run.ckpt", arrays, {"hawfinch.train_state": json.dumps(rest)})
+    with pytest.raises(ArgumentError, match="Checkpoint does not take the state"):
+        make(net(out=2), "mse").fit(X, Y, callbacks=callbacks, resume=tmp_path / "run.ckpt")
+
+
 def test_damaged_files(tmp_path: Path) -> None:
     trainer = make(net(out=2), "mse")
     trainer.fit(X, Y)
@@ -193,6 +204,8 @@ def test_damaged_files(tmp_path: Path) -> None:
     wrong: list[dict[str, Any]] = [{**rest, "version": 99}, {**rest, "history": 3}, {**rest, "step": -1}]
     wrong += [{**rest, "fit": [1]}, {**rest, "step": "a"}, {k: v for k, v in rest.items() if k != "rule"}]
     wrong += [{**rest, "history": {"epochs": 1, "values": {"loss": ["a"]}}}, {**rest, "settings": 3}]
+    wrong += [{**rest, "settings": {**rest["settings"], "loss": 3}}, {**rest, "layout": {"a": ["parameters", 0]}}]
+    wrong += [{**rest, "layout": {"a": [where, n, [2]]}} for where, n in (("b", 0), ("parameters", 9**9), (3, -1))]
     for content in (json.dumps(w) for w in wrong):
         save_file(path, arrays, {"hawfinch.train_state": content})
         with pytest.raises(FormatError):

@@ -229,3 +229,13 @@ def test_pretraining_refuses_what_it_can_not_do() -> None:
         hf.transfer.pretrain_layers(net(), DATA[0])
     with pytest.raises(ArgumentError, match="noise"):
         hf.transfer.pretrain_layers(net(), DATA, noise=-1)
+
+
+def test_a_fit_with_all_frozen_is_an_error() -> None:
+    x = np.ones((4, 2))
+    model = hf.Sequential(hf.Linear(3), hf.Linear(1)).build((2,)).freeze("*")
+    trainer = hf.Trainer(model, "mse")
+    with pytest.raises(ArgumentError, match="all parameters are frozen"):
+        trainer.fit(x, x[:, :1])
+    trainer.fit(x, x[:, :1], callbacks=[hf.transfer.GradualUnfreeze()])  # which thaws the head first
+    assert hf.Trainer(hf.Sequential(hf.ReLU()), "mse").fit(x, x)["loss"] == [0.0]

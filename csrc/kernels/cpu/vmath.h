@@ -13,7 +13,8 @@
  * all 2^32 floats, float64 over 10^8 points; "no FMA" is the baseline x86-64 build.
  *
  * The functions: hf_abs, hf_sqrt, hf_fma; hf_exp, hf_exp_nonpos (of x <= 0), hf_expm1, hf_log, hf_log1p; hf_tanh,
- * hf_sigmoid, hf_erf; hf_softplus, log(1 + e^x); hf_gelu, x Phi(x); hf_gelu_slope, its derivative; hf_pow.
+ * hf_sigmoid, hf_erf; hf_softplus, log(1 + e^x); hf_gelu, x Phi(x); hf_gelu_slope, its derivative; hf_pow;
+ * hf_sinpi, hf_cospi, the sine and cosine of pi x.
  */
 #ifndef HF_VMATH_H
 #define HF_VMATH_H
@@ -42,7 +43,8 @@ HF_INLINE real hf_from_bits(real_bits u) {
   return x;
 }
 
-#if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+#if !defined(HF_NO_FMA) &&                                                                                             \
+    (defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__))
 #define HF_HAS_FMA 1
 HF_INLINE real hf_fma(real a, real b, real c) { return HF_BUILTIN(fma)(a, b, c); }
 #else
@@ -65,6 +67,7 @@ HF_INLINE real hf_signed(real y, real x) {
 #include "vmath_f32.h"
 #endif
 #include "vmath_pow.h"
+#include "vmath_sine.h"
 
 #undef HF_BUILTIN
 #endif

@@ -89,12 +89,18 @@ class Layout:
     def _allocate(self, steps: Sequence[Step], keep: Sequence[Tensor]) -> int:
         """Arena offsets of every tensor that has no place yet; returns the arena's size in bytes."""
         places, offsets, nbytes = self.places, self.offsets, self.nbytes
-        last = {t: i for i, (reads, writes) in enumerate(self.bases) for t in reads + writes}
+        # steps that threads share as one count as one: none may write where another reads
+        ends = list(range(len(steps)))
+        for i in range(len(steps) - 2, -1, -1):
+            if steps[i + 1].shared[0]:
+                ends[i] = ends[i + 1]
+        last = {t: ends[i] for i, (reads, writes) in enumerate(self.bases) for t in reads + writes}
         for t in keep:
             last[t if t.view_of is None else t.view_of] = len(steps)
         free: list[tuple[int, int]] = []  # (offset, bytes), by offset
         top = 0
         block: dict[Tensor, tuple[int, int]] = {}  # tensor -> (offset, bytes) it holds
+        touched: set[Tensor] = set()
         for i, (step, (reads, writes)) in enumerate(zip(steps, self.bases, strict=True)):
             heirs: dict[Tensor, Tensor] = {}
             inherited: set[Tensor] = set()
@@ -133,7 +139,8 @@ class Layout:
                         free[fit] = (offset + need, n - need)
                 block[t] = (offset, need)
                 offsets[id(t)] = offset
-            for t in {*reads, *writes}:
+            touched = {*touched, *reads, *writes} if step.shared[0] else {*reads, *writes}
+            for t in touched:
                 if last[t] == i and t in block:
                     free = _release(free, block.pop(t))
         return top

@@ -8,6 +8,9 @@ Design
     barrier costs depends on what else runs on the machine. The estimate is a table of rates (FLOPS, BYTES, BARRIER
     below). Rejected: rates fitted at first use, milliseconds in every process for a number that one trial corrects
     anyway.
+(c) Shares: consecutive products of equal size that do not need each other are shared as one piece of work (``share``),
+    so that two threads have three matrices one and a half each, and the next products of a matrix find it with the
+    thread that made it. Rejected: one record for several matrices, a second kind of every product.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ import itertools
 from collections.abc import Sequence
 
 from .. import _core
-from ..ir import Step
-from .memory import ALIGN, Dynamic, Layout
+from ..ir import Step, Tensor
+from .memory import ALIGN, Dynamic, Layout, base_of
 
 FLOPS = {"baseline": 1.5e10, "ref": 1e9, "neon": 6e10, "avx2": 1e11, "avx512": 2e11}  # per second and core
 BYTES, L2_BYTES = 2.5e10, 1e11  # per second and core: L3 or memory; L2, where a record touches no more than L2_SIZE
@@ -95,6 +98,28 @@ class Schedule:
         return best
 
 
+def share(steps: Sequence[Step]) -> None:
+    """Marks runs of steps that threads share as one: of one kernel and one cost, none reading what another writes. For
+    steps whose units own no rows of a tensor, so that no neighbour counts on their split."""
+    run: list[Step] = []
+    touched: set[Tensor] = set()
+    for step in [*steps, None]:
+        mine = set() if step is None else {base_of(t) for t in step.writes}
+        if step is not None and run and _alike(run[0], step) and not touched & {base_of(t) for t in step.reads}:
+            run.append(step)
+        else:
+            for i, member in enumerate(run):
+                if len(run) > 1 and isinstance(member.units, int):
+                    member.shared = i * member.units, len(run) * member.units
+            run, touched = [] if step is None else [step], set()
+        touched |= mine
+
+
+def _alike(a: Step, b: Step) -> bool:
+    fixed = isinstance(a.units, int) and a.units > 1 and not (a.local or b.local or a.single)
+    return fixed and (a.op, a.units, a.flops, a.grain) == (b.op, b.units, b.flops, 1)
+
+
 def find_barriers(steps: Sequence[Step], pieces: Sequence[int], layout: Layout) -> list[bool]:
     """Before which steps threads must meet."""
     flags = []
@@ -125,7 +150,7 @@ def find_barriers(steps: Sequence[Step], pieces: Sequence[int], layout: Layout) 
             if step.single:
                 part = "thread 0"
             elif t not in whole:
-                part = (step.units, step.grain, n_pieces, start, end)
+                part = (step.units, step.grain, n_pieces, step.shared, start, end)
             mine.append((place, write, (start, end, part)))
             others = written.get(place, []) + (read.get(place, []) if write else [])
             for a, b, p in others:

@@ -139,6 +139,18 @@ def check_observed(array: Array, name: str) -> None:
             raise NonFiniteInputError(f"{name}: all are NaN, so that there is nothing to learn or to measure")
 
 
+def wrong_index(arrays: Sequence[Any], specs: Sequence[Spec], where: str = "") -> LabelError:
+    """The error for an index that C has found outside of its table: says what the inputs hold that are indices."""
+    names = ["x" if len(arrays) == 1 else f"x[{i}]" for i in range(len(arrays))]
+    held = [
+        f"{name} holds {a.min():g} to {a.max():g}"
+        for name, a, spec in zip(names, arrays, specs, strict=True)
+        if spec.dtype == "int" and isinstance(a, np.ndarray) and a.size
+    ]
+    said = f"; {', '.join(held)}" if held else ""
+    return LabelError(f"{where}an index is outside of the table that it reads{said}")
+
+
 def check_whole(array: Array, name: str) -> None:
     """Raises LabelError naming the place of the first number that is not whole: what forward uses as an index."""
     if array.dtype.kind == "f":

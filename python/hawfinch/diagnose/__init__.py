@@ -1,0 +1,32 @@
+"""Why training fails: tools that measure a net, and a doctor that says what is wrong and proves it.
+
+``hf.diagnose(model, x, y, ...)`` is the doctor; each tool that it works with is here under its own name too,
+``hf.diagnose.lr_find`` and so on, and in ``hf``.
+
+Design: a room that is called. ``hf.diagnose`` is a function for its users, and ``hawfinch/diagnose/`` is its room, so
+the module itself is callable. Rejected: a function of the room's name, which an ``import hawfinch.diagnose`` would
+overwrite with the module; and names that differ by a letter. Files have no tool's name.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from .critical import critical_point as critical_point
+from .doctor import diagnose as diagnose
+from .gradients import gradient_check as gradient_check
+from .hessian import curvature as curvature
+from .landscapes import loss_landscape as loss_landscape, sharpness as sharpness
+from .report import Report as Report
+
+__all__ = ["Report", "critical_point", "curvature", "gradient_check", "loss_landscape", "sharpness"]
+
+
+class _Room(ModuleType):
+    """The module, which is called as its function ``diagnose``."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Report:
+        return diagnose(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Room

@@ -8,6 +8,7 @@ pickle, which runs code from the file.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,11 @@ def load(path: Any, model: Module | None = None) -> Module:
         raise ArgumentError(f"model must be a Module, not {short(model)}")
     tensors, metadata = load_file(path)
     version = metadata.get("hawfinch.format")
+    if version is None and "hawfinch.train_state" in metadata:
+        raise FormatError(
+            f"{path}: a checkpoint of a training, which has no description of the model; "
+            f"make the model, build it, and call model.load_weights({os.fspath(path)!r})"
+        )
     if version is None:
         raise FormatError(
             f"{path}: a safetensors file, but not a hawfinch model (no 'hawfinch.format' in its metadata)"

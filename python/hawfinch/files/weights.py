@@ -55,7 +55,9 @@ class LoadReport:
             lines.append(f"missing, left as they were: {', '.join(self.missing)}")
         if self.unexpected:
             lines.append(f"not in the model: {', '.join(self.unexpected)}")
-        lines += [f"{k}: given {a}, the model's is {b}" for k, (a, b) in self.mismatched.items()]
+        for k, (a, b) in self.mismatched.items():
+            turned = "; pass its transpose (PyTorch's Linear.weight is (out, in))" if a == b[::-1] else ""
+            lines.append(f"{k}: given {a}, the model's is {b}{turned}")
         return "\n".join(lines)
 
 
@@ -98,9 +100,12 @@ def _arrays(source: Any) -> dict[str, Array]:
     if isinstance(source, Module):
         return {**source.parameters(), **source.buffers()}
     if isinstance(source, str | os.PathLike):
+        from ..train.state_file import KEY, state_in  # json and zlib are slow to import
         from .safetensors import load_file
 
-        found, _ = load_file(source)
+        found, metadata = load_file(source)
+        if KEY in metadata:
+            return state_in(source, found, metadata).model_arrays()
         for name, array in found.items():
             if array.dtype.kind not in "fiub":
                 raise FormatError(f"{source}: {name!r} has dtype {array.dtype}, expected real numbers")

@@ -16,8 +16,9 @@ class Step:
     affine in the batch. ``units`` is the amount of work that threads share (see ops.def); ``local`` are the tensors
     of which unit i touches slice i alone, so that the next step with the same units needs no barrier; ``in_place`` are
     pairs (output, input) that may share memory; ``code`` are the instruction names of an elementwise program;
-    ``scratch`` is the workspace in bytes that the kernel asks of a thread; ``by_rows`` are pairs (table, tensor): of
-    the table as many bytes are touched as the tensor has; ``yields``: see ``yield_step``.
+    ``shared`` is (units before this step's, units of all) where threads share several steps as one, see
+    compiler/schedule.py; ``scratch`` is the workspace in bytes that the kernel asks of a thread; ``by_rows`` are pairs
+    (table, tensor): of the table as many bytes are touched as the tensor has; ``yields``: see ``yield_step``.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Step:
         "reads",
         "scope",
         "scratch",
+        "shared",
         "single",
         "units",
         "update",
@@ -62,6 +64,7 @@ class Step:
         self.op, self.fields, self.writes, self.reads, self.units, self.local = op, fields, writes, reads, units, local
         self.grain, self.single, self.update, self.scope, self.flops = grain, single, update, scope, flops
         self.in_place, self.code, self.scratch, self.by_rows, self.yields = in_place, code, scratch, by_rows, yields
+        self.shared = (0, 0)
 
 
 def single(op: str, fields: dict[str, Any], writes: Iterable[Tensor], reads: Iterable[Tensor], **more: Any) -> Step:

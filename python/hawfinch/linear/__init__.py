@@ -10,6 +10,7 @@ a call; what has a closed form is NumPy's. Rejected: ``Trainer`` for all of them
 here the objective is wanted to a part in ten thousand, on features of any scale.
 """
 
+from ..values import names_of
 from .least_squares import (
     ElasticNet as ElasticNet,
     Lasso as Lasso,
@@ -30,3 +31,7 @@ __all__ = [
     "Perceptron",
     "Ridge",
 ]
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

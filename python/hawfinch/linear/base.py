@@ -55,6 +55,8 @@ class Estimator(metaclass=CheckedCall):
 
     options: ClassVar[dict[str, Any]]
     n_features_in_: int
+    feature_names_in_: Array  # of the table that it was fitted on, if it was one and all are texts
+    _columns: Array | None
     model_: Sequential
 
     def _set(self, given: dict[str, Any]) -> None:
@@ -107,6 +109,13 @@ class Estimator(metaclass=CheckedCall):
         changed = [f"{k}={short(v)}" for k, v in given if not (v is defaults[k] or short(v) == short(defaults[k]))]
         return f"{type(self).__name__}({', '.join(changed)})"
 
+    # ---- the rows ----
+    def _rows(self, X: Any) -> Array:
+        """What ``fit`` was given, as float64 (rows, features). A table's names of columns are kept."""
+        x = checked_x(X)
+        self._columns = columns_of(X)
+        return x
+
     # ---- the net ----
     def _keep(self, weight: Array, intercept: Array | None) -> None:
         """weight (d, outputs), intercept (outputs,) or None, as the net of one layer. Both must be finite."""
@@ -121,6 +130,9 @@ class Estimator(metaclass=CheckedCall):
         if intercept is not None:
             arrays["0.bias"][...] = intercept
         self.model_, self.n_features_in_ = model, d  # type: ignore[assignment]
+        vars(self).pop("feature_names_in_", None)
+        if (columns := vars(self).pop("_columns", None)) is not None:
+            self.feature_names_in_ = columns
 
     def _arrays(self) -> tuple[Array, Array]:
         """(weight (d, outputs), intercept (outputs,)) as the net has them now."""
@@ -136,6 +148,13 @@ class Estimator(metaclass=CheckedCall):
         x = checked_x(X)
         if x.shape[1] != self.n_features_in_:
             raise ShapeError(f"X has {x.shape[1]} features, {type(self).__name__} was fitted on {self.n_features_in_}")
+        known, given = vars(self).get("feature_names_in_"), columns_of(X)
+        if known is not None and given is not None and (wrong := np.flatnonzero(known != given)).size:
+            i = int(wrong[0])
+            raise ArgumentError(
+                f"X: column {i} is {given[i]!r}, {type(self).__name__} was fitted with {known[i]!r} there; "
+                "give the columns in the order of fit: X[model.feature_names_in_]"
+            )
         y = self.model_.predict(x)
         assert isinstance(y, np.ndarray)
         return y
@@ -284,6 +303,13 @@ def checked_x(X: Any) -> Array:
         raise ShapeError(f"X: expected at least one row and one feature, got shape {x.shape}")
     check_finite(x, "X")
     return np.ascontiguousarray(x, np.float64)
+
+
+def columns_of(X: Any) -> Array | None:
+    """A table's names of its columns, if all of them are texts."""
+    names = getattr(X, "columns", None)
+    names = None if names is None else list(names)
+    return np.array(names, object) if names and all([isinstance(name, str) for name in names]) else None
 
 
 def checked_targets(y: Any, rows: int) -> Array:

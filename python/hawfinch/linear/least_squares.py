@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError
-from .base import Array, OneOf, Regressor, checked_targets, checked_weights, checked_x, not_converged
+from .base import Array, OneOf, Regressor, checked_targets, checked_weights, not_converged
 from .minimise import minimise
 from .objective import Problem, squared
 
@@ -23,7 +23,7 @@ class _LeastSquares(Regressor):
 
     def _data(self, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array]:
         """x (rows, features), y (rows, targets), weights (rows,)."""
-        x = checked_x(X)
+        x = self._rows(X)
         targets = checked_targets(y, len(x))
         self._one_target = np.ndim(y) != 2
         return x, targets, checked_weights(sample_weight, len(x))

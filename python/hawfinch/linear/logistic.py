@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError
-from .base import Array, Classifier, OneOf, OrNone, checked_x, not_converged
+from .base import Array, Classifier, OneOf, OrNone, not_converged
 from .minimise import minimise
 from .objective import Problem, logistic, softmax
 
@@ -72,7 +72,7 @@ class LogisticRegression(Classifier):
                 f"LogisticRegression: penalty={self.penalty!r} and l1_ratio={self.l1_ratio!r} do not fit: "
                 'l1_ratio belongs to penalty="elasticnet", which needs it'
             )
-        x = checked_x(X)
+        x = self._rows(X)
         numbers = self._labels(y, len(x))
         s = self._row_weights(numbers, sample_weight) * self.C
         share = {"l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio, None: None}[self.penalty]

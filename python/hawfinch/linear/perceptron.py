@@ -10,7 +10,7 @@ from .. import ops
 from ..nn import Linear, Sequential
 from ..optim import SGD
 from ..train.trainer import Trainer
-from .base import Classifier, OrNone, checked_x, not_converged
+from .base import Classifier, OrNone, not_converged
 
 
 class Perceptron(Classifier):
@@ -66,7 +66,7 @@ class Perceptron(Classifier):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Finds w and b; returns self."""
-        x = checked_x(X)
+        x = self._rows(X)
         numbers = self._labels(y, len(x))
         weights = self._row_weights(numbers, sample_weight)
         two = len(self.classes_) == 2

@@ -17,7 +17,6 @@ from .base import (
     Regressor,
     checked_targets,
     checked_weights,
-    checked_x,
     not_converged,
 )
 from .minimise import minimise
@@ -159,7 +158,7 @@ class LinearSVC(_Machine, Classifier):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Finds w and b; returns self."""
-        x = checked_x(X)
+        x = self._rows(X)
         numbers = self._labels(y, len(x))
         s = self._row_weights(numbers, sample_weight) * self.C
         ones = [1] if len(self.classes_) == 2 else range(len(self.classes_))
@@ -206,7 +205,7 @@ class LinearSVR(_Machine, Regressor):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Finds w and b; returns self. y: (rows,)."""
-        x = checked_x(X)
+        x = self._rows(X)
         targets = checked_targets(y, len(x))
         if targets.shape[1] > 1:
             raise ArgumentError(f"LinearSVR: one target, y ({len(x)},); got {targets.shape[1]}")

@@ -10,6 +10,7 @@ by the count of the whole batch. Rejected: a table of names, losses that may be 
 option: a loss that has added up its rows can be neither weighted nor masked nor summed over an epoch.
 """
 
+from ..values import names_of
 from .base import (
     LOSSES as LOSSES,
     ClassWeight as ClassWeight,
@@ -57,3 +58,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Triplet",
 ]
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

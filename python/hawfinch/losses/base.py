@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,7 +11,7 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError, LabelError, ShapeError, unknown_name
 from ..ir import Array, Shape, Tensor
-from ..values import Value, check_real
+from ..values import Value, check_flag, check_real
 
 if TYPE_CHECKING:
     from .classes import ClassLoss
@@ -29,6 +30,11 @@ ELSEWHERE = {  # names that other libraries use
     "bce": "bce_with_logits",
     "binary_crossentropy": "bce_with_logits",
     "nll": "softmax_cross_entropy",
+    "log_loss": "softmax_cross_entropy",
+    "crossentropy": "softmax_cross_entropy",
+    "kl": "kl_divergence",
+    "kld": "kl_divergence",
+    "squared_hinge": "hinge",
     "multi_margin": "hinge",
 }
 
@@ -43,9 +49,10 @@ def per_row(values: Tensor) -> Tensor:
 class Loss(Value):
     """Base of losses: immutable, compared by content.
 
-    A subclass defines ``__call__(prediction, target)`` of traced values, which gives (rows,) or (rows, ...). ``check``
-    gives the target array as it goes into the plan, or raises. ``class Mine(Loss, name="mine")`` makes ``loss="mine"``
-    work. Losses can be added and multiplied by numbers >= 0: ``0.5 * hf.MSE() + hf.MAE()``.
+    A subclass defines ``__call__(prediction, target)`` of traced values, which gives (rows,), or (rows, ...) of what
+    can have a weight of its own, such as outputs: a row's loss is its mean. ``check`` gives the target array as it goes
+    into the plan, or raises. ``class Mine(Loss, name="mine")`` makes ``loss="mine"`` work. Losses can be added and
+    multiplied by numbers >= 0: ``0.5 * hf.MSE() + hf.MAE()``.
 
     >>> import hawfinch as hf
     >>> class Cubic(hf.Loss):
@@ -88,8 +95,8 @@ class Loss(Value):
         """As ``check``, of a loss that takes several outputs at once."""
         return self.check(y, outputs[0])
 
-    def counts(self, target: Any) -> Tensor | None:
-        """Of traced targets: (rows,), each row's share that is observed; None: all of every row."""
+    def observed(self, target: Any) -> Tensor | None:
+        """Of traced targets: where they are not missing, a mask (rows, ...); None: everywhere."""
         return None
 
     @property
@@ -107,7 +114,7 @@ class Loss(Value):
 
     def row_weights(self, y: Array, output: Shape, class_weight: ClassWeight = None) -> Array | None:
         """Weights that follow from the targets as the user gave them (classes, labels that are left out), float
-        (rows,), or None. class_weight: that of ``fit``."""
+        (rows,) or of the loss's own shape, or None. class_weight: that of ``fit``."""
         if class_weight is not None:
             raise ArgumentError(
                 f"class_weight needs a loss of classes, such as SoftmaxCrossEntropy, BCEWithLogits or Hinge with "
@@ -146,15 +153,15 @@ class ElementLoss(Loss):
         """The loss of each element."""
         raise ArgumentError(f"{type(self).__name__} defines no element(prediction, target)")
 
-    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, prediction: Any, target: Any) -> Tensor:
         if not self.ignore_nan:
-            return per_row(self.element(prediction, target))
+            return self.element(prediction, target)
         seen = ops.equal(target, target)  # what is left out must be harmless on both sides, for the gradient's sake
         values = self.element(ops.where(seen, prediction, 1.0), ops.where(seen, target, 1.0))
-        return per_row(ops.where(seen, values, 0.0))
+        return ops.where(seen, values, 0.0)
 
-    def counts(self, target: Tensor) -> Tensor | None:
-        return per_row(ops.where(ops.equal(target, target), 1.0, 0.0)) if self.ignore_nan else None
+    def observed(self, target: Any) -> Tensor | None:
+        return ops.equal(target, target) if self.ignore_nan else None
 
 
 class LossSum(Loss):
@@ -184,18 +191,17 @@ class LossSum(Loss):
         self.checks_values = any([term.checks_values for _, term in terms])
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        parts = [per_row(term(prediction, target)) * weight for weight, term in self.terms]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
+        parts = [term(prediction, target) * weight for weight, term in self.terms]
+        if len({part.shape for part in parts}) > 1:
+            parts = [per_row(part) for part in parts]
+        return functools.reduce(lambda a, b: a + b, parts)
 
     def check(self, y: Array, output: Shape) -> Array:
         checked = [term.check(y, output) for _, term in self.terms]
         return min(checked, key=lambda a: a.dtype.kind != "i")  # labels, where one of them has labels
 
-    def counts(self, target: Any) -> Tensor | None:
-        return self.terms[0][1].counts(target)
+    def observed(self, target: Any) -> Tensor | None:
+        return self.terms[0][1].observed(target)
 
     def point(self, prediction: Any) -> Any:
         return self.terms[0][1].point(prediction)
@@ -213,10 +219,17 @@ class LossSum(Loss):
             return super().row_weights(y, output, class_weight)
         found = [term.row_weights(y, output, class_weight if term is leader else None) for _, term in self.terms]
         weights = [w for w in found if w is not None]
-        return np.prod(weights, axis=0) if weights else None
+        return functools.reduce(product_of_weights, weights) if weights else None
 
     def __repr__(self) -> str:
         return " + ".join([repr(term) if w == 1.0 else f"{w:g} * {term!r}" for w, term in self.terms])
+
+
+def product_of_weights(a: Array, b: Array) -> Array:
+    """Of weights of rows, or of positions: the product, of the shape of the longer one."""
+    a, b = (w.reshape(w.shape + (1,) * (max(a.ndim, b.ndim) - w.ndim)) for w in (a, b))
+    product: Array = a * b
+    return product
 
 
 def _terms(loss: Loss) -> tuple[tuple[float, Loss], ...]:
@@ -238,25 +251,18 @@ class FunctionLoss(Loss):
         self.function = function
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return per_row(self.function(prediction, target))
+        return self.function(prediction, target)
 
     def row_weights(self, y: Array, output: Shape, class_weight: ClassWeight = None) -> Array | None:
-        """Class weights need integer labels (rows,) of outputs (rows, classes)."""
+        """Class weights need integer labels (rows, ...) of outputs (rows, ..., classes)."""
         if class_weight is None:
             return None
-        if y.ndim != 1 or y.dtype.kind not in "iu" or not isinstance(output[-1], int):
+        if y.ndim != len(output) - 1 or y.dtype.kind not in "iu" or not isinstance(output[-1], int):
             return super().row_weights(y, output, class_weight)
         classes = output[-1]
         if y.size and (y.min() < 0 or y.max() >= classes):
             raise LabelError(f"class_weight: labels from {y.min()} to {y.max()}, but the model has {classes} outputs")
         return weights_of_labels(class_weight, y, range(classes))
-
-
-def check_flag(value: object, name: str) -> bool:
-    """value as True or False, else ArgumentError."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    raise ArgumentError(f"{name} must be True or False, not {value!r:.60}")
 
 
 def _weight(value: Any) -> float:
@@ -269,7 +275,7 @@ def weights_of_labels(class_weight: ClassWeight, numbers: Array, names: Sequence
     """Weight of each row from its class: a mapping by the names of the classes (missing ones: 1), a sequence, or
     "balanced" (rows / classes / count, over the rows that have a class).
 
-    numbers: (rows,), the class of each row as a position in ``names``; -1: none, of weight 0.
+    numbers: (rows, ...), the class of each as a position in ``names``; -1: none, of weight 0.
     """
     classes = len(names)
     has_class = numbers >= 0

@@ -15,8 +15,9 @@ from .base import ClassWeight, Loss, weights_of_labels
 
 
 class ClassLoss(Loss):
-    """Base of losses of classes, of one of two kinds by their targets: integer labels (rows,) for outputs (rows,
-    classes), one class a row; else each output is a class of its own, which a row has where the target says so."""
+    """Base of losses of classes, of one of two kinds by their targets: integer labels (rows, ...) for outputs (rows,
+    ..., classes), one class a row or position; else each output is a class of its own, which a row has where the target
+    says so."""
 
     class_weight: ClassWeight = None
     applies: ClassVar[tuple[Op, ...]] = ()  # what this loss does to the output, so that the model must not
@@ -27,8 +28,8 @@ class ClassLoss(Loss):
 
     # ---- traced: what metrics need ----
     def is_one_of_many(self, prediction: Tensor, target: Tensor) -> bool:
-        """Whether the targets are labels, one class a row."""
-        return target.dtype == "int" and prediction.ndim == 2
+        """Whether the targets are labels, one class a row or position."""
+        return target.dtype == "int" and prediction.ndim == target.ndim + 1
 
     def positive(self, target: Tensor) -> Tensor:
         """Where a target of a class of its own says yes: a mask."""
@@ -58,11 +59,11 @@ class ClassLoss(Loss):
 
     # ---- arrays ----
     def labels(self, y: Array, output: Shape) -> tuple[Array, Sequence[Any]]:
-        """The number of each row's class, -1 for none, and what ``class_weight`` calls the classes. Raises
-        ArgumentError where a row has no single class."""
+        """The number of each row's or position's class, -1 for none, and what ``class_weight`` calls the classes.
+        Raises ArgumentError where a row has no single class."""
         if is_labels(y, output):
-            assert isinstance(output[1], int)
-            return y.astype(np.int64, copy=False), range(output[1])
+            assert isinstance(output[-1], int)
+            return y.astype(np.int64, copy=False), range(output[-1])
         if y.size != len(y):
             raise ArgumentError(
                 f"class_weight needs one class per row, but here each of the {numel(output[1:])} outputs is a class of "
@@ -97,29 +98,39 @@ class ClassLoss(Loss):
 
 
 def is_labels(y: Array, output: Shape) -> bool:
-    """Whether these are integer labels, one class a row of outputs (rows, classes)."""
-    return y.ndim == 1 and len(output) == 2 and y.dtype.kind in "iub"
+    """Whether these are integer labels, (rows, ...) of outputs (rows, ..., classes)."""
+    return y.dtype.kind in "iub" and len(output) > 1 and y.shape[1:] == output[1:-1]
+
+
+def is_labels_like(prediction: Any, target: Any) -> bool:
+    """Whether traced targets, or arrays, are integer labels (rows, ...) of outputs (rows, ..., classes)."""
+    if isinstance(target, Tensor):
+        return target.dtype == "int" and prediction.ndim == target.ndim + 1
+    return is_labels(np.asarray(target), np.shape(prediction))
 
 
 def check_class_numbers(y: Array, classes: int, ignored: int | None = None) -> Array:
-    """Integer labels (rows,) as int64, those to be ignored 0. Raises DTypeError, LabelError."""
+    """Integer labels (rows, ...) as int64, those to be ignored 0. Raises DTypeError, LabelError."""
     if y.dtype.kind not in "iub":
         raise DTypeError(f"labels must be integers, got {y.dtype}; pass y.astype(int), or use another loss for numbers")
     out = (y < 0) | (y >= classes)
     if ignored is not None:
         out &= y != ignored
     if out.any():
-        row = int(np.flatnonzero(out)[0])
-        raise LabelError(f"label {int(y[row])} in row {row} is outside [0, {classes}): the model has {classes} outputs")
+        row, *position = np.argwhere(out)[0].tolist()
+        where = f"row {row}" + (f", position {', '.join(map(str, position))}" if position else "")
+        wrong = int(y[(row, *position)])
+        one = "; yes or no from one output is hf.BCEWithLogits, with targets y[:, None]" if classes == 1 else ""
+        raise LabelError(f"label {wrong} in {where} is outside [0, {classes}): the model has {classes} outputs{one}")
     y = y.astype(np.int64, copy=False)
     return y if ignored is None else np.where(y == ignored, 0, y)
 
 
 def check_many(output: Shape, name: str) -> int:
-    """The number of classes of outputs (rows, classes). Raises ShapeError for others."""
-    if len(output) != 2 or not isinstance(output[1], int):
-        raise ShapeError(f"{name}: the model's output must be (rows, classes) for integer labels, got {output}")
-    return output[1]
+    """The number of classes of outputs (rows, ..., classes). Raises ShapeError for others."""
+    if len(output) < 2 or not isinstance(output[-1], int):
+        raise ShapeError(f"{name}: the model's output must be (rows, ..., classes) for integer labels, got {output}")
+    return output[-1]
 
 
 def columns(values: Tensor) -> Tensor:
@@ -128,21 +139,37 @@ def columns(values: Tensor) -> Tensor:
 
 
 def one_hot(labels: Tensor, scores: Tensor) -> Tensor:
-    """(rows, classes): 1 in the column of the row's label, else 0."""
-    classes = scores.shape[1]
+    """(rows, ..., classes): 1 at the label, else 0."""
+    classes = scores.shape[-1]
     assert isinstance(classes, int)
-    column = ops.reshape(ops.to_real(labels), (labels.shape[0], 1))
+    column = ops.reshape(ops.to_real(labels), (*labels.shape, 1))
     return ops.where(ops.equal(column, _numbers(classes)), 1.0, 0.0)
 
 
+def rows_of_positions(
+    loss: Loss, prediction: Any, target: Any, weight: Tensor | None
+) -> tuple[Any, Any, Tensor | None]:
+    """Prediction, target and weight as metrics see them: where each position of a row has a label, each is a row."""
+    of_classes = loss.of_classes
+    if of_classes is None or not isinstance(prediction, Tensor) or prediction.ndim == 2:
+        return prediction, target, weight
+    if not of_classes.is_one_of_many(prediction, target):
+        return prediction, target, weight
+    if weight is not None:
+        weight = ops.reshape(weight, (*weight.shape, *(1,) * (target.ndim - weight.ndim)))
+        weight = ops.reshape(ops.broadcast_to(weight, target.shape), (numel(target.shape),))
+    rows = numel(target.shape)
+    return ops.reshape(prediction, (rows, prediction.shape[-1])), ops.reshape(target, (rows,)), weight
+
+
 def checked_labels(labels: Tensor, classes: int) -> Tensor:
-    """(rows,) of 0; a label outside of [0, classes) stops the run."""
+    """(rows, ...) of 0; a label outside of [0, classes) stops the run."""
     return ops.gather(_zeros(classes), labels)
 
 
 @functools.lru_cache(maxsize=16)
 def _numbers(classes: int) -> Array:
-    return np.arange(classes, dtype=np.float64)[None, :]
+    return np.arange(classes, dtype=np.float64)
 
 
 @functools.lru_cache(maxsize=16)

@@ -12,20 +12,24 @@ from ..errors import ArgumentError, LabelError, ShapeError
 from ..ir import Array, Shape, Tensor
 from ..ops.elementwise import SIGMOID
 from ..ops.softmax import SOFTMAX
-from ..values import check_real, check_whole, is_several
-from .base import ClassWeight, ElementLoss, check_flag, per_row
-from .classes import ClassLoss, check_class_numbers, check_many, is_labels
+from ..values import check_flag, check_real, check_whole, is_several
+from .base import ClassWeight, ElementLoss, rows_text
+from .classes import ClassLoss, check_class_numbers, check_many, is_labels, is_labels_like
 
 
 class SoftmaxCrossEntropy(ClassLoss, name="softmax_cross_entropy"):
-    """-sum_j t_j log softmax(logits)_j. Targets: integer labels (rows,) in [0, classes), or probabilities (rows,
-    classes). PyTorch's CrossEntropyLoss.
+    """-sum_j t_j log softmax(logits)_j, of logits (rows, classes), or (rows, ..., classes) for the positions of
+    sequences and images: the classes are the last axis. Targets: integer labels (rows, ...) in [0, classes), or
+    probabilities of the output's shape. PyTorch's CrossEntropyLoss, which has the classes on axis 1.
 
     label_smoothing s (default 0): t becomes (1 - s) t + s / classes. class_weight: per class, a mapping, a sequence or
-    "balanced" (rows / classes / count); integer labels only; the mean is divided by the sum of the weights.
-    ignore_index: rows with this label are left out, and are not counted. Its default is None, not PyTorch's -100: a
-    label out of range is an error unless it was asked for. Raises LabelError for labels out of range, DTypeError for
-    float labels.
+    "balanced" (rows / classes / count); integer labels only; the mean is divided by the sum of the weights. With both a
+    row has the weight of its label; PyTorch weighs the smoothed part of the loss by the classes that it is of.
+    ignore_index: rows (positions) with this label are left out, and are not counted. Its default is None, not PyTorch's
+    -100: a label out of range is an error unless it was asked for. ignore_nan (default False): probabilities that are
+    NaN leave out their row (position). Of positions the mean is over all that count in the batch; ``sample_weight``
+    (rows,) weighs rows, (rows, ...) each position. Raises LabelError for labels out of range, DTypeError for float
+    labels, ShapeError.
 
     >>> hf.SoftmaxCrossEntropy()(np.array([[0.0, 0.0], [9.0, 0.0]]), np.array([0, 0])).round(4)  # log 2, then nearly 0
     array([6.931e-01, 1.000e-04])
@@ -37,7 +41,12 @@ class SoftmaxCrossEntropy(ClassLoss, name="softmax_cross_entropy"):
     applies = (SOFTMAX,)
 
     def __init__(
-        self, *, label_smoothing: float = 0.0, class_weight: ClassWeight = None, ignore_index: int | None = None
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        class_weight: ClassWeight = None,
+        ignore_index: int | None = None,
+        ignore_nan: bool = False,
     ):
         name = "SoftmaxCrossEntropy: label_smoothing"
         self.label_smoothing = check_real(label_smoothing, name, "in [0, 1)", lambda v: 0 <= v < 1)
@@ -45,23 +54,31 @@ class SoftmaxCrossEntropy(ClassLoss, name="softmax_cross_entropy"):
         self.ignore_index = ignore_index
         if ignore_index is not None:
             self.ignore_index = check_whole(ignore_index, "SoftmaxCrossEntropy: ignore_index", -(2**63))
+        self.ignore_nan = check_flag(ignore_nan, "SoftmaxCrossEntropy: ignore_nan")
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return ops.softmax_cross_entropy(prediction, target, self.label_smoothing)
+        if not self.ignore_nan or is_labels_like(prediction, target):
+            return ops.softmax_cross_entropy(prediction, target, self.label_smoothing)
+        seen = _whole(target)
+        target = ops.where(ops.reshape(seen, (*seen.shape, 1)), target, 1.0)
+        return ops.where(seen, ops.softmax_cross_entropy(prediction, target, self.label_smoothing), 0.0)
+
+    def observed(self, target: Any) -> Tensor | None:
+        return _whole(target) if self.ignore_nan else None
 
     def check(self, y: Array, output: Shape) -> Array:
-        if len(output) != 2:
-            raise ShapeError(f"SoftmaxCrossEntropy: the model's output must be (rows, classes), got {output}")
-        classes = output[1]
-        assert isinstance(classes, int)
-        if y.ndim == 2 and y.shape[1] == classes and y.dtype.kind == "f":
-            return check_shares(y, "SoftmaxCrossEntropy")
-        if y.ndim != 1:
-            hint = "; pass y[:, 0]" if y.shape[1:] == (1,) else ""
+        classes = check_many(output, "SoftmaxCrossEntropy")
+        if y.shape[1:] == output[1:] and y.dtype.kind == "f":
+            return check_shares(y, "SoftmaxCrossEntropy", self.ignore_nan)
+        if y.shape[1:] != output[1:-1]:
+            column = y.shape[1:] == (*output[1:-1], 1)
+            hint = ("; pass y[:, 0]" if y.ndim == 2 else "; pass y[..., 0]") if column else ""
             raise ShapeError(
-                f"SoftmaxCrossEntropy: expected integer labels (rows,) or float probabilities (rows, {classes}), "
-                f"got {y.dtype} of shape {y.shape}{hint}"
+                f"SoftmaxCrossEntropy: expected integer labels {rows_text(output[1:-1])} or float probabilities "
+                f"{rows_text(output[1:])}, got {y.dtype} of shape {y.shape}{hint}"
             )
+        if self.ignore_nan and y.dtype.kind != "f":
+            raise ArgumentError("SoftmaxCrossEntropy: ignore_nan is for probabilities; labels have ignore_index")
         if self.ignore_index is not None and y.size and (y == self.ignore_index).all():
             raise LabelError(
                 f"all labels are {self.ignore_index}, ignore_index, so that there is nothing to learn or to measure"
@@ -69,7 +86,7 @@ class SoftmaxCrossEntropy(ClassLoss, name="softmax_cross_entropy"):
         return check_class_numbers(y, classes, self.ignore_index)
 
     def labels(self, y: Array, output: Shape) -> tuple[Array, Sequence[Any]]:
-        if y.ndim != 1:
+        if y.shape[1:] == output[1:]:
             raise ArgumentError("class_weight needs integer labels, not probabilities")
         numbers, names = super().labels(y, output)
         if self.ignore_index is not None:
@@ -78,7 +95,7 @@ class SoftmaxCrossEntropy(ClassLoss, name="softmax_cross_entropy"):
 
     def row_weights(self, y: Array, output: Shape, class_weight: ClassWeight = None) -> Array | None:
         if self.class_weight is None and class_weight is None:
-            left_out = self.ignore_index is not None and y.ndim == 1
+            left_out = self.ignore_index is not None and is_labels(y, output)
             return (y != self.ignore_index).astype(np.float64) if left_out else None
         return super().row_weights(y, output, class_weight)
 
@@ -89,9 +106,12 @@ class SoftmaxCrossEntropy(ClassLoss, name="softmax_cross_entropy"):
         raise ArgumentError("it needs integer labels, not probabilities")
 
 
-def check_shares(y: Array, name: str) -> Array:
-    """Rows of probabilities, or LabelError."""
-    if y.size and (y.min() < 0 or (np.abs(y.sum(-1) - 1) > 1e-3).any()):
+def check_shares(y: Array, name: str, ignore_nan: bool = False) -> Array:
+    """y, probabilities along the last axis, or LabelError. ignore_nan: what has a NaN in it is left out."""
+    shares = y.reshape(-1, y.shape[-1])
+    if ignore_nan:
+        shares = shares[~np.isnan(shares).any(1)]
+    if shares.size and (shares.min() < 0 or (np.abs(shares.sum(-1) - 1) > 1e-3).any()):
         raise LabelError(f"{name}: rows of target probabilities must not be negative and must sum to 1")
     return y
 
@@ -159,9 +179,9 @@ class Focal(ElementLoss, ClassLoss, name="focal"):
     """-(1 - p)**gamma log p, p the probability of the right answer: sure rows count less. gamma: default 2; 0 is
     cross-entropy.
 
-    Integer labels (rows,) for outputs (rows, classes): p from softmax. Targets 0 or 1 of the output's shape: p from
-    sigmoid, as torchvision's sigmoid_focal_loss; alpha in [0, 1] then weighs the ones, and 1 - alpha the zeros. Its
-    default is None, not torchvision's 0.25: weights of classes are asked for, here or by class_weight (see
+    Integer labels (rows, ...) for outputs (rows, ..., classes): p from softmax. Targets 0 or 1 of the output's shape:
+    p from sigmoid, as torchvision's sigmoid_focal_loss; alpha in [0, 1] then weighs the ones, and 1 - alpha the zeros.
+    Its default is None, not torchvision's 0.25: weights of classes are asked for, here or by class_weight (see
     ``BCEWithLogits``), whose sum the mean is divided by; alpha's is not. ignore_nan: see ``MSE``; targets 0 or 1 only.
     Raises LabelError for other targets, ArgumentError for alpha with labels. Lin and others, ICCV 2017.
 
@@ -214,13 +234,6 @@ class Focal(ElementLoss, ClassLoss, name="focal"):
         return y
 
 
-def is_labels_like(prediction: Any, target: Any) -> bool:
-    """Whether traced targets, or arrays, are integer labels of outputs (rows, classes)."""
-    if isinstance(target, Tensor):
-        return target.dtype == "int" and prediction.ndim == 2
-    return is_labels(np.asarray(target), np.shape(prediction))
-
-
 class KLDivergence(ElementLoss, name="kl_divergence"):
     """sum_j t_j (log t_j - x_j) over the last axis, x log-probabilities (a model that ends in LogSoftmax); PyTorch's
     KLDivLoss.
@@ -254,19 +267,16 @@ class KLDivergence(ElementLoss, name="kl_divergence"):
             some = ops.where(ops.greater(target, 0.0), target, 1.0)
             terms = ops.where(ops.greater(target, 0.0), target * (ops.log(some) - log_q), 0.0)
         each = ops.sum(terms, -1)
-        return per_row(each if seen is None else ops.where(seen, each, 0.0))
+        return each if seen is None else ops.where(seen, each, 0.0)
 
-    def counts(self, target: Tensor) -> Tensor | None:
-        return per_row(ops.where(_whole(target), 1.0, 0.0)) if self.ignore_nan else None
+    def observed(self, target: Any) -> Tensor | None:
+        return _whole(target) if self.ignore_nan else None
 
     def check(self, y: Array, output: Shape) -> Array:
         y = super().check(y, output)
         if len(output) < 2:
             raise ShapeError(f"KLDivergence: the model's output must be (rows, ..., classes), got {output}")
-        whole = y.reshape(-1, y.shape[-1])
-        if self.ignore_nan:
-            whole = whole[~np.isnan(whole).any(1)]
-        check_shares(np.exp(whole) if self.log_target else whole, "KLDivergence")
+        check_shares(np.exp(y) if self.log_target else y, "KLDivergence", self.ignore_nan)
         return y
 
 

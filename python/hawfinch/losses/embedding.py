@@ -14,8 +14,8 @@ from typing import Any
 from .. import ops
 from ..errors import LabelError, ShapeError
 from ..ir import Array, Shape, Tensor
-from ..values import check_real
-from .base import Loss, check_flag, rows_text
+from ..values import check_flag, check_real
+from .base import Loss, rows_text
 
 
 def _members(prediction: Any, n: int) -> list[Any]:

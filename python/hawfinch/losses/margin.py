@@ -10,10 +10,9 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError, LabelError, unknown_name
 from ..ir import Array, Shape, Tensor
-from ..values import check_real, is_several, is_word
-from .base import ClassWeight, check_flag, per_row
-from .classes import ClassLoss, check_class_numbers, check_many, checked_labels, is_labels, one_hot
-from .cross_entropy import is_labels_like
+from ..values import check_flag, check_real, is_several, is_word
+from .base import ClassWeight
+from .classes import ClassLoss, check_class_numbers, check_many, checked_labels, is_labels, is_labels_like, one_hot
 
 
 class _Margin(ClassLoss):
@@ -26,7 +25,7 @@ class _Margin(ClassLoss):
         if is_labels_like(prediction, target):
             return self._many(prediction, target)
         sign = ops.where(self.positive(target), 1.0, -1.0)
-        return per_row(self._slack(self.margin - sign * prediction))
+        return self._slack(self.margin - sign * prediction)
 
     def _slack(self, z: Tensor) -> Tensor:
         """max(z, 0), or its square; the gradient at 0 is that of z > 0, as scikit-learn has it: from all scores 0,
@@ -35,14 +34,14 @@ class _Margin(ClassLoss):
         return ops.square(z) if self.squared else z
 
     def _many(self, prediction: Any, target: Any) -> Tensor:
-        classes = prediction.shape[1]
+        classes = prediction.shape[-1]
         mine = one_hot(target, prediction)
-        right = ops.sum(prediction * mine, 1, True)
+        right = ops.sum(prediction * mine, -1, True)
         if self.multi_class == "sum":
             others = self._slack(prediction - right + self.margin) * (1.0 - mine)
-            each = ops.sum(others, 1) * (1.0 / classes)
+            each = ops.sum(others, -1) * (1.0 / classes)
         else:
-            best = ops.max(ops.where(mine, -1e30, prediction), 1)
+            best = ops.max(ops.where(mine, -1e30, prediction), -1)
             each = self._slack(best - ops.reshape(right, best.shape) + self.margin)
         return each + checked_labels(target, classes)
 
@@ -79,11 +78,11 @@ class Hinge(_Margin, name="hinge"):
     """max(0, margin - t x): t is 1 or -1, each output a class of its own. margin: default 1.
 
     Targets of the output's shape are -1 and 1, or 0 and 1, or the two numbers ``labels=(no, yes)``. Integer labels
-    (rows,) for outputs (rows, classes): max(0, margin + max_{j != y} x_j - x_y) (Crammer, Singer, JMLR 2, 2001;
-    scikit-learn's hinge_loss), or with multi_class="sum" the sum over j != y of max(0, margin + x_j - x_y), divided by
-    the number of classes (PyTorch's MultiMarginLoss). squared (default False): the square of each max (PyTorch's p=2).
-    class_weight: see ``BCEWithLogits``; a mapping names the two labels. At the margin itself the gradient is that
-    inside, as in scikit-learn. Raises LabelError for other targets.
+    (rows, ...) for outputs (rows, ..., classes): max(0, margin + max_{j != y} x_j - x_y) (Crammer, Singer, JMLR 2,
+    2001; scikit-learn's hinge_loss), or with multi_class="sum" the sum over j != y of max(0, margin + x_j - x_y),
+    divided by the number of classes (PyTorch's MultiMarginLoss). squared (default False): the square of each max
+    (PyTorch's p=2). class_weight: see ``BCEWithLogits``; a mapping names the two labels. At the margin itself the
+    gradient is that inside, as in scikit-learn. Raises LabelError for other targets.
 
     >>> hf.Hinge()(np.array([0.5, 2.0, 0.5]), np.array([1.0, 1.0, -1.0]))
     array([0.5, 0. , 1.5])

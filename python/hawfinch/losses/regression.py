@@ -11,8 +11,8 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError, LabelError, ShapeError, unknown_name
 from ..ir import Array, Shape, Tensor
-from ..values import check_real, is_several, is_word
-from .base import ElementLoss, check_flag, per_row, rows_text
+from ..values import check_flag, check_real, is_several, is_word
+from .base import ElementLoss, rows_text
 
 
 class MSE(ElementLoss, name="mse"):
@@ -217,10 +217,10 @@ class GaussianNLL(ElementLoss, name="gaussian_nll"):
     def __call__(self, prediction: Any, target: Tensor) -> Tensor:
         mean, spread = _mean_and_spread(prediction)
         if not self.ignore_nan:
-            return per_row(self._element(mean, spread, target))
+            return self._element(mean, spread, target)
         seen = ops.equal(target, target)
         mean, spread, target = [ops.where(seen, v, 1.0) for v in (mean, spread, target)]
-        return per_row(ops.where(seen, self._element(mean, spread, target), 0.0))
+        return ops.where(seen, self._element(mean, spread, target), 0.0)
 
     def _element(self, mean: Tensor, spread: Tensor, target: Tensor) -> Tensor:
         square = ops.square(mean - target)

@@ -11,6 +11,7 @@ at the end of an epoch: their memory grows with the rows, and they would cost an
 make an area under a curve inexact.
 """
 
+from ..values import names_of
 from .base import (
     METRICS as METRICS,
     FunctionMetric as FunctionMetric,
@@ -37,3 +38,7 @@ from .regression import (
     MeanAbsoluteError as MeanAbsoluteError,
     MeanSquaredError as MeanSquaredError,
 )
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

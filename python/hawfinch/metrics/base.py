@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 from .. import ops
 from ..errors import ArgumentError, ShapeError, unknown_name
-from ..ir import BATCH, Array, Tensor
+from ..ir import Array, Tensor
 from ..losses import Loss
 from ..losses.classes import ClassLoss, columns
 from ..ops.shape import size
@@ -65,7 +65,8 @@ class Metric(Value):
     def sums(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Any:
         """Sums over the rows of a batch: a traced vector, or a list of traced vectors and numbers.
 
-        weight: (rows,), or None where every row counts 1.
+        weight: (rows,), or None where every row counts 1. Where each position of a row has a weight, it is the row's
+        mean; metrics of hawfinch's own see each position.
         """
         raise ArgumentError(f"{type(self).__name__} defines no sums(prediction, target, weight)")
 
@@ -79,9 +80,10 @@ class Metric(Value):
 
     @staticmethod
     def total(values: Tensor, weight: Tensor | None) -> Tensor:
-        """The weighted sum over the rows of values (rows, ...): one number, or one per column of (rows, columns)."""
+        """The weighted sum over the rows of values (rows, ...): one number, or one per column of (rows, columns).
+        weight: (rows,), or of the shape of values."""
         if weight is not None:
-            values = values * (weight if values.ndim == 1 else weight[:, None])
+            values = values * (weight if values.ndim == weight.ndim else weight[:, None])
         return ops.sum(values, 0)
 
 
@@ -160,7 +162,7 @@ class BoundMetric(Metric):
         seen = self.seen(target)
         if seen is not None:
             return [self.total(ops.where(seen, values, 0.0), weight), self.total(seen, weight)]
-        count: Any = size(BATCH) if weight is None else ops.sum(weight)
+        count: Any = size(values.shape[0]) if weight is None else ops.sum(weight, 0)
         return [self.total(values, weight), ops.broadcast_to(count, values.shape[1:])]
 
 

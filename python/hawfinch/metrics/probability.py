@@ -93,6 +93,8 @@ class CalibrationError(BoundMetric, name="calibration_error"):
         edges = np.arange(self.bins + 1) / self.bins
         at = ops.reshape(sure, (*sure.shape, 1))
         inside = ops.where(ops.greater(at, edges[:-1]), ops.less_equal(at, edges[1:]), 0.0)
+        if weight is not None and weight.ndim == 2:
+            inside, weight = inside * ops.reshape(weight, at.shape), None
         found = (inside, inside * at, inside * ops.reshape(right, at.shape))
         return [self.total(ops.sum(v, 1), weight) for v in found]
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ..values import names_of
 from .activations import (
     ELU as ELU,
     GELU as GELU,
@@ -51,3 +52,7 @@ from .weight_norm import SpectralNorm as SpectralNorm, WeightNorm as WeightNorm
 
 if not TYPE_CHECKING:  # a type checker takes the names above
     __all__ = [name for name, value in globals().items() if isinstance(value, type)]  # without the files
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

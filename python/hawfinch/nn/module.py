@@ -27,9 +27,9 @@ from .. import _core
 from ..errors import ArgumentError, DTypeError, HawfinchError, NotBuiltError, ShapeError, TraceError, unknown_name
 from ..initializers import Data, InitLike, get_initializer
 from ..ir import BATCH, PARAM, STATE, Array, Dim, Graph, Spec, Tensor, as_tensor, current_graph, leaf, row_shapes
-from ..values import is_word, short
+from ..values import is_word, matching, short
 from .built import DTYPES, Built, building, traced
-from .store import Parameter, matching
+from .store import Parameter
 from .structure import Tree, drop_unborn
 
 MOST_ELEMENTS = 1 << 46
@@ -397,7 +397,12 @@ class Module(Built):
         return self._set_frozen(patterns or ("*",), False)
 
     def _set_frozen(self, patterns: Sequence[str], frozen: bool) -> Module:
-        chosen = matching(self._ready(), patterns)
+        arrays, what = self._ready(), "freeze" if frozen else "unfreeze"
+        if not patterns:
+            raise ArgumentError("freeze takes patterns of names such as '0.*'; all of them: '*'")
+        if not arrays:  # all of nothing
+            patterns = [pattern for pattern in patterns if pattern != "*"]
+        chosen = {id(arrays[name]) for pattern in patterns for name in matching(what, pattern, arrays, "array")}
         for _, m in self._walk([]):
             mine = [p for p in m._hf.own.values() if id(p) in chosen and p.frozen is not frozen]
             for p in mine:
@@ -498,11 +503,12 @@ class Module(Built):
     def load_weights(self, source: Any, *, strict: bool = True, rename: Any = None) -> Any:
         """Takes over arrays by name from a file, a model or a dict of arrays; returns a report of what matched.
 
-        source: a path of a safetensors file (of ``save`` or of another tool), a Module that is built, or a mapping of
-        names to arrays, whose shapes are those of this model's (``Linear.weight`` is (in, out)). strict: default True,
-        raises where an array is missing, left over or of another shape; False takes what fits. rename: a dict from
-        given names to this model's, or a function of a name that gives one, or None to leave the array out. The report
-        (``hawfinch.files.weights.LoadReport``) has ``loaded``, ``missing``, ``unexpected`` and ``mismatched``.
+        source: a path of a safetensors file (of ``save``, a Checkpoint, whose averages it takes where it has some, or
+        another tool), a Module that is built, or a mapping of names to arrays, whose shapes are those of this
+        model's (``Linear.weight`` is (in, out)). strict: default True, raises where an array is missing, left over or
+        of another shape; False takes what fits. rename: a dict from given names to this model's, or a function of a
+        name that gives one, or None to leave the array out. The report (``hawfinch.files.weights.LoadReport``) has
+        ``loaded``, ``missing``, ``unexpected`` and ``mismatched``.
 
         Raises ArgumentError (nothing is changed then), also where nothing fits at all; NotBuiltError before ``build``,
         FormatError for a damaged file, NonFiniteInputError for a NaN or infinity.

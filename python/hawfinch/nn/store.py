@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, unknown_name
+from ..errors import ArgumentError
 from ..initializers import Draw, Function
 from ..ir import Array
 from ..runtime.buffers import aligned_zeros
@@ -173,18 +173,3 @@ class Store:
     def holds(self, arrays: dict[str, Parameter]) -> bool:
         """Whether these arrays live here."""
         return all([p.store is self for p in arrays.values()])
-
-
-def matching(arrays: dict[str, Parameter], patterns: Sequence[str]) -> set[int]:
-    """The ids of the arrays whose name matches one of the patterns. Raises ArgumentError where one matches nothing."""
-    from fnmatch import fnmatchcase
-
-    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-        raise ArgumentError(f"freeze and unfreeze take patterns of names, such as '0.*'; got {patterns!r}")
-    chosen: set[int] = set()
-    for pattern in patterns:
-        found = {id(p) for name, p in arrays.items() if fnmatchcase(name, pattern)}
-        if not found and (arrays or pattern != "*"):
-            raise unknown_name("name or pattern", pattern, arrays)
-        chosen |= found
-    return chosen

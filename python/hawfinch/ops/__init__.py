@@ -2,6 +2,7 @@
 once."""
 
 from ..ir import OPERATORS
+from ..values import names_of
 from . import random as random
 from .elementwise import *  # noqa: F403
 from .group_norm import group_norm as group_norm
@@ -34,3 +35,7 @@ abs add div equal getitem greater greater_equal less less_equal matmul mean mul 
 to_real transpose
 """
 OPERATORS.update({name: globals()[name] for name in _OPERATORS.split()})
+
+
+def __dir__() -> list[str]:
+    return [*names_of(globals()), "random"]

@@ -294,9 +294,12 @@ def _concat_infer(*xs: Tensor, axis: int) -> list[tuple[Shape, str]]:
             or t.ndim != first.ndim
             or any(a != b for i, (a, b) in enumerate(zip(t.shape, first.shape, strict=True)) if i != axis)
         ):
-            raise ShapeError(
-                f"concat along axis {axis}: {first.shape} and {t.shape} differ in another axis or in dtype"
-            )
+            if t.dtype != first.dtype:
+                raise ShapeError(
+                    f"concat along axis {axis}: {first.shape} is {first.dtype} and {t.shape} is {t.dtype}; an input "
+                    "that is used as indices is whole numbers throughout: pass indices and numbers as two inputs"
+                )
+            raise ShapeError(f"concat along axis {axis}: {first.shape} and {t.shape} differ in another axis")
         total = t.shape[axis] + total
     return [((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)]
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 from .. import _core
 from ..errors import ArgumentError, unknown_name
+from ..values import names_of
 from . import traced
 from .adafactor import Adafactor
 from .adam import Adam, Adamax, AdamW, NAdam, NAdamW, RAdam
@@ -75,3 +76,7 @@ def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
     if optimizer not in OPTIMIZERS:
         raise unknown_name("optimizer", optimizer, OPTIMIZERS)
     return OPTIMIZERS[optimizer]()
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

@@ -12,7 +12,7 @@ from .. import _core
 from ..errors import ArgumentError, unknown_name
 from ..ir import Array, Shape
 from ..schedules import Number, as_number, check_number
-from ..values import Value
+from ..values import ALIASES, Value
 
 CLIPS = ("clip_norm", "clip_value", "clip_adaptive")
 
@@ -163,7 +163,7 @@ class Optimizer(Value):
         known = ("lr", *CLIPS, *self._names, *self._flags, *self.settings)
         for name in changes:
             if name not in known:
-                raise unknown_name(f"argument of {type(self).__name__}", name, known)
+                raise unknown_name(f"argument of {type(self).__name__}", name, known, ALIASES)
         new = object.__new__(type(self))
         new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("_key", "_frozen")})
         for name, value in changes.items():

@@ -11,7 +11,7 @@ from ..errors import ArgumentError, near_names
 from ..ir import Shape, Tensor, apply
 from ..ops.matmul import MATMUL, MATMUL_SYMMETRIC
 from ..schedules import Number
-from ..values import check_whole, is_word
+from ..values import check_whole, is_word, matches
 from .adam import AdamW
 from .base import CLIPS
 from .traced import Moving, TracedOptimizer
@@ -110,27 +110,30 @@ class Muon(TracedOptimizer):
         return f"muon {self.patterns}"
 
     def takes(self, name: str, shape: Shape) -> bool:
-        from fnmatch import fnmatchcase
-
-        return len(shape) == 2 and not any(fnmatchcase(name, pattern) for pattern in self.patterns)
+        return len(shape) == 2 and not any(matches(name, pattern) for pattern in self.patterns)
 
     def own_slots(self, shape: Shape) -> dict[str, Shape]:
         return {"m": shape}
 
     def move(self, given: Sequence[Moving]) -> list[tuple[Tensor, dict[str, Tensor]]]:
-        means, xs = [], []
-        for k in given:
+        means, us = [], []
+        for k in given:  # here and below one kind of work of all matrices after the other: threads meet less often
             mean = k.slots["m"] + (1.0 - k.numbers["momentum"]) * (k.g - k.slots["m"])
-            u = k.g + k.numbers["momentum"] * (mean - k.g) if k.optimizer.nesterov else mean
-            norm = ops.sqrt(ops.sum(ops.sum(u * u, 1)))
             means.append(mean)
-            xs.append(u / ops.where(ops.greater(norm, k.numbers["eps"]), norm, k.numbers["eps"]))
-        for i in range(max(k.optimizer.ns_steps for k in given)):  # all parameters by turns: threads meet less often
+            us.append(k.g + k.numbers["momentum"] * (mean - k.g) if k.optimizer.nesterov else mean)
+        norms = [ops.sum(u * u, 1) for u in us]
+        norms = [ops.sqrt(ops.sum(norm)) for norm in norms]
+        norms = [
+            ops.where(ops.greater(x, k.numbers["eps"]), x, k.numbers["eps"]) for x, k in zip(norms, given, strict=True)
+        ]
+        xs = [u / norm for u, norm in zip(us, norms, strict=True)]
+        for i in range(max(k.optimizer.ns_steps for k in given)):
             some = [j for j, k in enumerate(given) if i < k.optimizer.ns_steps]
-            grams = {j: _gram(xs[j], given[j].optimizer.ns_coefficients) for j in some}
-            for j in some:
+            grams = [_gram(xs[j]) for j in some]
+            factors = [_factor(a, given[j].optimizer.ns_coefficients) for a, j in zip(grams, some, strict=True)]
+            for j, factor in zip(some, factors, strict=True):
                 wide = xs[j].shape[0] <= xs[j].shape[1]  # type: ignore[operator]
-                xs[j] = _product(grams[j], xs[j]) if wide else _product(xs[j], grams[j])
+                xs[j] = _product(factor, xs[j]) if wide else _product(xs[j], factor)
         moved = []
         for k, mean, x in zip(given, means, xs, strict=True):
             n, rate = k.numbers, k.numbers["lr"]
@@ -147,11 +150,15 @@ class Muon(TracedOptimizer):
         return 0.2 * math.sqrt(max(rows, cols))
 
 
-def _gram(x: Tensor, coefficients: tuple[float, float, float]) -> Tensor:
-    """a I + b A + c A A of the smaller of A = x x' and A = x' x."""
-    a, b, c = coefficients
+def _gram(x: Tensor) -> Tensor:
+    """The smaller of x x' and x' x."""
     kind = "rows" if x.shape[0] <= x.shape[1] else "columns"  # type: ignore[operator]
-    gram = apply(MATMUL_SYMMETRIC, x, kind=kind, scale=1.0, add=0.0, diagonal=0.0, precision="f32")
+    return apply(MATMUL_SYMMETRIC, x, kind=kind, scale=1.0, add=0.0, diagonal=0.0, precision="f32")
+
+
+def _factor(gram: Tensor, coefficients: tuple[float, float, float]) -> Tensor:
+    """a I + b A + c A A."""
+    a, b, c = coefficients
     return apply(MATMUL_SYMMETRIC, gram, kind="square", scale=c, add=b, diagonal=a, precision="f32")
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..data.arrays import as_inputs, check_finite, check_whole, input_specs, reads_as_is, wrong_shape
-from ..errors import ArgumentError, LabelError, ShapeError, unknown_name
+from ..data.arrays import as_inputs, check_finite, check_whole, input_specs, reads_as_is, wrong_index, wrong_shape
+from ..errors import ArgumentError, ShapeError, unknown_name
 from ..function import check_out
 from ..ir import Array, Spec, collector_paused, size_at
 from ..nn.module import Module
@@ -132,7 +132,7 @@ def predict(
             most = next((n for n in (SMALL, 16, 4, 1) if plan.threads_for(n) == 1), 0)
             inside.quick = _core.Quick(watch, pool.free, arrays, 1, most, 1, results[0])
         if status == _core.BAD_INDEX:
-            raise LabelError("an index is outside of the table that it reads")
+            raise wrong_index(arrays, inputs)
     if model.output_names and layer is None:
         return dict(zip(model.output_names, results, strict=True))
     return results[0] if len(results) == 1 else tuple(results)

@@ -10,6 +10,7 @@ Rejected: schedule objects with a ``step()`` that count by themselves.
 steps may be given as a part of what the schedule spans where that is said: 0.1 is its tenth.
 """
 
+from ..values import names_of
 from .base import Chain, Constant, Product, Scaled, Schedule
 from .checks import Number as Number, as_number as as_number, check_number as check_number, check_values as check_values
 from .curves import Exponential, InverseTime, MultiStep, Polynomial, Step
@@ -34,3 +35,7 @@ __all__ = [
     "Schedule",
     "Step",
 ]
+
+
+def __dir__() -> list[str]:
+    return names_of(globals())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 
 from ..errors import ArgumentError
 from ..ir import Array
-from ..values import check_real, check_whole, items_of
+from ..values import check_real, check_whole, items_of, short
 from .base import Curve, check_steps, number, steps_of
 from .exact import power, whole_power
 
@@ -16,7 +17,8 @@ from .exact import power, whole_power
 class Step(Curve):
     """value * factor**k, where k is the number of whole ``every`` steps that are over. factor: default 0.1.
 
-    PyTorch's StepLR (step_size, gamma). warmup: default 0; see Cosine. ``every`` counts from its end.
+    PyTorch's StepLR (step_size, gamma). warmup: default 0; see Cosine. ``every`` counts from its end. One that is
+    longer than the run is an error of ``fit``.
 
     >>> import hawfinch as hf
     >>> hf.schedules.Step(1.0, every=2, factor=0.5).at(np.arange(5), None)
@@ -27,6 +29,12 @@ class Step(Curve):
         self.value, self.factor = number("Step", "value", value), number("Step", "factor", factor)
         self.every = check_whole(every, "Step: every", 1)
         super().__init__(warmup)
+
+    def check(self, total: int) -> None:
+        super().check(total)
+        rest = total - (steps_of(self.warmup, total) or 0)
+        if self.every >= max(rest, 2):
+            raise ArgumentError(f"{self!r}: its first step, after {self.every}, is never reached in {rest} steps")
 
     def curve(self, s: Array, n: int | None) -> Array:
         return self.value * whole_power(self.factor, s // self.every)
@@ -47,6 +55,8 @@ class MultiStep(Curve):
         self.value, self.factor = number("MultiStep", "value", value), number("MultiStep", "factor", factor)
         given = items_of(milestones, "MultiStep: milestones must be a list such as [300, 600]")
         self.milestones = tuple([check_steps("MultiStep", "milestones", m) for m in given])
+        if any([b < a and (a < 1) == (b < 1) for a, b in pairwise(self.milestones)]):
+            raise ArgumentError(f"MultiStep: milestones must be ascending, not {short(self.milestones)}")
         super().__init__(warmup)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError, DTypeError, HawfinchError, ShapeError
 from ..ir import BATCH, Array, ById, Graph, Spec, Tensor, input_tensor, tracing
-from ..losses import per_row
+from ..losses import Loss, per_row
+from ..losses.base import rows_text
+from ..losses.classes import columns, rows_of_positions
 from ..metrics import MeanMetric, Metric, RowMetric
+from ..metrics.base import BoundMetric
 from ..nn.module import Module
 from ..nn.scaling import TargetScale
 from ..ops.joint import joint_mean
@@ -21,13 +24,15 @@ from ..values import short
 from .inputs import places
 from .objective import Head, Objective
 
+ONE_NUMBER = "a loss or metric that gives one number can't be weighted: it must give one value per row"
+
 
 class StepKey(NamedTuple):
     """All that plans for one model's parameters differ in."""
 
     inputs: tuple[Spec, ...]
     targets: tuple[Spec, ...]
-    weighted: tuple[bool, ...]  # for each loss
+    weighted: tuple[tuple[int, ...] | None, ...]  # for each loss, of what a row has weights; None: of nothing
     objective: Objective
     training: bool
     precision: str
@@ -76,7 +81,7 @@ class BatchTrace:
     """Inputs (x.., y.., weights..), forward pass, losses and metrics.
 
     ``loss``: the number that is minimised. ``checked``: the one that must be finite, that of all trainers.
-    ``columns``: what is summed over an epoch. ``sources``: the inputs.
+    ``columns``: what is summed over an epoch. ``sources``: the inputs. ``outputs``: the model's.
     """
 
     def __init__(self, model: Module, key: StepKey):
@@ -92,13 +97,13 @@ class BatchTrace:
             self.graph = Graph(training=key.training)
             self.graph.trainers = key.trainers
             xs, outputs = model.trace(self.graph, key.inputs, mixed)
+        self.outputs = outputs
         with tracing(self.graph):
             ys = [input_tensor(self.graph, f"y{i}", *spec) for i, spec in enumerate(key.targets)]
             ws = [
-                input_tensor(self.graph, f"weight{i}", (BATCH,)) if given else None
-                for i, given in enumerate(key.weighted)
+                None if shape is None else input_tensor(self.graph, f"weight{i}", (BATCH, *shape))
+                for i, shape in enumerate(key.weighted)
             ]
-            self.targets = ys
             self.columns: list[Column] = []
             self.advice: list[str] = []
             self.gaps: list[Tensor] = []  # targets in which a NaN is nothing wrong
@@ -108,10 +113,13 @@ class BatchTrace:
             else:
                 order = places(key.objective, model.output_names, len(outputs))
                 together = [(outputs[i], y) for i, y in zip(order, ys, strict=True)]
+            self.sources = [*xs, *ys, *[w for w in ws if w is not None]]
+            self.following: dict[int, Tensor] = {}  # that of the next row, by the number of a target's or weight's node
             if self.share is not None:
-                self.partners += [
-                    (input_tensor(self.graph, f"next_y{i}", *spec), len(xs) + i) for i, spec in enumerate(key.targets)
-                ]
+                for i, t in enumerate(self.sources[len(xs) :], len(xs)):
+                    self.following[t.node.index] = input_tensor(self.graph, f"next_{i}", t.shape, t.dtype)
+                    self.partners.append((self.following[t.node.index], i))
+                self.sources.append(self.share)
             losses = [
                 self._head(head, prediction, y, w)
                 for head, (prediction, y), w in zip(key.objective.heads, together, ws, strict=True)
@@ -120,9 +128,6 @@ class BatchTrace:
             for term in losses[1:]:
                 self.loss = self.loss + term
             self.checked = joint_mean(self.loss) if key.trainers else self.loss
-        self.sources = [*xs, *ys, *[w for w in ws if w is not None]]
-        if self.share is not None:
-            self.sources.append(self.share)
 
     def _mixed(self, key: StepKey) -> Callable[[list[Tensor]], list[Tensor]]:
         """share x + (1 - share) (the next row of the batch's x)."""
@@ -145,31 +150,47 @@ class BatchTrace:
         prefix, what = (f"{head.name}_", f" of output {head.name!r}") if head.name else ("", "")
         if isinstance(prediction, Tensor):
             self.advice += filter(None, [head.loss.advice(prediction)])
-        weight = ops.sum(w) if w is not None else None
-        counts = head.loss.counts(y)
-        if head.loss.ignore_nan:
-            self.gaps.append(y)
-        observed = weight if counts is None else ops.sum(counts if w is None else counts * w)
-        guess, truth = self._scaled(head, prediction, y)
-        rows = _rows_of(lambda: head.loss(guess, truth), f"the loss{what}")
+        rows, counts = self._weighted(head, prediction, y, w, f"the loss{what}")
         if self.share is not None:
-            _, other = self._scaled(head, prediction, self._next_target(y))
-            rows = self.share * rows + (1.0 - self.share) * _rows_of(lambda: head.loss(guess, other), f"the loss{what}")
-        mean, total = _totals(rows, w, observed)
+            partner = self._weighted(head, prediction, self._next(y), self._next(w), f"the loss{what}")
+            rows = self.share * rows + (1.0 - self.share) * partner[0]
+            if counts is not None:
+                counts = self.share * counts + (1.0 - self.share) * partner[1]
+        observed = None if counts is None else ops.sum(counts)
+        mean, total = _totals(rows, None, observed)
         self.columns.append(Column(f"{prefix}loss", [total], observed, None, head.weight))
         for name, metric in head.metrics:
             try:
-                self.columns.append(_metric_column(f"{prefix}{name}", metric, prediction, y, w, weight))
+                self.columns.append(_metric_column(f"{prefix}{name}", metric, head.loss, prediction, y, w))
             except HawfinchError as error:
                 beside = type(head.loss).__name__
                 error.args = (f"the metric {name!r}, beside {beside}: {error}", *error.args[1:])
                 raise
         return mean if head.weight == 1.0 else mean * head.weight
 
-    def _next_target(self, y: Tensor) -> Tensor:
-        """The target of each next row."""
-        number = {t.node.index: n for n, t in enumerate(self.targets)}[y.node.index]
-        return [t for t, _ in self.partners][len(self.partners) - len(self.targets) + number]
+    def _weighted(self, head: Head, prediction: Any, y: Any, w: Tensor | None, what: str) -> tuple[Tensor, Any]:
+        """Of each row: its loss times its weight; and what it counts, (rows,), by its weights and by what is not
+        missing in it, None: 1."""
+        guess, truth = self._scaled(head, prediction, y)
+        if w is None or w.ndim == 1:
+            rows = _rows_of(lambda: head.loss(guess, truth), what)
+            if w is not None and rows.shape == ():
+                raise ShapeError(ONE_NUMBER)
+            rows = rows if w is None else rows * w
+        else:
+            rows = _weighted_rows(head.loss, guess, truth, w, what)
+        if head.loss.ignore_nan:
+            self.gaps.append(y)
+            return rows, _counts(head.loss.observed(y), w)
+        return rows, None if w is None else per_row(w)
+
+    def _next(self, value: Any) -> Any:
+        """The targets, or the weights, of each next row."""
+        if isinstance(value, Tensor):
+            return self.following[value.node.index]
+        if isinstance(value, Mapping):
+            return {k: self._next(v) for k, v in value.items()}
+        return value if value is None else tuple([self._next(v) for v in value])
 
     def _scaled(self, head: Head, prediction: Any, y: Any) -> tuple[Any, Any]:
         """Prediction and target as the loss sees them: before a TargetScale, if the output is that of one."""
@@ -251,10 +272,40 @@ def _called(function: Callable[[], Any], what: str) -> Any:
         ) from error
 
 
-def _metric_column(
-    name: str, metric: Metric, prediction: Any, y: Any, w: Tensor | None, weight: Tensor | None
-) -> Column:
+def _weighted_rows(loss: Loss, prediction: Any, target: Any, w: Tensor, what: str) -> Tensor:
+    """(rows,): the mean of each row's parts, which have weights of their own."""
+    each = _called(lambda: loss(prediction, target), what)
+    shape = getattr(each, "shape", ())
+    if shape != w.shape:
+        wanted = "" if shape[1:] == () else f", or {rows_text(shape[1:])} for its parts"
+        raise ShapeError(
+            f"sample_weight: expected one number per row, (rows,){wanted}; got {rows_text(w.shape[1:])} for {what}"
+        )
+    return per_row(each * w)
+
+
+def _counts(seen: Tensor | None, w: Tensor | None) -> Tensor:
+    """(rows,): what a row counts, by what is not missing in it and by its weights."""
+    assert seen is not None
+    shares = ops.where(seen, 1.0, 0.0)
+    if w is None:
+        return per_row(shares)
+    if w.ndim == 1:
+        return per_row(shares) * w
+    return per_row(ops.reshape(shares, (*shares.shape, *(1,) * (w.ndim - shares.ndim))) * w)
+
+
+def _metric_column(name: str, metric: Metric, loss: Loss, prediction: Any, y: Any, w: Tensor | None) -> Column:
     what = "its function"
+    weight = None if w is None else ops.sum(per_row(w))
+    if isinstance(metric, BoundMetric):
+        at_rows = prediction
+        prediction, y, w = rows_of_positions(loss, prediction, y, w)
+        if isinstance(metric, RowMetric) and (at_rows is not prediction or (w is not None and w.ndim > 1)):
+            raise ArgumentError("it keeps numbers of rows, and takes neither labels nor weights of a row's positions")
+        w = w if w is None or w.ndim == 1 else columns(w)
+    elif w is not None:
+        w = per_row(w)
     if isinstance(metric, RowMetric):
         rows = _called(lambda: metric.keep(prediction, y), what)
         if not isinstance(rows, Tensor) or rows.shape[:1] != (BATCH,) or rows.ndim > 2:
@@ -277,7 +328,7 @@ def _totals(values: Tensor, w: Tensor | None, weight: Tensor | None) -> tuple[Te
     the weights, or of the shares of rows that are not missing; None: the rows."""
     rows: Any = size(BATCH) if weight is None else weight
     if values.shape == () and w is not None:
-        raise ShapeError("a loss or metric that gives one number can't be weighted: it must give one value per row")
+        raise ShapeError(ONE_NUMBER)
     if values.shape == ():  # a loss function that gave the mean itself
         return values, values * rows
     total = ops.sum(values if w is None else values * w)

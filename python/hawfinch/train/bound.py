@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .. import _core
-from ..errors import LabelError, ShapeError
+from ..data.arrays import wrong_index
+from ..errors import ShapeError
 from ..ir import Array
 from ..runtime.buffers import aligned_zeros
 from .batch_plan import BatchPlan
@@ -59,6 +60,7 @@ class Bound(Settings):
         self._training = threading.RLock()  # whoever trains; a callback may call step
         self._evaluating = threading.RLock()
         self._call: FitCall | None = None  # the fit under way
+        self._fitted: Any = None  # what the last fit was given, for a diagnosis
         self._has_learnt = False  # whether fit has looked for layers that learn from data
         self._forget()
 
@@ -117,7 +119,16 @@ class Bound(Settings):
         if self._optimizer.averages:
             work_out_average(self._update.own, self._model.store(), self.state.slots)
 
-    def _clock(self, n: int, first: int = 0, rows: int = 1, batch: int = 1, total: int | None = None) -> Clock:
+    def _length(self) -> int | None:
+        """Steps of the fit under way; outside of one, and for chunks, whose rows are not known before, what the trainer
+        was told, or None."""
+        call = self._call
+        if call is None or call.source.data is None:
+            return self._total_steps
+        rows = call.source.data.rows
+        return call.epochs * -(-rows // min(call.batch or rows, rows))
+
+    def _clock(self, n: int, first: int = 0, rows: int = 1, batch: int = 1) -> Clock:
         """For n steps, of which ``first`` are done; those of a fit if there is one."""
         state, update = self.state, self._count_updates()
         before = update.updates - first // self._update.accumulate
@@ -125,7 +136,7 @@ class Bound(Settings):
         start, begin = (0, 0) if of_fit is None else (of_fit.first_step, of_fit.first_update)
         step0 = state.step - first
         of_average = (before, update.averaged_from)
-        return Clock(step0, n, start, total, update.schedules, *of_average, rows, batch, begin=begin)
+        return Clock(step0, n, start, self._length(), update.schedules, *of_average, rows, batch, begin=begin)
 
     def _arrange(self) -> None:
         self._update.arrange(self._model.store(), self._count_updates())
@@ -135,7 +146,7 @@ class Bound(Settings):
             self._arrange()
         return StepKey(
             *data.specs,
-            tuple([w is not None for w in data.weight]),
+            tuple([None if w is None else w.shape[1:] for w in data.weight]),
             self._objective,
             training,
             self._precision if training else "f32",
@@ -176,7 +187,7 @@ class Bound(Settings):
                 if status == _core.BAD_INDEX:
                     first = (before + step) * batch
                     last = min(first + batch, data.rows)
-                    raise LabelError(f"rows {first} to {last}: an index or label is out of range")
+                    raise wrong_index(data.x, data.specs[0], f"rows {first} to {last}: ")
             plan.kept = []
             return plan.results(kept)
 

@@ -97,7 +97,10 @@ def restore(callbacks: Iterable[Any], kept: dict[str, Any]) -> None:
             f"resume: the state was saved with callbacks {sorted(kept)}, this call has {sorted(found)}; give the same"
         )
     for name, c in found.items():
-        c.set_state(kept[name])
+        try:
+            c.set_state(kept[name])
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ArgumentError(f"resume: {name} does not take the state that was saved for it: {error}") from error
 
 
 def _named(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:

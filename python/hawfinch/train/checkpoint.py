@@ -29,9 +29,10 @@ class Checkpoint(metaclass=CheckedCall):
     training may write to it. every: epochs between two, default 1; the last epoch of a fit is always kept. every_steps:
     default None; a number: every so many steps of the trainer too, also within an epoch. keep: default 0; so many of
     the last ones stay beside it, as "run-STEP.ckpt" for "run.ckpt". best: default None; a name in the History such as
-    "val_loss": the best epoch's stays too, as "run.best.ckpt". mode: of ``best``: "min", "max" or "auto" (default, see
-    EarlyStopping). A thread writes while the training goes on; what it raises (a full disk) is raised at the next one,
-    or at the end of the fit. After the other callbacks of its call. Raises ArgumentError for what is none of these.
+    "val_loss": the best epoch's stays too, as "run.best.ckpt"; ``model.load_weights`` takes out the weights. mode: of
+    ``best``: "min", "max" or "auto" (default, see EarlyStopping). A thread writes while the training goes on; what it
+    raises (a full disk) is raised at the next one, or at the end of the fit. After the other callbacks of its call.
+    Raises ArgumentError for what is none of these.
 
     >>> import numpy as np, hawfinch as hf
     >>> x = np.linspace(-1, 1, 64)[:, None]

@@ -16,6 +16,7 @@ from ..data.decoded import Decoded
 from ..errors import ArgumentError, HawfinchError, ShapeError
 from ..ir import BATCH, Array, Graph, Shape, Spec
 from ..losses import ClassWeight, FunctionLoss
+from ..losses.base import product_of_weights
 from ..nn.module import Module
 from ..values import short
 from .objective import Head, Objective
@@ -268,7 +269,7 @@ def weights_of(
     sample_weight: Any,
     class_weight: Any,
 ) -> tuple[Array | None, ...]:
-    """For each loss the weights of its rows, float64, or None. targets: as the user gave them."""
+    """For each loss the weights of its rows or their parts, float64, or None. targets: as the user gave them."""
     if class_weight is not None and not objective.is_single:
         raise ArgumentError("class_weight is for models with one loss; give it to the losses themselves")
     given = None if sample_weight is None else _sample_weight(sample_weight, rows)
@@ -277,15 +278,15 @@ def weights_of(
         y = targets[i] if targets else np.zeros((rows, 0))
         weights = head.loss.row_weights(y, outputs[i], class_weight)
         if weights is not None and not _are_numbers(weights, rows):
-            raise ArgumentError(f"{head.loss!r}: row_weights must give None or ({rows},) numbers, got {short(weights)}")
+            raise ArgumentError(f"{head.loss!r}: row_weights must give None or {rows} numbers, got {short(weights)}")
         if given is not None:
-            weights = given if weights is None else _scaled(weights) * given
+            weights = given if weights is None else product_of_weights(_scaled(weights), given)
         found.append(None if weights is None else np.ascontiguousarray(_scaled(weights), dtype=np.float64))
     return tuple(found)
 
 
 def _are_numbers(value: Any, rows: int) -> bool:
-    return isinstance(value, np.ndarray) and value.shape == (rows,) and value.dtype.kind in "fiub"
+    return type(value) is np.ndarray and value.shape[:1] == (rows,) and value.dtype.kind in "fiub"
 
 
 def weights_of_batches(objective: Objective, data: Data, order: Array | None, batch: int) -> Array | None:
@@ -293,16 +294,23 @@ def weights_of_batches(objective: Objective, data: Data, order: Array | None, ba
     losses that of the first."""
     weights, loss = data.weight[0], objective.heads[0].loss
     if loss.ignore_nan:
-        shares = np.asarray(loss.counts(data.y[0]), np.float64).reshape(data.rows, -1).mean(1)
-        weights = shares if weights is None else weights * shares
+        seen = np.asarray(loss.observed(data.y[0]), np.float64)
+        weights = seen if weights is None else product_of_weights(weights, seen)
     if weights is None:
         return None
-    return np.add.reduceat(weights if order is None else weights[order], np.arange(0, data.rows, batch))
+    weights = weights.reshape(data.rows, -1).mean(1)
+    weights, first = weights if order is None else weights[order], np.arange(0, data.rows, batch)
+    if data.share is not None:  # each row is mixed with the next one of its batch
+        share, following = data.share if order is None else data.share[order], np.roll(weights, -1)
+        following[np.append(first[1:], data.rows) - 1] = weights[first]
+        weights = share * weights + (1.0 - share) * following
+    found: Array = np.add.reduceat(weights, first)
+    return found
 
 
 def _sample_weight(value: Any, rows: int) -> Array:
     given = as_data(value, "sample_weight")
-    if given.shape != (rows,):
+    if len(given) != rows:
         raise ShapeError(f"sample_weight: expected one number per row ({rows},), got shape {given.shape}")
     given = given.astype(np.float64)
     check_finite(given, "sample_weight")

@@ -18,21 +18,13 @@ from .history import History
 from .inputs import weights_of_batches
 from .monitor import check_monitor, history_names
 from .search import search_step
-from .sources import EpochRows
+from .sources import EpochRows, check_mixable
 from .state import FitProgress, TrainState
 from .statistics import recompute_statistics
 from .steps import Steps, run_steps
 from .update.averages import show_average
 from .update.columns import after_epoch
 from .update.constraints import check_limited
-
-
-def _total_steps(trainer: Bound, call: FitCall) -> int | None:
-    """Of a whole fit; for chunks, whose rows are not known before, what the trainer was told, or None."""
-    if call.source.data is None:
-        return trainer._total_steps
-    rows = call.source.data.rows
-    return call.epochs * -(-rows // min(call.batch or rows, rows))
 
 
 def _check_monitors(trainer: Bound, call: FitCall, followers: Iterable[Any]) -> None:
@@ -65,7 +57,7 @@ def run_fit(trainer: Bound, call: FitCall, resumed: bool = False) -> History:
         if state.epoch < last and data is not None:  # what can't be compiled is told before any callback
             plan = trainer._plan(data, min(call.batch or data.rows, data.rows), True)
             if trainer._update.columns.schedules:
-                trainer._update.columns.check_length(_total_steps(trainer, call))
+                trainer._update.columns.check_length(trainer._length())
                 _check_monitors(trainer, call, trainer._update.columns.schedules)
         if call.callbacks:
             _check_monitors(trainer, call, call.callbacks)
@@ -74,6 +66,10 @@ def run_fit(trainer: Bound, call: FitCall, resumed: bool = False) -> History:
         begun = True
         if call.events["on_fit_begin"]:  # a callback may have frozen something, or set another loss
             plan = None
+        if state.epoch < last and data is not None:
+            store = trainer._model.store()
+            if store.parameters and not store.trainable:
+                raise ArgumentError("all parameters are frozen: there is nothing to train; see model.unfreeze")
         while state.epoch < last and not trainer.stop:
             logs = _epoch(trainer, call, state, plan)
             if trainer._update.regularizers:
@@ -120,7 +116,8 @@ def _epoch(trainer: Bound, call: FitCall, state: TrainState, plan: BatchPlan | N
         for data, order, before, rows_before in chunks:
             rows = data.rows
             if call.augment is not None:
-                data = data._replace(share=call.augment.shares(rows, state.seed, state.epoch))
+                check_mixable(data)
+                data = data._replace(share=call.augment.shares(rows, state.seed, state.epoch, rows_before))
             batch = min(call.batch or rows, rows)
             n_steps = -(-rows // batch)
             first = min(max(begin - before, 0), n_steps)
@@ -129,7 +126,7 @@ def _epoch(trainer: Bound, call: FitCall, state: TrainState, plan: BatchPlan | N
             kept = _kept_rows(used, state, rows_before, rows) if used.keeps_rows else []
             if first == n_steps:
                 continue
-            clock = trainer._clock(n_steps, first, rows, batch, _total_steps(trainer, call))
+            clock = trainer._clock(n_steps, first, rows, batch)
             if trainer._update.accumulate > 1:
                 clock = clock._replace(weights=weights_of_batches(trainer._objective, data, order, batch))
             steps = Steps(data, batch, order, trainer._update.columns.fill(clock), trainer._update.accumulate)

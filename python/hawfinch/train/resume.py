@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from .. import _core
-from ..errors import ArgumentError
+from ..errors import ArgumentError, MissingFileError
 from .bound import Bound, FitCall
 from .callbacks import restore
 from .checkpoint import Checkpoint
@@ -43,7 +43,7 @@ def settings_of(trainer: Bound, call: FitCall | None) -> dict[str, str]:
 def read(given: Any, call: FitCall | None) -> TrainState | None:
     """The state, or that in a file; None where there is no file, and the call has a Checkpoint that is to write it.
 
-    Raises FileNotFoundError where it has none.
+    Raises MissingFileError where it has none.
     """
     if isinstance(given, TrainState):
         return given
@@ -58,10 +58,9 @@ def read(given: Any, call: FitCall | None) -> TrainState | None:
     try:
         return load_state(given)
     except FileNotFoundError as error:
-        error.add_note(
-            f"resume begins anew only where the call itself writes that file: callbacks=[hf.Checkpoint({str(given)!r})]"
-        )
-        raise
+        name = str(given)
+        how = f"; to begin anew, pass callbacks=[hf.Checkpoint({name!r})]" if call is not None else ""
+        raise MissingFileError(f"resume: no file {name!r}{how}") from error
 
 
 def check(trainer: Bound, state: TrainState, call: FitCall | None) -> None:

@@ -18,7 +18,7 @@ from ..ir import Array
 from .batch_plan import BatchPlan
 from .bound import Bound
 from .steps import Steps
-from .update.columns import Clock, values_of
+from .update.columns import values_of
 
 SUFFICIENT, FLAT = 1e-4, 0.9  # of the strong Wolfe conditions
 MOST_TRIES = 25
@@ -46,7 +46,7 @@ class _Problem:
         self.store = trainer._model.store()
         self.parts = [slice(p.offset, p.offset + p.room) for p in self.store.trainable.values()]
         update, self.decays = trainer._update, []
-        clock = Clock(trainer.state.step, 1, trainer.state.step, None)
+        clock = trainer._clock(1)
         for name, penalty in update.penalties.items():
             if name in self.store.trainable:
                 p = self.store.trainable[name]

@@ -26,7 +26,6 @@ from ..data.decoded import Decoded
 from ..errors import ArgumentError, BusyError
 from ..ir import Array
 from .inputs import MOST_ARRAYS, Data
-from .objective import Objective
 
 LONGEST_WAIT = 0.05  # seconds that Ctrl-C waits for what is under way in the thread that reads ahead
 LEAST_CHUNKS = 8  # of an epoch of decoded rows, so that the first does not keep training waiting for long
@@ -237,18 +236,20 @@ def split_pair(given: Any, name: str) -> tuple[Any, Any, Any]:
     return given[0], given[1], given[2] if len(given) == 3 else None
 
 
-def check_augment(augment: Any, source: Source, objective: Objective) -> None:
+def check_augment(augment: Any, source: Source) -> None:
     """Raises ArgumentError where rows can't be mixed."""
     if not isinstance(augment, Mixup):
         raise ArgumentError(f"augment: expected an augmentation such as hf.augment.Mixup(0.2), got {augment!r:.80}")
-    data = source.data
-    if data is None or not all([isinstance(a, np.ndarray) for a in data.x]):
-        raise ArgumentError("augment: Mixup mixes rows of arrays, not of chunks; give arrays, or leave augment out")
-    if any([w is not None for w in data.weight]):
-        raise ArgumentError("augment: Mixup does not go with sample_weight, class_weight; leave one of them out")
-    if any([head.loss.ignore_nan for head in objective.heads]):
-        raise ArgumentError("augment: Mixup does not go with ignore_nan=True: half of a missing target is missing")
+    if source.data is not None:
+        check_mixable(source.data)
+
+
+def check_mixable(data: Data) -> None:
+    """Raises ArgumentError where the rows can't be mixed."""
+    if not data.y:
+        raise ArgumentError("augment: Mixup mixes targets, and there are none; leave augment out")
     if len(data.arrays) >= MOST_ARRAYS:
-        raise ArgumentError(f"augment: {len(data.arrays)} inputs and targets; with Mixup at most {MOST_ARRAYS - 1}")
+        most = f"with Mixup at most {MOST_ARRAYS - 1}"
+        raise ArgumentError(f"augment: {len(data.arrays)} inputs, targets and weights; {most}")
     if any([spec.dtype == "int" for spec in data.specs[0]]):
         raise ArgumentError("augment: Mixup mixes real inputs, and there are integer ones (indices of an embedding)")

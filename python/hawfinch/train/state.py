@@ -8,6 +8,7 @@ optimiser and callbacks, each saved in its own way.
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,8 +42,9 @@ class TrainState:
     step, epoch: how many steps and whole epochs are done. position: steps done within the epoch under way; sums: what
     loss and metrics have summed up to in it, or None; kept: what metrics of rows keep of it. fit: the call of ``fit``
     under way, or the last one. parameters, buffers, slots: flat arrays, the first two those of the model. settings:
-    what the run was made of, as text by name, and callbacks: what the callbacks with ``get_state`` keep; both in a
-    state from ``Trainer.get_state`` only. best: the weights of the best epoch of the fit under way, if a callback keeps
+    what the run was made of, as text by name, callbacks: what the callbacks with ``get_state`` keep, and layout: where
+    each array of the model lies (parameters or buffers, offset, shape); these in a state from ``Trainer.get_state``
+    only. best: the weights of the best epoch of the fit under way, if a callback keeps
     them.
 
     >>> import hawfinch as hf
@@ -65,6 +67,7 @@ class TrainState:
         self.rule = ""  # the optimiser's, whose slots these are
         self.settings: dict[str, str] = {}
         self.callbacks: dict[str, Any] = {}
+        self.layout: dict[str, tuple[str, int, tuple[int, ...]]] = {}
         self.best: Best | None = None
 
     def copy(self, into: TrainState | None = None) -> TrainState:
@@ -86,6 +89,17 @@ class TrainState:
         if self.best is not None:
             found |= {f"best.{name}": a for name, a in self.best.arrays.items()}
         return found if self.sums is None else found | {"sums": self.sums}
+
+    def model_arrays(self) -> dict[str, Array]:
+        """Those of the model by name, as predict has them: averages, once there are any."""
+        averaged = not self.update.shown and self.step - self.update.skipped > self.update.averaged_from
+        slots = {"parameters": "average", "buffers": "average_state"} if averaged else {}
+        flat = {"parameters": self.parameters, "buffers": self.buffers}
+        flat |= {name: self.slots[slot] for name, slot in slots.items() if slot in self.slots}
+        found = {}
+        for name, (where, offset, shape) in self.layout.items():
+            found[name] = flat[where][offset : offset + math.prod(shape)].reshape(shape)
+        return found
 
     def _weights(self) -> dict[str, Array]:
         """What is kept of the best epoch: parameters, state, and averages of them."""

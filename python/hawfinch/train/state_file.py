@@ -7,11 +7,12 @@ from typing import Any
 
 from ..errors import FormatError
 from ..files.safetensors import load_file, save_file
+from ..ir import Array
 from .history import History
 from .state import Best, FitProgress, TrainState
 from .update.state import UpdateState
 
-KEY, VERSION = "hawfinch.train_state", 2
+KEY, VERSION = "hawfinch.train_state", 3
 NUMBERS = ("seed", "step", "epoch", "position")
 
 
@@ -34,6 +35,7 @@ def save_state(state: TrainState, path: Any) -> None:
         "best": None if state.best is None else [state.best.epoch, state.best.step, state.best.score],
         "settings": state.settings,
         "callbacks": state.callbacks,
+        "layout": state.layout,
     }
     try:
         text = json.dumps(rest)
@@ -47,6 +49,11 @@ def load_state(path: Any) -> TrainState:
     arrays, metadata = load_file(path)
     if KEY not in metadata:
         raise FormatError(f"{path}: no saved training in it; expected a file of Trainer.save_state")
+    return state_in(path, arrays, metadata)
+
+
+def state_in(path: Any, arrays: dict[str, Array], metadata: dict[str, str]) -> TrainState:
+    """The state of which these are the arrays and metadata in a file."""
     try:
         rest = json.loads(metadata[KEY])
         if rest["version"] != VERSION:
@@ -56,6 +63,9 @@ def load_state(path: Any) -> TrainState:
             setattr(state, name, _whole(rest[name]))
         state.rule, state.settings, state.callbacks = str(rest["rule"]), dict(rest["settings"]), dict(rest["callbacks"])
         state.fit = None if rest["fit"] is None else FitProgress(*map(_whole, rest["fit"]))
+        if not all([isinstance(text, str) for text in state.settings.values()]):
+            raise ValueError("settings must be texts")
+        state.layout = {name: (str(a), _whole(b), tuple(map(_whole, c))) for name, (a, b, c) in rest["layout"].items()}
         history = rest["history"]
         state.history = History.from_dict(history["values"], _whole(history["epochs"]))
         state.history.best_epoch = None if history["best_epoch"] is None else _whole(history["best_epoch"])
@@ -64,6 +74,7 @@ def load_state(path: Any) -> TrainState:
             state.best = Best(_whole(epoch), _whole(step), float(score), {})
         state.update = UpdateState.from_dict(rest["update"])
         state.set_arrays(arrays)
+        state.model_arrays()  # the layout fits
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, FormatError):
             raise

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _core
-from ..errors import BusyError, LabelError, NonFiniteError
+from ..data.arrays import wrong_index
+from ..errors import BusyError, NonFiniteError
 from ..ir import Array
 from .batch_plan import BatchPlan
 from .inputs import Data
@@ -65,7 +66,7 @@ def run_steps(plan: BatchPlan, steps: Steps, state: TrainState, first: int, stop
 
 def _fail(plan: BatchPlan, status: int, steps: Steps, state: TrainState, step0: int, step: int) -> None:
     if status == _core.BAD_INDEX:
-        raise LabelError(f"epoch {state.epoch}, step {step}: an index or label is out of range")
+        raise wrong_index(steps.data.x, steps.data.specs[0], f"epoch {state.epoch}, step {step}: ")
     run = dict(batch=steps.batch, rows=steps.data.rows, index=steps.order, scalars=steps.scalars, seed=state.seed)
     run["step0"] = step0
     value = float(plan.value[0])

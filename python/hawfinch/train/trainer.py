@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +40,7 @@ from .update import Update
 from .update.constraints import check_limited
 
 NOT_COPIED = (
+    "_fitted",
     "gradient",
     "_update",
     "_plans",
@@ -49,6 +51,17 @@ NOT_COPIED = (
     "_training",
     "_evaluating",
 )
+
+
+def _weak(value: Any) -> Callable[[], Any]:
+    """A function that gives the value as long as somebody else holds it; of what can't be held so, always."""
+    if isinstance(value, tuple):
+        parts = [_weak(v) for v in value]
+        return lambda: None if any([p() is None for p in parts]) else tuple([p() for p in parts])
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
 
 
 class Trainer(Bound):
@@ -105,6 +118,8 @@ class Trainer(Bound):
     >>> trainer.evaluate(x, y)["accuracy"] > 0.95
     True
     """
+
+    uses: ClassVar[dict[str, Callable[..., Any]]] = {}  # of the rooms above, see Module.uses
 
     def __init__(
         self,
@@ -217,13 +232,14 @@ class Trainer(Bound):
         an iterable, or a function that returns one anew for each epoch, of chunks (x, y) or (x, y, sample_weight); rows
         are shuffled within a chunk. While a chunk is trained on, a thread makes the next one; with ``prefetch=False``
         it is made when it is needed, by the thread that called ``fit``: for an iterable that looks at the model or at
-        what callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,); only ratios
-        matter. class_weight: by class, see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may
-        be short; "full": all rows. shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``.
-        augment: what is made of the rows in training, ``hf.augment.Mixup(0.2)``.
+        what callbacks change. validation_data: (x, y) or (x, y, sample_weight). sample_weight: (rows,), or of the shape
+        of what the loss is a mean of, a weight for each output or position; only ratios matter. class_weight: by class,
+        see SoftmaxCrossEntropy. batch_size: default 32; the last batch of an epoch may be short; "full": all rows.
+        shuffle: a new row order each epoch. callbacks: see ``hawfinch.train.callbacks``. augment: what is made of the
+        rows in training, ``hf.augment.Mixup(0.2)``.
         resume: the file of a ``Checkpoint`` or ``save_state``, or a state of ``get_state``, from when the same call was
         at work: it is gone on with, up to its ``epochs``, with the bits of a run that was never stopped. Where there is
-        no such file the call begins, if its own ``Checkpoint`` writes that file; else FileNotFoundError.
+        no such file the call begins, if its own ``Checkpoint`` writes that file; else MissingFileError.
 
         Raises ShapeError, DTypeError, LabelError, ArgumentError or NonFiniteError for bad input before anything is
         changed; NonFiniteError (with epoch, step and the first bad tensor) when the loss or a gradient stops being
@@ -252,6 +268,11 @@ class Trainer(Bound):
                 callbacks=callbacks,
                 threads=threads,
             )
+            of_fit: dict[str, Any] = dict(
+                epochs=epochs, batch_size=batch_size, class_weight=class_weight, shuffle=shuffle
+            )
+            of_fit |= dict(augment=augment, callbacks=call.callbacks)
+            self._fitted = (*map(_weak, (x, y, sample_weight, validation_data)), of_fit)
             return run_fit(self, call, resume is not None and take(self, resume, call))
 
     @contextlib.contextmanager
@@ -317,7 +338,7 @@ class Trainer(Bound):
                 raise ArgumentError(f"{name} needs all rows at once: fit(x, y, batch_size='full'), got {what}")
             shuffle = False
         if augment is not None:
-            check_augment(augment, source, self._objective)
+            check_augment(augment, source)
         how = (epochs, batch, bool(shuffle), events, threads, callbacks)
         return FitCall(
             source, validation, *how, texts={}, augment=augment, stride=stride_of(callbacks) if callbacks else 0
@@ -340,7 +361,7 @@ class Trainer(Bound):
             if fixed is not None and fixed[0] == state.update.skipped:
                 scalars = fixed[1]
             else:
-                scalars = self._update.columns.fill(self._clock(1, total=self._total_steps))
+                scalars = self._update.columns.fill(self._clock(1))
             loss: float | None = self._repeated.step(x, y, scalars, state.seed, state.step)
             if loss is not None:
                 state.step += 1
@@ -394,7 +415,12 @@ class Trainer(Bound):
 
     def _copy_state(self, into: TrainState | None = None) -> TrainState:
         self._bind()
+        if self._call is not None and "average" in self.state.slots:
+            self._work_out_average()
         state = self.state.copy(into)
+        store = self._model.store()
+        for where, arrays in (("parameters", store.parameters), ("buffers", store.state)):
+            state.layout |= {name: (where, p.offset, p.shape) for name, p in arrays.items()}
         state.settings = settings_of(self, self._call)
         if self._call is None:
             state.fit, state.position, state.sums, state.kept = None, 0, None, []
@@ -449,6 +475,23 @@ class Trainer(Bound):
         return self._evaluate(data, batch, threads)
 
     # ---- looking inside ----
+    def diagnose(self, x: Any = None, y: Any = None, *, budget: str | float = "30s", **settings: Any) -> Any:
+        """Says why the training fails, or that it does not: ``hf.diagnose`` with this trainer's settings.
+
+        x, y: default: those of the last ``fit``, with its validation_data, epochs and all else, as long as the arrays
+        are still there. settings: as ``hf.diagnose`` takes them, in the place of the trainer's. The model is not
+        changed; copies begin anew. Raises ArgumentError where there was no ``fit`` and no x is given.
+
+        >>> import numpy as np, hawfinch as hf
+        >>> x = np.random.default_rng(0).normal(size=(300, 3))
+        >>> y = x @ [[1.0], [2.0], [-1.0]]
+        >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.Adam(lr=1e-6))
+        >>> _ = trainer.fit(x, y, epochs=20, validation_data=(x[:99], y[:99]))
+        >>> trainer.diagnose(budget="5s").verdict
+        'learning_rate_too_low'
+        """
+        return self.uses["diagnose"](self, x, y, budget, settings)
+
     def norms(self) -> dict[str, float]:
         """Of the last update, for what ``watch`` names: "grad_norm/0.weight" and so on.
 
@@ -479,7 +522,7 @@ class Trainer(Bound):
         np.float64(0.5)
         """
         self._arrange()
-        return self._update.columns.fill(self._clock(n_steps, total=self._total_steps))
+        return self._update.columns.fill(self._clock(n_steps))
 
     def plan(self, x: Any, y: Any, *, batch_size: int = 32) -> Plan:
         """The plan of the training step for such data.

@@ -30,6 +30,7 @@ from ...nn.store import LINE, Store
 from ...optim.base import Optimizer, richest
 from ...optim.traced import TracedOptimizer
 from ...regularizers import Regularizer
+from ...values import matching
 from .accumulate import accumulation_columns, accumulation_steps
 from .averages import average_columns, average_steps, check_average
 from .buffers import GRADIENT, PARAMS, SLOTS, STATE, Buffers, state_step
@@ -37,16 +38,7 @@ from .check import check_steps, product_checks
 from .clip_adaptive import clip_adaptive_steps
 from .columns import Clock, Columns, Rows, of_parameter
 from .constraints import constraint_columns, constraint_steps
-from .groups import (
-    adaptive_limits,
-    by_name,
-    check_groups,
-    check_patterns,
-    group_optimizers,
-    matching,
-    pattern_of,
-    sparse_names,
-)
+from .groups import adaptive_limits, by_name, check_groups, check_patterns, group_optimizers, pattern_of, sparse_names
 from .penalties import SoftThreshold, penalty, penalty_columns
 from .products import Product, products_of_optimizer
 from .reduce import check_reduce, reduce_steps

@@ -9,25 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...errors import ArgumentError, near_names
+from ...errors import ArgumentError
 from ...optim import Optimizer
 from ...schedules import Schedule
-
-
-def matching(what: str, pattern: Any, names: Iterable[str]) -> list[str]:
-    """The names that a pattern stands for (``fnmatch``: ``*``, ``?``, ``[ab]``). ArgumentError where there is none."""
-    from fnmatch import fnmatchcase
-
-    names = list(names)
-    if not isinstance(pattern, str):
-        raise ArgumentError(f"{what}: expected patterns of parameter names such as '*.bias', got {pattern!r}")
-    found = [name for name in names if fnmatchcase(name, pattern)]
-    if not names:
-        raise ArgumentError(f"{what}: {pattern!r} matches nothing: the model has no parameters")
-    if not found:
-        near = near_names(pattern, names) or names[:4]
-        raise ArgumentError(f"{what}: no parameter matches {pattern!r}. Did you mean {' or '.join(map(repr, near))}?")
-    return found
+from ...values import matching
 
 
 def by_name(what: str, patterns: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

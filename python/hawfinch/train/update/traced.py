@@ -9,6 +9,7 @@ from ...compiler.group import fuse
 from ...compiler.memory import Dynamic, Place, base_of
 from ...compiler.precision import in_precision
 from ...compiler.rewrite import fresh, rewrite
+from ...compiler.schedule import share
 from ...ir import Graph, Shape, Step, Tensor, input_tensor, single, tracing
 from ...nn.store import Store
 from ...runtime.rows import model_places
@@ -63,6 +64,7 @@ def traced_steps(
             steps.append(state_step(target, out))
         else:
             places[id(base_of(out))] = where
+    share(steps)
     for step in steps:
         step.update, step.scope = True, scope
     buffers.adopt(new, places)

@@ -1,0 +1,86 @@
+"""Rules that look at what nets say of rows that they have not seen: wrong labels, and sets that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ...ir import Array
+from .. import edits
+from ..case import Case, Cure, Suspicion
+from ..references import OutOfFold
+from ..run import Run
+
+
+def data_suspicions(case: Case, oof: OutOfFold | None) -> Iterable[Suspicion]:
+    """Wrong labels; a validation set that is harder than rows held out of training."""
+    if oof is None:
+        return
+    reached = min(case.references, key=lambda t: t.error)
+    n, m = len(oof.error), len(reached.row_errors)
+    deviation = max(float(np.hypot(oof.error.std() / np.sqrt(n), reached.row_errors.std() / np.sqrt(m))), 1e-9)
+    held, there = _as_in_validation(case, oof.error), reached.error
+    share = len(oof.suspects) / n
+    harder = (held - there) / deviation
+    numbers = {"held_out": held, "validation": there, "share": share, "rows": oof.suspects[:1000].tolist()}
+    compared = f"rows held out of training: {case.task.text(held)}; validation rows: {case.task.text(there)}"
+    strength = float(np.clip(0.12 * (harder - 3), 0, 1)) * float(held > there + 0.02)
+    strength = max(strength, float(np.clip((share - 0.04) / 0.2, 0, 1)))
+    if strength > 0.05 and len(oof.suspects) > 2:
+        text = (
+            f"nets that have not seen them are sure of another target for {len(oof.suspects)} of {n} training rows, "
+            f"such as {', '.join(map(str, oof.suspects[:8]))}"
+        )
+        cure = Cure(
+            f"leave out the {len(oof.suspects)} rows (or correct them)",
+            "x, y = np.delete(x, rows, axis=0), np.delete(y, rows, axis=0)  # cause.numbers['rows']",
+            lambda run: _without_rows(run, oof.suspects, n),
+        )
+        sure = harder > 6 and held > there + 0.08 * case.task.chance and held > 1.5 * there
+        yield Suspicion("wrong_labels", strength, (text, compared), (cure,), numbers, certain=sure)
+    easier = -harder
+    if easier > 4 and there > held + 0.03 and there > 1.3 * held:
+        yield Suspicion("mismatch", float(np.clip(0.1 * easier, 0, 0.9)), (compared,), numbers=numbers, certain=True)
+
+
+def _as_in_validation(case: Case, error: Array) -> float:
+    """The mean error of training rows, each class weighted by its share of the validation rows."""
+    if case.task.kind != "classes" or case.truth is None or case.validation_truth is None:
+        return float(error.mean())
+    shares = np.bincount(case.validation_truth, minlength=case.task.classes).astype(np.float64)
+    counts = np.bincount(case.truth, minlength=case.task.classes)
+    shares[counts == 0] = 0.0
+    if shares.sum() == 0:
+        return float(error.mean())
+    by_class = np.bincount(case.truth, weights=error, minlength=case.task.classes) / np.maximum(counts, 1)
+    return float((by_class * shares).sum() / shares.sum())
+
+
+def learning_curve(case: Case) -> Iterable[Suspicion]:
+    """Whether half of the rows would have been much worse: then twice as many are much better."""
+    run, gap = case.run, case.error - case.train_error
+    if gap < 0.08 * case.task.chance or run.data.n < 20:
+        return
+    rows = np.random.default_rng(case.seed).permutation(run.data.n)[: run.data.n // 2]
+    half = run._replace(data=run.data.take(np.sort(rows))).with_fit(epochs=2 * run.epochs)
+    trials = [t for t in case.try_runs([half, half]) if t is not None]
+    if not trials:
+        return
+    error = float(np.mean([t.error for t in trials]))
+    grown = (error - case.error) / max(case.error, 1e-9)
+    text = (
+        f"training: {case.task.text(case.train_error)}, validation: {case.task.text(case.error)}; from half of the "
+        f"rows {case.task.text(error)}: more rows would help"
+    )
+    strength = float(np.clip(0.4 + 2.0 * (grown - 0.15), 0, 0.9))
+    more = Cure("more rows", "", lambda run: None)
+    if grown > 0.15 and error < 0.95 * case.task.chance:
+        numbers = {"half": error, "error": case.error, "gap": gap}
+        yield Suspicion("overfitting", strength, (text,), (more,), numbers, certain=True)
+
+
+def _without_rows(run: Run, rows: Array, n: int) -> Run | None:
+    if run.data.n != n:
+        return None
+    return run._replace(model=edits.untrained(run.model), data=run.data.take(np.setdiff1d(np.arange(n), rows)))

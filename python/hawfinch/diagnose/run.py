@@ -1,0 +1,200 @@
+"""A training as a value that can be changed and run again: what the doctor makes its experiments with.
+
+Design: a ``Run`` never trains the user's model, but copies of it, all of an experiment at once by ``fit_many``, each on
+one core. Rejected: experiments in the user's trainer, to be undone afterwards: what is interrupted would leave traces.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import NonFiniteError
+from ..ir import Array
+from ..nn.module import Module
+from ..train.callbacks import Progress
+from ..train.checkpoint import Checkpoint
+from ..train.history import History
+from ..train.many import fit_many
+from ..train.trainer import Trainer
+from .task import Task
+
+MOST_JUDGED = 4000  # rows of the training data on which the error is measured
+
+
+class Rows(NamedTuple):
+    """x: array or tuple of them. y: as the loss wants it. weight: (rows,) or None."""
+
+    x: Any
+    y: Any
+    weight: Any = None
+
+    @property
+    def n(self) -> int:
+        """How many rows."""
+        return len(self.x[0] if isinstance(self.x, tuple) else self.x)
+
+    def take(self, rows: Any) -> Rows:
+        """Some of the rows."""
+        return Rows(*[_part(v, rows) for v in (self.x, self.y, self.weight)])
+
+
+def _part(value: Any, rows: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, tuple):
+        return tuple([_part(v, rows) for v in value])
+    if isinstance(value, dict):
+        return {k: _part(v, rows) for k, v in value.items()}
+    return value[rows]
+
+
+class Run(NamedTuple):
+    """model: as the training begins, never trained itself. trainer, fit: arguments of ``Trainer`` and ``fit``."""
+
+    model: Module
+    data: Rows
+    validation: Rows
+    trainer: dict[str, Any]
+    fit: dict[str, Any]
+
+    @property
+    def epochs(self) -> int:
+        return int(self.fit["epochs"])
+
+    @property
+    def batch(self) -> int:
+        given = self.fit["batch_size"]
+        return self.data.n if given == "full" else min(int(given), self.data.n)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole fit."""
+        return self.epochs * max(-(-self.data.n // self.batch), 1)
+
+    def with_trainer(self, **changes: Any) -> Run:
+        """Other arguments of ``Trainer``."""
+        return self._replace(trainer={**self.trainer, **changes})
+
+    def with_fit(self, **changes: Any) -> Run:
+        """Other arguments of ``fit``."""
+        return self._replace(fit={**self.fit, **changes})
+
+
+class Trial:
+    """A training that has been tried.
+
+    error, train_error: the task's, on the validation rows and on training rows; ``row_errors`` (rows,) of the former.
+    history: of the training. diverged: whether it ended by a loss that was not finite. seconds: that it took.
+    """
+
+    def __init__(self, run: Run, seed: int, trainer: Trainer, history: History, seconds: float, task: Task):
+        self.run, self.seed, self.trainer, self.history, self.seconds = run, seed, trainer, history, seconds
+        self.diverged = history.error is not None
+        self.row_errors = _errors(trainer, run.validation, task)
+        rows = np.linspace(0, run.data.n - 1, min(run.data.n, MOST_JUDGED)).astype(np.int64)
+        self.train_error = float(_errors(trainer, run.data.take(rows), task).mean())
+        if self.diverged:  # the parameters are those before the step that failed: worth no more than chance
+            self.row_errors = np.maximum(self.row_errors, task.chance)
+            self.train_error = max(self.train_error, task.chance)
+        self.error = float(self.row_errors.mean())
+
+    @property
+    def loss(self) -> float:
+        """The training loss of the last whole epoch."""
+        return float(self.history["loss"][-1]) if "loss" in self.history else float("nan")
+
+    @property
+    def val_loss(self) -> float:
+        """The validation loss of the last whole epoch."""
+        return float(self.history["val_loss"][-1]) if "val_loss" in self.history else float("nan")
+
+
+def _errors(trainer: Trainer, rows: Rows, task: Task) -> Array:
+    """(rows,): of a task without an error of its own the mean loss, in each row."""
+    if task.kind == "loss":
+        found = trainer.evaluate(rows.x, rows.y, sample_weight=rows.weight)["loss"]
+        return np.full(rows.n, found)
+    return task.errors(np.asarray(trainer.model.predict(rows.x)), rows.y)
+
+
+class Stopwatch:
+    """A callback that ends a fit after an epoch when the time is over, and says how long the fit has taken."""
+
+    def __init__(self, deadline: float):
+        self.deadline, self.begin, self.end = deadline, 0.0, 0.0
+
+    def on_fit_begin(self, trainer: Any) -> None:
+        """The time begins."""
+        self.begin = self.end = time.perf_counter()
+
+    def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, Any]) -> None:
+        """Ends the fit if it is time."""
+        self.end = time.perf_counter()
+        if self.end > self.deadline:
+            trainer.stop = True
+
+
+def train(runs: Sequence[Run], task: Task, *, seed: int | Sequence[int] = 0, deadline: float = np.inf) -> list[Trial]:
+    """Trains a copy of each run's model, as many at a time as there are cores. Runs on the same data go together.
+
+    seed: of all, or of each. deadline: ``time.perf_counter`` after which fits end with their epoch.
+    """
+    seeds = [seed] * len(runs) if isinstance(seed, int) else list(seed)
+    together: dict[tuple[int, ...], list[int]] = {}
+    for i, run in enumerate(runs):
+        together.setdefault(tuple(map(id, (*run.data, *run.validation))), []).append(i)
+    found: dict[int, Trial] = {}
+    for numbers in together.values():
+        nets, clocks = [], []
+        for i in numbers:
+            clocks.append(Stopwatch(deadline))
+            nets.append((copy.deepcopy(runs[i].model), _options(runs[i], seeds[i], clocks[-1])))
+        first = runs[numbers[0]]
+        histories, trainers = _fit(nets, first)
+        for i, history, trainer, clock in zip(numbers, histories, trainers, clocks, strict=True):
+            found[i] = Trial(runs[i], seeds[i], trainer, history, clock.end - clock.begin, task)
+    return [found[i] for i in range(len(runs))]
+
+
+def _options(run: Run, seed: int, clock: Stopwatch) -> dict[str, Any]:
+    callbacks = [copy.deepcopy(c) for c in run.fit.get("callbacks", ()) if not isinstance(c, Progress | Checkpoint)]
+    return {**run.trainer, **run.fit, "seed": seed, "callbacks": [*callbacks, clock]}
+
+
+class _Holder:
+    """A callback that keeps its trainer."""
+
+    trainer: Any = None
+
+    def on_fit_begin(self, trainer: Any) -> None:
+        self.trainer = trainer
+
+
+def _fit(nets: list[tuple[Module, dict[str, Any]]], run: Run) -> tuple[list[History], list[Trainer]]:
+    holders = [_Holder() for _ in nets]
+    given = [
+        (model, {**options, "callbacks": [*options["callbacks"], holder]})
+        for (model, options), holder in zip(nets, holders, strict=True)
+    ]
+    weight = run.data.weight
+    validation: Any = tuple([v for v in run.validation if v is not None])
+    histories = fit_many(given, run.data.x, run.data.y, sample_weight=weight, validation_data=validation)
+    return histories, [holder.trainer for holder in holders]
+
+
+def trained_alone(run: Run, seed: int) -> Trainer:
+    """A trainer that has been fitted as the run says, on all cores. A loss that is not finite ends it quietly."""
+    options = _options(run, seed, Stopwatch(np.inf))
+    of_fit = {k: options.pop(k) for k in (*run.fit, "callbacks") if k in options}
+    trainer = Trainer(copy.deepcopy(run.model), **options)
+    validation: Any = tuple([v for v in run.validation if v is not None])
+    try:
+        trainer.fit(run.data.x, run.data.y, sample_weight=run.data.weight, validation_data=validation, **of_fit)
+    except NonFiniteError:
+        pass
+    return trainer
