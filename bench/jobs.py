@@ -65,12 +65,12 @@ class Job:
         if self.kind in ("matmul", "bf16"):
             m, k, n = self.sizes
             return 4.0 * (m * k + k * n + m * n)  # of ours: the bfloat16 product takes and gives float32
-        if self.kind in (
-            "norm",
-            "loss",
-            *ROW_NORMS,
-        ):  # norm: forward reads x twice and writes y; backward reads dy and writes dx.
-            return 5 * 4.0 * math.prod(self.sizes)  # loss: reads x and t, writes its elements, adds them up; writes dx
+        if self.kind == "loss":  # reads x and t, writes dx; the sum of the elements is one number
+            return 3 * 4.0 * math.prod(self.sizes)
+        if self.kind in ("norm", *ROW_NORMS):
+            # by column: forward reads x twice and writes y, backward reads dy and writes dx from sums that it has of
+            # one pass; by row, which a cache holds: forward reads x and writes y, backward reads dy and x and writes dx
+            return 5 * 4.0 * math.prod(self.sizes)
         if self.kind == "sweep":  # g and p are read, p is written, each slot both
             how = SWEEPS[self.optimizer]
         return 4.0 * (3 + 2 * how.slots + how.again) * self.sizes[0]
