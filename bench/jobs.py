@@ -65,14 +65,15 @@ class Job:
         if self.kind in ("matmul", "bf16"):
             m, k, n = self.sizes
             return 4.0 * (m * k + k * n + m * n)  # of ours: the bfloat16 product takes and gives float32
-        if self.kind in (
-            "norm",
-            "loss",
-            *ROW_NORMS,
-        ):  # norm: forward reads x twice and writes y; backward reads dy and writes dx.
-            return 5 * 4.0 * math.prod(self.sizes)  # loss: reads x and t, writes its elements, adds them up; writes dx
+        if self.kind == "loss":  # reads x and t, writes dx; the sum of the elements is one number
+            return 3 * 4.0 * math.prod(self.sizes)
+        if self.kind in ("norm", *ROW_NORMS):
+            # by column: forward reads x twice and writes y, backward reads dy and writes dx from sums that it has of
+            # one pass; by row, which a cache holds: forward reads x and writes y, backward reads dy and x and writes dx
+            return 5 * 4.0 * math.prod(self.sizes)
         if self.kind == "sweep":  # g and p are read, p is written, each slot both
-            return 4.0 * (3 + 2 * SWEEPS[self.optimizer].slots) * self.sizes[0]
+            how = SWEEPS[self.optimizer]
+        return 4.0 * (3 + 2 * how.slots + how.again) * self.sizes[0]
         return {"adam": 28.0, "gelu": 8.0}.get(self.kind, 0.0) * self.sizes[0]
 
     @property
@@ -98,12 +99,14 @@ def matmul(
 
 
 class Sweep(NamedTuple):
-    """An optimiser: class and options, which hawfinch and PyTorch share; ``torch``: whether PyTorch has it."""
+    """An optimiser: class and options, which hawfinch and PyTorch share; ``torch``: whether PyTorch has it; ``again``:
+    numbers for each parameter that a second pass reads and writes."""
 
     maker: str
     options: dict[str, Any]
     slots: int
     torch: bool = True
+    again: int = 0
 
 
 SWEEPS = {
@@ -124,6 +127,8 @@ SWEEPS = {
     "adamax": Sweep("Adamax", {}, 2),
     "lion": Sweep("Lion", {}, 1, False),
     "rprop": Sweep("Rprop", {}, 2),
+    "lars": Sweep("LARS", {}, 1, False, 2),  # a pass over p and g, for their norms
+    "lamb": Sweep("LAMB", {}, 2, False, 3),  # the first pass leaves p alone, the second reads p and both slots
 }
 
 
@@ -132,7 +137,11 @@ def sweeps(name: str) -> list[Job]:
     found = []
     peers = (Bar(1.5, "torch"),) if SWEEPS[name].torch else ()
     limit = "update" if SWEEPS[name].slots else "triad"  # what streams alike
-    for n, bars in ((2_400, peers), (80_000, peers), (10_000_000, (Bar(85, "%"),))):
+    sizes = (
+        (2_400, 80_000, 10_000_000) if not SWEEPS[name].again else (10_000_000,)
+    )  # several calls a step: see on_hawfinch
+    for n in sizes:
+        bars = peers if n < 10_000_000 else (Bar(85, "%"),)
         title = f"{name} of {n:,} parameters, the sweep alone"
         found.append(Job(f"sweep-{name}-{n}", title, "sweep", (n,), bars, OPTIMIZERS, limit, optimizer=name))
     return found
@@ -277,7 +286,7 @@ JOBS = [
     ),
     Job("gelu", "GELU (erf) of 1,000,000 numbers", "gelu", (1_000_000,), (), STREAMS, "triad"),
 ]
-SWEEP_JOBS = [job for name in SWEEPS for job in sweeps(name)]  # with `--job sweeps` only: 51 of them
+SWEEP_JOBS = [job for name in SWEEPS for job in sweeps(name)]  # with `--job sweeps` only
 BY_NAME = {job.name: job for job in [*JOBS, *SWEEP_JOBS]}
 
 BETA1, BETA2, EPS, RATE, MOMENTUM = 0.9, 0.999, 1e-8, 1e-3, 0.1

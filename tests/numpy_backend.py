@@ -161,13 +161,16 @@ INSTRUCTIONS = [RANDOM.get(name) or meaning_of(name) for name in _core.INSTRUCTI
 @kernel
 def ewise(f, run):
     domain = (f.rows, *f.dim)
+    summed = {j: kind for j, kind in enumerate(f.row_sum) if kind}
     if 0 in domain:
+        for j, kind in summed.items():
+            f.out[j][...] = np.nan if kind == _core.CONSTANTS["HF_ROW_MEAN"] else 0.0
         return
     inner = f.in_stride
     registers = {}
     for i, (flat, row) in enumerate(zip(f._fields["in"], f.in_row, strict=True)):
         registers[i] = strided(f._value(flat), domain, (row, *inner[3 * i : 3 * i + 3]))
-    outputs = [flat.reshape(domain) for flat in f.out]
+    outputs = [np.empty(domain) if j in summed else flat.reshape(domain) for j, flat in enumerate(f.out)]
     for code, imm in zip(f.code, f.imm, strict=True):
         a, b, c = (registers.get(code >> shift & 255, 0.0) for shift in (16, 24, 32))
         given = {"a": np.broadcast_to(a, domain), "b": b, "c": c, "i": imm}
@@ -183,6 +186,9 @@ def ewise(f, run):
             place[...] = value
             value = place
         registers[to] = value
+    for j, kind in summed.items():
+        rows = outputs[j].reshape(f.rows, -1)
+        f.out[j].reshape(-1)[...] = rows.mean(1) if kind == _core.CONSTANTS["HF_ROW_MEAN"] else rows.sum(1)
 
 
 # ---- products ----

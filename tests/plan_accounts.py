@@ -24,8 +24,8 @@ def touched(step, lo, hi, batch):
         grid = np.ix_(rows, np.arange(dims[0]), np.arange(dims[1]), cols)
         whole = ((grid[0] * dims[0] + grid[1]) * dims[1] + grid[2]) * dims[2] + grid[3]
         assert len(shape) == 4
-        for t in fields["out"]:
-            yield t, whole, True
+        for j, t in enumerate(fields["out"]):
+            yield t, rows if fields["row_sum"] and fields["row_sum"][j] else whole, True
         stride, row = size(fields["in_stride"]), size(fields["in_row"])
         for i, t in enumerate(fields["in"]):
             s = stride[3 * i : 3 * i + 3]

@@ -172,6 +172,18 @@ class Free(hf.Module):
         return hf.ops.sum(self.param("p", (self.n,), "ones") * x[:, :1], 1, keepdims=True)
 
 
+class Records(Case):
+    """Some records of a plan, one call each, where the update is several of them."""
+
+    def __init__(self, cases: list[InPlan]):
+        self.cases = cases
+
+    def run(self, units: int) -> None:
+        for _ in range(units):
+            for case in self.cases:
+                case.run(1)
+
+
 def sweep(job: Job) -> Case:
     """The update of a plan alone, over random gradients and parameters."""
     how = SWEEPS[job.optimizer]
@@ -180,10 +192,12 @@ def sweep(job: Job) -> Case:
     plan = trainer.plan(one, one)
     assert trainer.gradient is not None
     trainer.gradient[:] = normal(len(trainer.gradient), seed=4)
-    store, only = trainer.model.store(), next(i for i, step in enumerate(plan.steps) if step.op == "sweep")
+    store = trainer.model.store()
     store.params[:] = normal(len(store.params))
     arrays = (store.params, store.buffers, trainer.gradient, *trainer.slots.values())
-    return InPlan(plan, arrays, only=only, scalars=trainer.scalars(1))
+    update = [i for i, step in enumerate(plan.steps) if step.op in ("sweep", "run_sums")]
+    cases = [InPlan(plan, arrays, only=i, scalars=trainer.scalars(1)) for i in update]
+    return cases[0] if len(cases) == 1 else Records(cases)
 
 
 def matmul(job: Job) -> Case:

@@ -39,7 +39,9 @@ typedef struct test_case {
     hf_grad_check_args check;
     hf_grad_bound_args bound;
     hf_scalars_args scalars;
+    hf_interp_args interp;
   } args;
+  hf_dtype dtype;
   void **out; /* the field of args that gets the result */
   int64_t units;
   hf_ctx ctx;
@@ -160,6 +162,18 @@ static void make_scatter_add(test_case *c) {
   c->out = &p->dtable;
 }
 
+static double real_at(const void *p, int64_t i, hf_dtype dtype) {
+  return dtype == HF_FLOAT64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+
+static void put_real(char *out, int64_t i, double v, hf_dtype dtype) {
+  const float f = (float)v;
+  if (dtype == HF_FLOAT64)
+    memcpy(out + 8 * i, &v, 8);
+  else
+    memcpy(out + 4 * i, &f, 4);
+}
+
 static int64_t order_of[ROWS], row_of[ROWS];
 
 static void make_order_rows(test_case *c) {
@@ -262,19 +276,26 @@ static void make_grad_bound(test_case *c) {
   c->out = &nowhere;
 }
 
+/* Knots 0, 1/2, 1 or 2 apart, so that all that is on the line is exact; x of the table is whole. */
+static void make_interp(test_case *c) {
+  static char other[BYTES];
+  hf_interp_args *p = &c->args.interp;
+  p->rows = c->units = 1 + below(ROWS);
+  p->cols = 1 + below(9);
+  p->n = 2 + below(8);
+  for (int64_t j = 0; j < p->cols; j++) {
+    double knot = (double)below(9) / 2 - 5;
+    for (int64_t k = 0; k < p->n; k++, knot += 0.5 * (double)(1 << below(3)) * !chance(4))
+      put_real(source, j * p->n + k, knot, c->dtype);
+  }
+  p->x = table;
+  p->knots = source;
+  p->values = table + 64;
+  p->y = p->slope = other;
+  c->out = chance(2) ? &p->y : &p->slope;
+}
+
 /* ---- what the kernels of plain.c are to write; gives the status ---- */
-static double real_at(const void *p, int64_t i, hf_dtype dtype) {
-  return dtype == HF_FLOAT64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
-
-static void put_real(char *out, int64_t i, double v, hf_dtype dtype) {
-  const float f = (float)v;
-  if (dtype == HF_FLOAT64)
-    memcpy(out + 8 * i, &v, 8);
-  else
-    memcpy(out + 4 * i, &f, 4);
-}
-
 static int want_store(const test_case *c, hf_dtype dtype, char *out) {
   (void)dtype;
   const hf_store_batch_args *p = &c->args.store;
@@ -325,6 +346,37 @@ static int want_grad_check(const test_case *c, hf_dtype dtype, char *out) {
   return isinf(squares) || (p->loss && !isfinite(real_at(p->loss, 0, dtype))) ? HF_NONFINITE : HF_OK;
 }
 
+static int want_interp(const test_case *c, hf_dtype dtype, char *out) {
+  const hf_interp_args *p = &c->args.interp;
+  for (int64_t e = 0; e < p->rows * p->cols; e++) {
+    const double x = real_at(p->x, e, dtype);
+    const int64_t first = e % p->cols * p->n;
+    int64_t below_x = 0, up_to_x = 0; /* knots */
+    for (int64_t k = 0; k < p->n; k++) {
+      below_x += real_at(p->knots, first + k, dtype) < x;
+      up_to_x += real_at(p->knots, first + k, dtype) <= x;
+    }
+    const int64_t left = up_to_x > 0 ? up_to_x - 1 : 0, right = below_x < p->n ? below_x : p->n - 1;
+    const double k0 = real_at(p->knots, first + left, dtype), k1 = real_at(p->knots, first + right, dtype);
+    const double v0 = real_at(p->values, left, dtype), v1 = real_at(p->values, right, dtype);
+    double y, slope = 0;
+    if (below_x == 0)
+      y = real_at(p->values, 0, dtype);
+    else if (up_to_x == p->n)
+      y = real_at(p->values, p->n - 1, dtype);
+    else if (up_to_x > below_x) { /* on knots: the mean of the first's value and the last's, and the line behind */
+      y = (v0 + v1) / 2;
+      if (up_to_x == below_x + 1)
+        slope = (real_at(p->values, up_to_x, dtype) - v0) / (real_at(p->knots, first + up_to_x, dtype) - k0);
+    } else {
+      slope = (v1 - v0) / (k1 - k0);
+      y = v0 + (x - k0) * slope;
+    }
+    put_real(out, e, c->out == (void **)&p->y ? y : slope, dtype);
+  }
+  return HF_OK;
+}
+
 static const struct {
   const char *name;
   int op;
@@ -345,6 +397,7 @@ static const struct {
     {"scalars", HF_OP_scalars, make_scalars, want_scalars},
     {"grad_check", HF_OP_grad_check, make_grad_check, want_grad_check},
     {"grad_bound", HF_OP_grad_bound, make_grad_bound, NULL},
+    {"interp", HF_OP_interp, make_interp, want_interp},
 };
 
 static void clear(const test_case *c, char *out) {
@@ -373,7 +426,7 @@ int main(int argc, char **argv) {
     for (hf_dtype dtype = HF_FLOAT32; dtype <= HF_FLOAT64; dtype++) {
       int bad = 0;
       for (int i = 0; i < n_cases; i++) {
-        test_case c = {.op = ops[o].op};
+        test_case c = {.op = ops[o].op, .dtype = dtype};
         state = (seed << 32) + (uint64_t)i * 0x9E3779B97F4A7C15u;
         for (int64_t b = 0; b < BYTES / 8; b++) {
           const double v = (double)below(9) - 4;

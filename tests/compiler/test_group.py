@@ -9,7 +9,7 @@ import hawfinch as hf
 from hawfinch.compiler.group import MAX_NODES, fuse
 from hawfinch.compiler.memory import Dynamic, base_of
 from hawfinch.compiler.program import Program
-from hawfinch.compiler.rewrite import rewrite
+from hawfinch.compiler.rewrite import rewrite, unfused
 from hawfinch.ir import CONST, Graph, input_tensor, leaf, tracing
 from hawfinch.ops.instructions import MAX_CODE, MAX_IN, MAX_OUT, MAX_TEMP
 from hawfinch.ops.softmax import CROSS_ENTROPY_BOTH
@@ -153,12 +153,43 @@ def test_the_elements_of_a_loss_and_its_gradient_are_one_record(loss):
     t = np.abs(X) + 1.0
     traced = hf.value_and_grad(lambda x: O.mean(loss(x, t)))
     plan = traced.plan(X)
-    assert len([s for s in plan.steps if s.op == "ewise" and s.writes[0].shape == X.shape]) == 1
+    (step,) = [s for s in plan.steps if X.shape in [t.shape for t in s.reads]]
+    assert step.op == "ewise" and [t.shape for t in step.writes if t.shape != X.shape[:1]] == [X.shape]
     value, gradient = traced(X)
     h = 1e-6
     ends = [float(traced(X + np.eye(1, X.size, 7).reshape(X.shape) * s)[0]) for s in (h, -h)]
     assert gradient.reshape(-1)[7] == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-5, abs=1e-9)
     assert np.isfinite(value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [0, 1, 10, 256, 257, 512, 513, 1023, 1024, 1025, 1536, 2049, 5000])
+def test_a_sum_over_rows_is_part_of_the_program_with_the_bits_of_a_sum_of_its_own(n, dtype):
+    """Around a block of the program (512 floats) and the chunk of a sum (1,024)."""
+    x, by = rng.normal(size=(7, n)).astype(dtype), rng.normal(size=(7, 1)).astype(dtype)
+    for kind in (O.sum, O.mean):
+        inside = hf.compile(lambda x, by, kind=kind: kind(O.exp(x * 0.5) * by, 1))
+        apart = hf.compile(lambda x, by, kind=kind: (kind(y := O.exp(x * 0.5) * by, 1), y))
+        assert [s.op for s in inside.plan(x, by).steps] == ["ewise"]
+        assert [s.op for s in apart.plan(x, by).steps] == ["ewise", "reduce"]
+        np.testing.assert_array_equal(inside(x, by), apart(x, by)[0])
+
+
+@pytest.mark.parametrize(
+    ("fn", "records"),
+    [
+        (lambda x: O.sum(O.exp(x), 0), ["ewise", "reduce"]),  # down the columns
+        (lambda x: O.max(O.exp(x), 1), ["ewise", "reduce"]),
+        (lambda x: O.sum(O.exp(x), 1) + O.max(O.exp(x), 1), ["ewise", "reduce", "reduce", "ewise"]),  # two readers
+        (lambda x: O.sum(O.exp(O.reshape(x, (6, 5, 1)) * W), 1), ["ewise", "reduce"]),  # not all of the row
+        (lambda x: O.sum(O.exp(O.reshape(x, (6, 5, 1)) * W), (1, 2)), ["ewise", "reduce"]),  # no run of elements
+    ],
+)
+def test_other_sums_are_records_of_their_own(fn, records):
+    assert ops(fn, X) == records
+    with unfused():
+        want = hf.compile(fn)(X)
+    np.testing.assert_allclose(hf.compile(fn)(X), want, rtol=1e-12)
 
 
 def test_a_sum_that_nobody_waits_for_runs_before_the_next_product():

@@ -39,6 +39,7 @@ def numbers(
         "in_row": [],
         "in_stride": [],
         "n_out": 1,
+        "row_sum": [],
         "n_in": 0,
         "n_code": 1,
         "code": [instruction(name, OUT0, stream=stream)],

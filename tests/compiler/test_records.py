@@ -8,7 +8,9 @@ from hawfinch.runtime.buffers import aligned_zeros
 from hawfinch.runtime.plan import Plan
 
 MATMUL = dict(m=2, n=2, k=2, x_row=2, x_col=1, w_row=2, w_col=1, by_cols=0, bias=None, epilogue=None)
-PROGRAM = dict(rows=2, dim=[1, 1, 2], in_row=[], in_stride=[], n_out=1, n_in=0, n_code=1, code=[0], imm=[0.0])
+PROGRAM = dict(
+    rows=2, dim=[1, 1, 2], in_row=[], in_stride=[], n_out=1, n_in=0, n_code=1, row_sum=[], code=[0], imm=[0.0]
+)
 
 
 def product(**changes: object) -> Plan:

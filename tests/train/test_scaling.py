@@ -145,6 +145,54 @@ def test_kinds_of_target_scaling(kind: str) -> None:
             hf.TargetScale("log").learn([[0.0], [-1.0]])
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (2,), (2, 3)])
+def test_targets_by_quantiles(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """The loss is of normal numbers, predictions are their places on the line of quantiles; kept in the file."""
+    y = np.exp(3 * RNG.normal(size=(200, *shape)))
+    flat = y.reshape(200, -1)
+
+    class Net(hf.Module):
+        def __init__(self) -> None:
+            self.layer, self.back = hf.Linear(flat.shape[1]), hf.TargetScale("quantile")
+
+        def forward(self, x: Any) -> Any:
+            return self.back(hf.ops.reshape(self.layer(x), (x.shape[0], *shape)))
+
+    model = Net().astype("float64")
+    trainer = hf.Trainer(model, "mse", hf.Adam(0.02), metrics=["mae"])
+    trainer.fit(X, y, epochs=2)
+    line = model.buffers()["back.quantiles"]
+    np.testing.assert_allclose(line, np.percentile(flat, np.linspace(0, 100, 1000), axis=0).T)
+    normal = hf.QuantileScale().astype("float64").learn(flat)
+    p = model.parameters()
+    z = X @ p["layer.weight"] + p["layer.bias"]
+    result = trainer.evaluate(X, y)
+    assert result["loss"] == pytest.approx(((z - normal.predict(flat)) ** 2).mean(), rel=1e-9)
+    knots = normal.predict(line.T)[:, 0]
+    expected = np.stack([np.interp(z[:, i], knots, line[i]) for i in range(flat.shape[1])], 1).reshape(y.shape)
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-9)
+    assert result["mae"] == pytest.approx(abs(expected - y).mean(), rel=1e-9)
+    p["layer.bias"][...] = 1e12
+    np.testing.assert_array_equal(model.predict(X).reshape(200, -1), np.broadcast_to(flat.max(0), flat.shape))
+
+
+def test_targets_by_quantiles_may_miss_and_are_kept_in_a_file(tmp_path: Path) -> None:
+    y = np.exp(3 * RNG.normal(size=(200, 2)))
+    gaps = np.where(RNG.random(y.shape) < 0.3, np.nan, y)
+    model = hf.Sequential(hf.Linear(2), hf.TargetScale("quantile")).astype("float64")
+    trainer = hf.Trainer(model, hf.MSE(ignore_nan=True), hf.Adam(0.02))
+    trainer.fit(X, gaps, epochs=2)
+    line = model.buffers()["1.quantiles"]
+    np.testing.assert_allclose(line, np.nanpercentile(gaps, np.linspace(0, 100, 1000), axis=0).T)
+    p, seen = model.parameters(), ~np.isnan(gaps)
+    layer = hf.QuantileScale().astype("float64").learn(y)
+    layer.buffers()["quantiles"][...] = line
+    apart = X @ p["0.weight"] + p["0.bias"] - layer.predict(y)
+    assert trainer.evaluate(X, gaps)["loss"] == pytest.approx((apart[seen] ** 2).mean(), rel=1e-9)
+    model.save(tmp_path / "net")
+    np.testing.assert_array_equal(hf.load(tmp_path / "net").predict(X), model.predict(X))
+
+
 def test_a_column_of_outliers_is_clipped_smoothly() -> None:
     x = np.array([*range(9), 1e12, -1e30, 3e38])[:, None]
     y = hf.RobustScale().learn(x).predict(x)

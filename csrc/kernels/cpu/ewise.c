@@ -8,6 +8,8 @@
  * (c) Broadcast operands are laid out once per call as a block-shaped tile where the block spans whole rows.
  * (d) Where the operands together are larger than a last-level cache (STREAM_BYTES), outputs go past the caches: that saves
  *     reading each line before it is overwritten, and keeps the inputs in the cache for the next record.
+ * (e) An output of which only row sums are wanted is summed where its block lies in L1, in the order of reduce_run, and is
+ *     stored nowhere. Rejected: a record that reads it again, two passes over memory more.
  *
  * Formula: out[j][r, c] = program(in[i][r * in_row[i] + c * in_stride[i]]).  Shapes: runtime/program.h.
  * An output may be the same buffer as an input of the same layout. Outputs are written (=), never read.
@@ -118,13 +120,34 @@ static void run_block(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, 
   }
 }
 
-/* A plane of the domain: rows x cols, input i at in[i] + row * rs[i] + col * cs[i], outputs at out[j] + row * out_row. */
+/* A plane of the domain: rows x cols, input i at in[i] + row * rs[i] + col * cs[i], outputs at out[j] + row * out_row, or
+ * out[j] + row where sum[j]. */
 typedef struct plane {
   const real *in[HF_MAX_IN];
   real *out[HF_MAX_OUT];
   int64_t rs[HF_MAX_IN], cs[HF_MAX_IN], out_row, rows, cols, e0;
   int stream, far;
+  const int64_t *sum;
 } plane;
+
+/* Sums of an output's rows, whose blocks come one after the other. */
+typedef struct row_sums {
+  real total[LANES], part[LANES];
+} row_sums;
+
+/* A block of nr whole rows of nc, or of columns [col, col + nc) of one row of n. The bits are those of reduce_run. */
+static void sum_rows(row_sums *s, real *out, const real *x, int64_t nr, int64_t col, int64_t nc, int64_t n, int mean) {
+  if (col == 0 && nc == n) {
+    for (int64_t y = 0; y < nr; y++) out[y] = reduce_run(HF_SUM, x + y * nc, nc, 0) / (mean ? (real)n : 1);
+    return;
+  }
+  if (col == 0) FOR_LANES s->total[l] = 0;
+  if (col % (CHUNK * LANES) == 0) FOR_LANES s->part[l] = 0;
+  reduce_lanes(HF_SUM, s->part, x, nc, 0);
+  if ((col + nc) % (CHUNK * LANES) && col + nc < n) return;
+  FOR_LANES s->total[l] += s->part[l];
+  if (col + nc == n) out[0] = reduce_tree(HF_SUM, s->total) / (mean ? (real)n : 1);
+}
 
 /* reg = the block (nr rows from row, nc columns from col) of input i; no copy where it is contiguous already. */
 static void load_input(const plane *p, block_regs *r, int i, int64_t row, int64_t nr, int64_t col, int64_t nc) {
@@ -151,6 +174,7 @@ static void run_plane(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, 
   const int whole_rows = p->out_row == p->cols && p->cols <= BLOCK / 2;
   const int64_t nr_max = whole_rows ? BLOCK / p->cols : 1, nc_max = whole_rows ? p->cols : BLOCK;
   int loaded[HF_MAX_IN] = {0}; /* this input's block is the same for every block of this size */
+  row_sums sums[HF_MAX_OUT];
   for (int64_t row = 0; row < p->rows; row += nr_max) {
     const int64_t nr = p->rows - row < nr_max ? p->rows - row : nr_max;
     for (int64_t col = 0; col < p->cols; col += nc_max) {
@@ -161,9 +185,15 @@ static void run_plane(const hf_ewise_args *e, const hf_ctx *ctx, block_regs *r, 
         loaded[i] = p->rs[i] == 0 && (p->cs[i] == 0 || whole_rows) && r->reg[i] == r->input[i];
       }
       const int64_t at = row * p->out_row + col;
-      for (int j = 0; j < e->n_out; j++) r->reg[HF_REG_OUT + j] = p->stream ? r->output[j] : p->out[j] + at;
+      for (int j = 0; j < e->n_out; j++)
+        r->reg[HF_REG_OUT + j] = p->stream || p->sum[j] ? r->output[j] : p->out[j] + at;
       run_block(e, ctx, r, nr * nc, p->e0 + at);
-      for (int j = 0; p->stream && j < e->n_out; j++) stream_copy(p->out[j] + at, r->output[j], nr * nc);
+      for (int j = 0; j < e->n_out; j++) {
+        if (p->sum[j])
+          sum_rows(&sums[j], p->out[j] + row, r->output[j], nr, col, nc, p->cols, p->sum[j] == HF_ROW_MEAN);
+        else if (p->stream)
+          stream_copy(p->out[j] + at, r->output[j], nr * nc);
+      }
     }
   }
 }
@@ -174,10 +204,16 @@ static void ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, 
   block_regs r;
   plane p;
   const int64_t d0 = e->dim[0], d1 = e->dim[1], d2 = e->dim[2], inner = d0 * d1 * d2;
+  int flat = c0 == 0 && c1 == d2;
+  for (int j = 0; j < e->n_out; j++) {
+    flat &= !e->row_sum[j];
+    for (int64_t row = r0; e->row_sum[j] && inner == 0 && row < r1; row++)
+      ((real *)e->out[j])[row] = e->row_sum[j] == HF_ROW_MEAN ? (real)NAN : 0;
+  }
   if (r1 <= r0 || c1 <= c0 || inner == 0) return;
   for (int t = 0; t < HF_MAX_TEMP; t++) r.reg[HF_REG_TEMP + t] = r.temp[t];
   for (int t = 0; t < HF_REG_TEMP; t++) r.reg[t] = 0;
-  int flat = c0 == 0 && c1 == d2;
+  p.sum = e->row_sum;
   p.stream = stream;
   p.far = far;
   for (int i = 0; i < e->n_in && flat; i++) {
@@ -211,7 +247,7 @@ static void ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t r0, 
         p.rs[i] = rows_are_planes ? e->in_row[i] : s[1];
         p.cs[i] = s[2];
       }
-      for (int j = 0; j < e->n_out; j++) p.out[j] = (real *)e->out[j] + p.e0;
+      for (int j = 0; j < e->n_out; j++) p.out[j] = (real *)e->out[j] + (e->row_sum[j] ? row : p.e0);
       run_plane(e, ctx, &r, &p);
     }
 }
@@ -226,7 +262,8 @@ static void cpu_ewise_region(const hf_ewise_args *e, const hf_ctx *ctx, int64_t 
 static void cpu_ewise(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_ewise_args *e = args;
   const int64_t inner = e->dim[0] * e->dim[1] * e->dim[2];
-  int64_t tensors = e->n_out;
+  int64_t tensors = 0;
+  for (int j = 0; j < e->n_out; j++) tensors += !e->row_sum[j];
   for (int i = 0; i < e->n_in; i++) tensors += e->in_row[i] == inner;
   const int64_t bytes = e->rows * inner * tensors * (int64_t)sizeof(real);
   const int stream = bytes >= STREAM_BYTES;

@@ -1,20 +1,26 @@
-/* Rows of a table by number, and back. Rows are asked for TABLE_AHEAD ahead: of a large table none is in a cache, and no
- * hardware prefetcher foresees them. */
+/* Rows of a table by number, and back. Rows are asked for ahead, the first ones before the loop comes to any: of a large
+ * table none is in a cache, and no hardware prefetcher foresees them. So many rows that memory answers in time: a row is
+ * copied in 5 ns, updated in 20. */
 
-enum { TABLE_AHEAD = 8, ROW_LINES = 8 /* of a row that are asked for; the hardware follows the rest */ };
+enum { GATHER_AHEAD = 32, SWEEP_AHEAD = 16, ROW_LINES = 8 /* of a row; the hardware follows the rest */ };
 
 HF_INLINE void prefetch_row(const void *row, int64_t bytes) {
   for (int64_t b = 0; b < bytes && b < ROW_LINES * 64; b += 64) __builtin_prefetch((const char *)row + b);
+}
+
+HF_INLINE void ask_for_row(const hf_gather_args *p, int64_t i, int64_t bytes) {
+  const int64_t at = ((const int64_t *)p->index)[i];
+  if (at >= 0 && at < p->table_rows) prefetch_row((const char *)p->table + at * bytes, bytes);
 }
 
 /* Contract: ref_gather. */
 static void cpu_gather(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {
   const hf_gather_args *p = args;
   const int64_t *index = p->index, bytes = p->cols * p->itemsize;
+  for (int64_t i = lo; i < hi && i < lo + GATHER_AHEAD; i++) ask_for_row(p, i, bytes);
   for (int64_t i = lo; i < hi; i++) {
+    if (i + GATHER_AHEAD < hi) ask_for_row(p, i + GATHER_AHEAD, bytes);
     char *y = (char *)p->y + i * bytes;
-    const int64_t next = i + TABLE_AHEAD < hi ? index[i + TABLE_AHEAD] : -1;
-    if (next >= 0 && next < p->table_rows) prefetch_row((const char *)p->table + next * bytes, bytes);
     if (index[i] < 0 || index[i] >= p->table_rows) {
       *ctx->status = HF_BAD_INDEX;
       memset(y, 0, (size_t)bytes);

@@ -11,6 +11,7 @@
 #include "program.h"
 
 #include "../plain.c"
+#include "reduce.c"
 #include "ewise_random.c"
 #include "ewise.c"
 #include "matmul_pack.c"
@@ -18,7 +19,6 @@
 #include "matmul.c"
 #include "matmul_bf16.c"
 #include "matmul_symmetric.c"
-#include "reduce.c"
 #include "moments.c"
 #include "softmax.c"
 #include "copy.c"

@@ -52,20 +52,25 @@ HF_INLINE void pad_lanes(real *to, const real *x, int n, real pad) { FOR_LANES t
 /* to(n) = x(LANES). */
 HF_INLINE void crop_lanes(real *to, const real *x, int n) { FOR_LANES if (l < n) to[l] = x[l]; }
 
+/* part(LANES) = part and x(n). */
+HF_INLINE void reduce_lanes(const int kind, real *part, const real *x, int64_t n, real center) {
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) FOR_LANES part[l] = reduce_take(kind, part[l], x[i + l], center);
+  if (i < n) {
+    real tail[LANES];
+    pad_lanes(tail, x + i, (int)(n - i), kind == SUM_SQUARES ? center : reduce_identity(kind));
+    FOR_LANES part[l] = reduce_take(kind, part[l], tail[l], center);
+  }
+}
+
 /* x(n) to one number. */
 HF_INLINE real reduce_run(const int kind, const real *x, int64_t n, real center) {
   const real start = reduce_identity(kind);
-  real total[LANES], part[LANES], tail[LANES];
+  real total[LANES], part[LANES];
   FOR_LANES total[l] = start;
-  for (int64_t i = 0; i < n;) {
-    const int64_t end = n - i < CHUNK * LANES ? n : i + CHUNK * LANES;
+  for (int64_t i = 0; i < n; i += CHUNK * LANES) {
     FOR_LANES part[l] = start;
-    for (; i + LANES <= end; i += LANES) FOR_LANES part[l] = reduce_take(kind, part[l], x[i + l], center);
-    if (i < end) {
-      pad_lanes(tail, x + i, (int)(end - i), kind == SUM_SQUARES ? center : start);
-      FOR_LANES part[l] = reduce_take(kind, part[l], tail[l], center);
-      i = end;
-    }
+    reduce_lanes(kind, part, x + i, n - i < CHUNK * LANES ? n - i : CHUNK * LANES, center);
     FOR_LANES total[l] = reduce_combine(kind, total[l], part[l]);
   }
   return reduce_tree(kind, total);

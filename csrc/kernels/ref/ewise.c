@@ -94,6 +94,7 @@ static void ref_ewise_region(const hf_ewise_args *p, const hf_ctx *ctx, int64_t 
                              int64_t col1) {
   real reg[HF_N_REGS] = {0};
   for (int64_t r = row0; r < row1; r++) {
+    double sum[HF_MAX_OUT] = {0};
     for (int64_t d0 = 0; d0 < p->dim[0]; d0++) {
       for (int64_t d1 = 0; d1 < p->dim[1]; d1++) {
         for (int64_t d2 = col0; d2 < col1; d2++) {
@@ -103,14 +104,23 @@ static void ref_ewise_region(const hf_ewise_args *p, const hf_ctx *ctx, int64_t 
             reg[HF_REG_IN + i] = ((const real *)p->in[i])[r * p->in_row[i] + d0 * s[0] + d1 * s[1] + d2 * s[2]];
           }
           for (int at = 0; at < p->n_code; at++) reg[hf_code_dst(p->code[at])] = ref_instr(p, at, reg, ctx, e);
-          for (int j = 0; j < p->n_out; j++) ((real *)p->out[j])[e] = reg[HF_REG_OUT + j];
+          for (int j = 0; j < p->n_out; j++) {
+            if (p->row_sum[j])
+              sum[j] += reg[HF_REG_OUT + j];
+            else
+              ((real *)p->out[j])[e] = reg[HF_REG_OUT + j];
+          }
         }
       }
     }
+    for (int j = 0; j < p->n_out; j++)
+      if (p->row_sum[j])
+        ((real *)p->out[j])[r] = (real)(sum[j] / (p->row_sum[j] == HF_ROW_MEAN ? (double)p->dim[2] : 1));
   }
 }
 
-/* out[j](rows, dim) = program of in[i](rows, dim), broadcast by stride 0. Units: rows. Writes with =.
+/* out[j](rows, dim) = program of in[i](rows, dim), broadcast by stride 0; or out[j](rows), the sum or mean over each row
+ * (mean over nothing: NaN). Units: rows. Writes with =.
  * An output may alias an input of the same layout (all inputs of an element are read before its outputs are written).
  * Outputs may be uninitialised. */
 static void ref_ewise(const void *args, const hf_ctx *ctx, int64_t lo, int64_t hi) {

@@ -1,8 +1,8 @@
 """Group: which nodes run as one record.
 
 Design: elementwise neighbours become one program, and so do the elements of a loss and its gradient, which read the
-same operands; a matmul runs a following program on its rows as an epilogue (activation; in the backward pass, the
-activation's gradient).
+same operands. A program takes the sum over each row of what only that sum reads into itself, as that of a loss.
+A matmul runs a following program on its rows as an epilogue (activation; in the backward pass, its gradient).
 A group of nodes runs at the place of its last node. Joining is legal when nothing outside the group that reads one of
 its members stands before that place. Rejected: a search for the best cut: the test is local and cheap, and graphs of
 this size gain nothing.
@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
-from ..ir import Graph, Node, Step, Tensor
+from ..ir import Graph, Node, Shape, Step, Tensor
 from ..ops.instructions import MAX_IN, MAX_OUT
 from ..ops.reduction import REDUCE
-from .program import Program, ewise_fields, ewise_step, operands
+from .program import ROW_SUMS, Program, ewise_fields, ewise_step, is_one_run, operands
 from .rewrite import is_fused
 from .show import stage, steps_text
 
@@ -33,7 +33,7 @@ class _Groups:
             for t in n.inputs:
                 self.consumers[t.node].append(n)
         self.members: dict[Node, list[Node]] = {}
-        self.hosted: set[Node] = set()  # products that have an epilogue
+        self.hosted: set[Node] = set()  # products that have an epilogue, and sums that a program makes
         self.fused = is_fused()
         for n in graph.nodes:
             if n.op.elementwise:
@@ -71,6 +71,20 @@ class _Groups:
     def _fits(self, group: list[Node]) -> bool:
         most = 2 * MAX_OUT  # some of which later nodes take in
         return len(operands(group)) <= MAX_IN and len(self.outputs_of(group)) <= most
+
+    def summed(self, program: Program, domain: Shape) -> dict[Tensor, Node]:
+        """Outputs that only a sum over each row reads, with that sum."""
+        found: dict[Tensor, Node] = {}
+        for t in program.outputs if self.fused and len(domain) > 1 else ():
+            readers = self.consumers[t.node]
+            if len(readers) != 1 or t in self.kept or t.shape != domain:
+                continue
+            n = readers[0]
+            if n.op is not REDUCE or n.attrs["kind"] not in ROW_SUMS or n.outputs[0] in self.apart:
+                continue
+            if (n.attrs["first"], n.attrs["last"]) == (1, len(domain)):
+                found[t] = n
+        return found if found and is_one_run(program, domain) else {}
 
     def outputs_of(self, group: Sequence[Node]) -> list[Tensor]:
         inside = set(group)
@@ -118,7 +132,9 @@ def fuse(graph: Graph, outputs: Sequence[Tensor], apart: Iterable[Tensor] = ()) 
             domain, scope = part[0].outputs[0].shape, part[-1].scope
             host = _epilogue_host(groups, program, part) if groups.fused else None
             if host is None:
-                step = ewise_step(program, domain, scope)
+                summed = groups.summed(program, domain)
+                groups.hosted.update(summed.values())
+                step = ewise_step(program, domain, scope, summed)
             else:
                 groups.hosted.add(host.node)
                 step = _with_epilogue(_lowered(host.node)[0], host, program, part, groups)

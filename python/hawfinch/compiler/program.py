@@ -3,11 +3,13 @@ runtime/program.h)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._core import CONSTANTS
 from ..errors import ShapeError
 from ..ir import SCALAR, Node, Shape, Size, Step, Tensor, numel, times
+from ..ops.elementwise import COPY
 from ..ops.instructions import MAX_CODE, MAX_TEMP, OPCODE, OUT0, TEMP0, instruction
 
 
@@ -34,6 +36,9 @@ class Program:
         out_reg = {t: OUT0 + j for j, t in enumerate(self.outputs)}
         for i, node in enumerate(nodes):
             y = node.outputs[0]
+            if node.op is COPY and y not in out_reg and self.reg.get(node.inputs[0], TEMP0) < len(self.inputs):
+                self.reg[y] = self.reg[node.inputs[0]]  # operands are broadcast as they are read
+                continue
             temps = self._emit_operands(node)
             for t in dict.fromkeys(node.inputs):
                 r = self.reg.get(t, -1)
@@ -125,7 +130,14 @@ def broadcast_strides(shape: Shape, domain: Shape) -> list[Size]:
     return [0] * (len(domain) - len(shape)) + strides[::-1]
 
 
-def ewise_fields(program: Program, domain: Shape, outputs: Sequence[Tensor | None]) -> dict[str, Any]:
+def is_one_run(program: Program, domain: Shape) -> bool:
+    """Whether a row of the domain is one run of elements in every operand."""
+    return len(_collapse(domain, [broadcast_strides(t.shape, domain) for t in program.inputs])[0]) <= 1
+
+
+def ewise_fields(
+    program: Program, domain: Shape, outputs: Sequence[Tensor | None], row_sum: Sequence[int] = ()
+) -> dict[str, Any]:
     """The fields of struct hf_ewise_args."""
     strides = [broadcast_strides(t.shape, domain) for t in program.inputs]
     dims, inner = _collapse(domain, strides)
@@ -142,26 +154,36 @@ def ewise_fields(program: Program, domain: Shape, outputs: Sequence[Tensor | Non
         "n_out": len(program.outputs),
         "n_in": len(program.inputs),
         "n_code": len(program.code),
+        "row_sum": list(row_sum),
         "code": program.code,
         "imm": program.imm,
     }
 
 
-def ewise_step(program: Program, domain: Shape, scope: str = "") -> Step:
-    """One ``ewise`` record. Outputs may take the memory of an input that nothing reads later."""
-    reads, writes = tuple(program.inputs), tuple(program.outputs)
+ROW_SUMS = {"sum": CONSTANTS["HF_ROW_SUM"], "mean": CONSTANTS["HF_ROW_MEAN"]}
+
+
+def ewise_step(program: Program, domain: Shape, scope: str = "", summed: Mapping[Tensor, Node] | None = None) -> Step:
+    """One ``ewise`` record. Outputs may take the memory of an input that nothing reads later.
+
+    summed: outputs that are not stored, but the result of the reduction over their rows.
+    """
+    summed = summed or {}
+    reads = tuple(program.inputs)
+    writes = tuple([summed[t].outputs[0] if t in summed else t for t in program.outputs])
+    kinds = [summed[t].attrs["kind"] if t in summed else "" for t in program.outputs]
     row = domain[:1]
     local = tuple(t for t in reads if t.shape == domain or (t.shape[:1] == row and len(t.shape) == len(domain) > 0))
     in_place = tuple(
         (w, t)
         for j, w in enumerate(writes)
         for i, t in enumerate(reads)
-        if t.shape == w.shape and program.last_read.get(i, -1) <= program.written[j]
+        if not kinds[j] and t.shape == w.shape and program.last_read.get(i, -1) <= program.written[j]
     )
     rows: Size = domain[0] if domain else 1
     return Step(
         "ewise",
-        ewise_fields(program, domain, writes),
+        ewise_fields(program, domain, writes, [ROW_SUMS.get(kind, 0) for kind in kinds]),
         writes,
         reads,
         units=rows,
@@ -169,6 +191,6 @@ def ewise_step(program: Program, domain: Shape, scope: str = "") -> Step:
         scope=scope,
         flops=numel(domain) * len(program.code),
         in_place=in_place,
-        code=tuple(program.names),
+        code=(*program.names, *[f"row_{kind}" for kind in kinds if kind]),
         single=isinstance(rows, int) and rows == 1,
     )

@@ -12,13 +12,29 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .critical import critical_point as critical_point
 from .doctor import diagnose as diagnose
+from .domains import drift as drift
 from .gradients import gradient_check as gradient_check
+from .hessian import curvature as curvature
+from .landscapes import loss_landscape as loss_landscape, sharpness as sharpness
 from .more_rows import learning_curve as learning_curve
+from .noise import label_noise as label_noise
 from .rates import lr_find as lr_find
 from .report import Report as Report
 
-__all__ = ["Report", "gradient_check", "learning_curve", "lr_find"]
+__all__ = [
+    "Report",
+    "critical_point",
+    "curvature",
+    "drift",
+    "gradient_check",
+    "label_noise",
+    "learning_curve",
+    "loss_landscape",
+    "lr_find",
+    "sharpness",
+]
 
 
 class _Room(ModuleType):

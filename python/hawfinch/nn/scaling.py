@@ -22,6 +22,7 @@ from ..values import check_real, check_whole, is_word, short
 from .module import Module
 
 LEAST_SHARE = 1e-7  # whose normal quantile is -5.2
+QUANTILES = 1000  # of a TargetScale("quantile")
 SHARED = ("feature", "channel", "all")
 
 
@@ -88,6 +89,29 @@ class _Scaling(Module):
     def _learn(self, a: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
         """The arrays of these shapes, by name, for rows a."""
         raise NotImplementedError
+
+    def _line(self, x: Tensor, n: int, output: str) -> tuple[Tensor, Tensor, Array]:
+        """x as (rows, features), its n quantiles (features, n), and what stands for them, (n,)."""
+        if not all(isinstance(n, int) for n in x.shape[1:]):
+            raise ShapeError(f"{type(self).__name__}: expected rows of a fixed shape, got {x.shape[1:]}")
+        values, features = np.linspace(0.0, 1.0, n), numel(x.shape[1:])
+        if output == "normal":
+            from statistics import NormalDist  # slow to import
+
+            normal = NormalDist()
+            values = np.array([normal.inv_cdf(v) for v in np.clip(values, LEAST_SHARE, 1 - LEAST_SHARE)])
+        self.state("rows", (1,), "zeros")
+        start = lambda sizes, *_: np.broadcast_to(values, sizes)  # noqa: E731
+        quantiles = self.state("quantiles", (features, n), start)  # type: ignore[arg-type]
+        return ops.reshape(x, (x.shape[0], features)), quantiles, values
+
+    def _learn_quantiles(self, a: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+        features, n = shapes["quantiles"]
+        flat = a.reshape(len(a), -1).astype(np.float64)
+        if flat.shape[1] != features:
+            raise self._wrong_rows(a, (features,))
+        found = np.nanpercentile(flat, np.linspace(0.0, 100.0, n), axis=0).T
+        return {"quantiles": np.maximum.accumulate(found, 1)}  # rounding may put them out of order
 
     def _wrong_rows(self, a: Array, expected: tuple[int, ...]) -> ShapeError:
         name = type(self).__name__
@@ -230,32 +254,12 @@ class QuantileScale(_Scaling):
             raise unknown_name("QuantileScale: output", output, ["normal", "uniform"])
         self.output = output
 
-    def _values(self) -> Array:
-        shares = np.linspace(0.0, 1.0, self.n_quantiles)
-        if self.output == "uniform":
-            return shares
-        from statistics import NormalDist  # slow to import
-
-        normal = NormalDist()
-        return np.array([normal.inv_cdf(v) for v in np.clip(shares, LEAST_SHARE, 1 - LEAST_SHARE)])
-
     def forward(self, x: Tensor) -> Tensor:
-        shape = x.shape[1:]
-        if not all(isinstance(n, int) for n in shape):
-            raise ShapeError(f"QuantileScale: expected rows of a fixed shape, got {shape}")
-        values, features = self._values(), numel(shape)
-        self.state("rows", (1,), "zeros")
-        start = lambda sizes, *_: np.broadcast_to(values, sizes)  # noqa: E731
-        quantiles = self.state("quantiles", (features, self.n_quantiles), start)  # type: ignore[arg-type]
-        y = ops.interp(ops.reshape(x, (x.shape[0], features)), quantiles, values)
-        return self._noted(x, ops.reshape(y, x.shape))
+        flat, quantiles, values = self._line(x, self.n_quantiles, self.output)
+        return self._noted(x, ops.reshape(ops.interp(flat, quantiles, values), x.shape))
 
     def _learn(self, a: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
-        flat = a.reshape(len(a), -1)
-        if flat.shape[1] != shapes["quantiles"][0]:
-            raise self._wrong_rows(a, shapes["quantiles"][:1])
-        found = np.percentile(flat.astype(np.float64), np.linspace(0.0, 100.0, self.n_quantiles), axis=0).T
-        return {"quantiles": np.maximum.accumulate(found, 1)}  # rounding may put them out of order
+        return self._learn_quantiles(a, shapes)
 
 
 def smooth_clip(y: Any, clip: float) -> Any:
@@ -286,8 +290,9 @@ class TargetScale(_Affine):
     """The last layer of a net of numbers: z * scale + center, back to the units of the targets, learnt scaled.
 
     kind: "standard" (default; mean and deviation of the targets that ``fit`` trains on, each column by itself),
-    "minmax", "robust" (median and interquartile range), or "log": e**(z * scale + center) - 1, mean and deviation of
-    log(1 + y), for targets above -1 whose errors are relative ones.
+    "minmax", "robust" (median and interquartile range), "log": e**(z * scale + center) - 1, mean and deviation of
+    log(1 + y), for targets above -1 whose errors are relative ones; or "quantile": what ``QuantileScale`` makes normal,
+    by lines between 1000 quantiles, whatever the targets' distribution; no prediction is beyond the targets of ``fit``.
     ``fit`` learns the numbers from the training targets alone, once. The loss, in History and ``evaluate`` too, is that
     of the scaled targets, which the optimiser sees; metrics, ``predict`` and files are in the targets' units. Losses
     whose targets have a meaning of their own (labels, probabilities, counts) can't be scaled: ArgumentError, as for a
@@ -306,8 +311,8 @@ class TargetScale(_Affine):
     _may_miss = True
 
     def __init__(self, kind: str = "standard"):
-        if not is_word(kind, *STATISTICS, "log"):
-            raise unknown_name("TargetScale: kind", kind, [*STATISTICS, "log"])
+        if not is_word(kind, *STATISTICS, "log", "quantile"):
+            raise unknown_name("TargetScale: kind", kind, [*STATISTICS, "log", "quantile"])
         self.kind = kind
 
     @property
@@ -315,14 +320,26 @@ class TargetScale(_Affine):
         return "standard" if self.kind == "log" else self.kind
 
     def forward(self, z: Tensor) -> Tensor:
+        if self.kind == "quantile":
+            flat, quantiles, values = self._line(z, QUANTILES, "normal")
+            features = range(flat.shape[1])  # type: ignore[arg-type]
+            columns = [ops.interp(flat[:, i : i + 1], values[None, :], quantiles[i]) for i in features]
+            return self._noted(z, ops.reshape(ops.concat(columns, 1), z.shape))
         center, scale = self._numbers(z.shape[1:])
         y = z * scale + center
         return self._noted(z, ops.expm1(y) if self.kind == "log" else y)
 
     def scaled(self, y: Tensor) -> Tensor:
-        """Targets as the loss sees them; within a trace of the layer."""
+        """Targets as the loss sees them; within a trace of the layer. NaN stays what it is."""
+        if self.kind == "quantile":
+            flat, quantiles, values = self._line(y, QUANTILES, "normal")
+            z = ops.reshape(ops.interp(ops.where(ops.equal(flat, flat), flat, 0.0), quantiles, values), y.shape)
+            return ops.where(ops.equal(y, y), z, y)
         center, scale = self._numbers(y.shape[1:])
         return ((ops.log1p(y) if self.kind == "log" else y) - center) / scale
+
+    def _learn(self, a: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+        return self._learn_quantiles(a, shapes) if self.kind == "quantile" else super()._learn(a, shapes)
 
     def _prepared(self, a: Array) -> Array:
         if self.kind != "log":

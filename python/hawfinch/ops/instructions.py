@@ -31,6 +31,7 @@ def fill_step(y: Tensor, value: float) -> Step:
         "n_out": 1,
         "n_in": 0,
         "n_code": 1,
+        "row_sum": [],
         "code": [instruction("constant", OUT0, OUT0)],
         "imm": [value],
     }

@@ -103,12 +103,13 @@ def _chosen_axes(kind: str, x: Any, axis: Any) -> list[int]:
 
 
 def _next_run(kind: str, axes: Sequence[int]) -> int:
-    """Adjacent axes reduce together, the last ones first; the leading axis alone, so that rows stay with threads.
+    """Adjacent axes reduce together, the last ones first; the leading axis alone, so that rows stay with threads
+    (a mean is then one of means of as many each).
 
     Returns the first of the last run of axes.
     """
     first = axes[-1]
-    while first - 1 in axes and (first - 1 != 0 or kind in ("mean", "argmax")):
+    while first - 1 in axes and (first - 1 != 0 or kind == "argmax"):
         first -= 1
     return first
 

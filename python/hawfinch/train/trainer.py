@@ -53,15 +53,15 @@ NOT_COPIED = (
 )
 
 
-def _weak(value: Any) -> Callable[[], Any]:
-    """A function that gives the value as long as somebody else holds it; of what can't be held so, always."""
-    if isinstance(value, tuple):
-        parts = [_weak(v) for v in value]
-        return lambda: None if any([p() is None for p in parts]) else tuple([p() for p in parts])
-    try:
-        return weakref.ref(value)
-    except TypeError:
-        return lambda: value
+def _held(values: Iterable[Any]) -> list[Any]:
+    """Each value as a reference that does not keep it alive; of what can have none, the value itself in a list."""
+    found: list[Any] = []
+    for value in values:
+        try:
+            found.append(weakref.ref(value))
+        except TypeError:
+            found.append([value])
+    return found
 
 
 class Trainer(Bound):
@@ -268,11 +268,9 @@ class Trainer(Bound):
                 callbacks=callbacks,
                 threads=threads,
             )
-            of_fit: dict[str, Any] = dict(
-                epochs=epochs, batch_size=batch_size, class_weight=class_weight, shuffle=shuffle
-            )
-            of_fit |= dict(augment=augment, callbacks=call.callbacks)
-            self._fitted = (*map(_weak, (x, y, sample_weight, validation_data)), of_fit)
+            checked_on = validation_data if type(validation_data) is tuple else (validation_data,)
+            how = (epochs, batch_size, class_weight, shuffle, augment, call.callbacks)
+            self._fitted = (_held((x, y, sample_weight, *checked_on)), how)
             return run_fit(self, call, resume is not None and take(self, resume, call))
 
     @contextlib.contextmanager

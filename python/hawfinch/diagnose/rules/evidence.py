@@ -11,6 +11,8 @@ from .. import edits
 from ..case import Case, Cure, Suspicion
 from ..references import OutOfFold
 from ..run import Run
+from .layers import NORMS
+from .optimisation import COSINE
 
 
 def data_suspicions(case: Case, oof: OutOfFold | None) -> Iterable[Suspicion]:
@@ -78,6 +80,22 @@ def learning_curve(case: Case) -> Iterable[Suspicion]:
     if grown > 0.15 and error < 0.95 * case.task.chance:
         numbers = {"half": error, "error": case.error, "gap": gap}
         yield Suspicion("overfitting", strength, (text,), (more,), numbers, certain=True)
+
+
+def seed_spread(case: Case) -> Iterable[Suspicion]:
+    """Whether some seeds succeed where others fail."""
+    errors = [t.error for t in case.replays]
+    if max(errors) - min(errors) < 0.08 * case.task.chance or case.run.data.n < 10:
+        return
+    more = [case.try_runs([case.run], seed=case.seed + k)[0] for k in range(2, 5)]
+    errors += [t.error for t in more if t is not None]
+    low, high = min(errors), max(errors)
+    if len(errors) < 4 or low > 0.5 * high or high - low < 0.1 * case.task.chance:
+        return
+    text = "over seeds: " + ", ".join([case.task.text(e) for e in sorted(errors)])
+    strength = float(np.clip((high - low) / case.task.chance, 0.2, 0.6))
+    numbers = {"errors": errors}
+    yield Suspicion("seed_spread", strength, (text,), (NORMS, COSINE), numbers, certain=True)
 
 
 def _without_rows(run: Run, rows: Array, n: int) -> Run | None:
