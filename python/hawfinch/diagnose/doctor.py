@@ -31,7 +31,7 @@ from .references import Beside, OutOfFold, out_of_fold, references
 from .report import Finding, Report
 from .rules import RULES
 from .rules.data import distinct_rows
-from .rules.evidence import data_suspicions, learning_curve, seed_spread
+from .rules.evidence import data_suspicions, learning_curve, nothing_to_learn, seed_spread
 from .run import Rows, Run, train
 from .task import task_of
 from .verdict import COMES_OF, ENOUGH, LAST, Tried, confirm, helps, polish, recovered, score, try_cures
@@ -212,7 +212,12 @@ class _Doctor:
         self._look_at_epochs()
         self._reach()
         suspicions = [s for rule in RULES for s in rule(case)]
-        suspicions += [*data_suspicions(case, self.oof), *learning_curve(case), *seed_spread(case)]
+        suspicions += [
+            *data_suspicions(case, self.oof),
+            *learning_curve(case),
+            *seed_spread(case),
+            *nothing_to_learn(case),
+        ]
         suspicions.sort(key=lambda s: -s.strength)
         tried = try_cures(case, suspicions, keep=0.2 * case.seconds)
         tried += self._references_as_cures()

@@ -29,7 +29,7 @@ COMES_OF = {
     "vanishing_gradient": ("inputs_not_scaled", "bad_initialisation"),
     "exploding_gradient": ("inputs_not_scaled", "bad_initialisation", "learning_rate_too_high", "output_or_loss"),
     "mismatch": ("preprocessing_differs", "target_leak", "class_imbalance"),
-    "wrong_labels": ("mismatch", "preprocessing_differs"),
+    "wrong_labels": ("mismatch", "preprocessing_differs", "constant_inputs", "target_leak", "class_imbalance"),
     "class_imbalance": ("wrong_labels",),
     "seed_spread": (
         "learning_rate_too_high",
