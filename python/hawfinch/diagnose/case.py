@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
+from ..errors import HawfinchError
 from ..ir import Array
 from .run import Run, Trial, train
 from .task import Task
@@ -47,8 +48,9 @@ class Question(NamedTuple):
 class Case:
     """What rules look at. ``replays``: the run as given, over seeds; ``references``: nets of good habits."""
 
-    def __init__(self, run: Run, task: Task, seconds: float, seed: int):
+    def __init__(self, run: Run, task: Task, seconds: float, seed: int, of_ids: bool = False):
         self.run, self.task, self.seed = run, task, seed
+        self.of_ids = of_ids  # whether inputs are indices of a table, not sizes
         self.begin = time.perf_counter()
         self.seconds = seconds
         self.replays: list[Trial] = []
@@ -96,10 +98,19 @@ class Case:
                 if not part:
                     continue
             chosen = self.seed if seed is None else seed
-            trials = train([runs[i] for i in part], self.task, seed=chosen, deadline=self.deadline)
-            for i, trial in zip(part, trials, strict=True):
+            for i, trial in zip(part, self._train([runs[i] for i in part], chosen), strict=True):
                 found[i] = trial
         return found
+
+    def _train(self, runs: list[Run], seed: int) -> list[Trial | None]:
+        """Trials; None of a change that does not fit the model or the data."""
+        try:
+            return [*train(runs, self.task, seed=seed, deadline=self.deadline)]
+        except HawfinchError as error:
+            if len(runs) == 1:
+                self.notes.append(f"a change could not be tried: {error}"[:200])
+                return [None]
+            return [trial for run in runs for trial in self._train([run], seed)]
 
     # ---- the run as it is ----
     @property
@@ -114,13 +125,13 @@ class Case:
 
     @cached_property
     def matrix(self) -> Array | None:
-        """The training inputs as (rows, features) float64; None where there are several."""
-        return as_matrix(self.run.data.x)
+        """The training inputs as (rows, features) float64; None where there are several, or they are indices."""
+        return None if self.of_ids else as_matrix(self.run.data.x)
 
     @cached_property
     def validation_matrix(self) -> Array | None:
         """The validation inputs, likewise."""
-        return as_matrix(self.run.validation.x)
+        return None if self.of_ids else as_matrix(self.run.validation.x)
 
     @cached_property
     def truth(self) -> Array | None:

@@ -199,7 +199,8 @@ class _Doctor:
         trainer._check(run.data.take(slice(0, 2)).x, run.data.take(slice(0, 2)).y)
         outputs = built.output_specs
         task = task_of(run.trainer["loss"], run.data.y, outputs[0].shape if len(outputs) == 1 else None)
-        self.case = Case(run, task, seconds, seed)
+        of_ids = any([spec.dtype == "int" for spec in built.inputs or ()])
+        self.case = Case(run, task, seconds, seed, of_ids)
         self.case.notes += notes
         self.beside: Beside | None = None
         self.oof: OutOfFold | None = None

@@ -89,6 +89,8 @@ def task_of(loss: Any, y: Any, output: tuple[Any, ...] | None) -> Task:
     if list(losses) != [""] or y is None or isinstance(y, tuple | dict | list) or output is None:
         return Task("loss")
     only, y = losses[""], np.asarray(y)
+    if only.ignore_nan and np.isnan(y).any():
+        return Task("loss")
     of_classes = only.of_classes
     if of_classes is not None and is_labels(y, output):
         return Task("classes", max(int(output[1]), int(y.max(initial=0)) + 1))

@@ -39,8 +39,15 @@ COMES_OF = {
         "dead_units",
         "wrong_gradient",
     ),
-    "model_bias": ("frozen", "output_or_loss", "dropout"),
-    "overfitting": ("preprocessing_differs", "target_leak", "wrong_labels", "mismatch", "class_imbalance"),
+    "model_bias": ("frozen", "output_or_loss", "dropout", "inputs_not_scaled"),
+    "overfitting": (
+        "inputs_not_scaled",
+        "preprocessing_differs",
+        "target_leak",
+        "wrong_labels",
+        "mismatch",
+        "class_imbalance",
+    ),
     "regularisation_too_weak": ("preprocessing_differs", "target_leak", "wrong_labels", "mismatch", "class_imbalance"),
 }
 

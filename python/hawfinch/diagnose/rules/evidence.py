@@ -68,7 +68,7 @@ def learning_curve(case: Case) -> Iterable[Suspicion]:
     """Whether half of the rows would have been much worse: then twice as many are much better."""
     run, gap = case.run, case.error - case.train_error
     by_heart = gap > 0.2 * case.task.chance and case.train_error < 0.25 * case.error
-    if gap < 0.12 * case.task.chance or run.data.n < 20:
+    if gap < 0.16 * case.task.chance or run.data.n < 20:
         return
     rows = np.random.default_rng(case.seed).permutation(run.data.n)[: run.data.n // 2]
     half = run._replace(data=run.data.take(np.sort(rows))).with_fit(epochs=2 * run.epochs)
