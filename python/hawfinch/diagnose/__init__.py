@@ -14,12 +14,23 @@ from typing import Any
 
 from .critical import critical_point as critical_point
 from .doctor import diagnose as diagnose
+from .domains import drift as drift
 from .gradients import gradient_check as gradient_check
 from .hessian import curvature as curvature
 from .landscapes import loss_landscape as loss_landscape, sharpness as sharpness
+from .noise import label_noise as label_noise
 from .report import Report as Report
 
-__all__ = ["Report", "critical_point", "curvature", "gradient_check", "loss_landscape", "sharpness"]
+__all__ = [
+    "Report",
+    "critical_point",
+    "curvature",
+    "drift",
+    "gradient_check",
+    "label_noise",
+    "loss_landscape",
+    "sharpness",
+]
 
 
 class _Room(ModuleType):

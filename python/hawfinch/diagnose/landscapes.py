@@ -90,9 +90,11 @@ def sharpness(
         surface.hvp(lengths * v, out)
         np.multiply(out, lengths, out=out)
 
-    pairs = extreme_pairs(scaled, surface.size, surface.dtype, 1, 1e-5, 1000, np.random.default_rng(seed))
+    pairs = extreme_pairs(
+        scaled, surface.size, surface.dtype, 1, 1e-5, 1000, np.random.default_rng(seed), (False, True)
+    )
     worst = _worst(surface, lengths, reach, seed)
-    largest, trace = c.extreme(seed=seed).largest, c.trace(seed=seed)
+    largest, trace = c.extreme(ends="largest", seed=seed).largest, c.trace(seed=seed)
     return Sharpness(largest, trace, pairs.largest, base, worst, worst - base, reach)
 
 
