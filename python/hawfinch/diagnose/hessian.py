@@ -205,9 +205,6 @@ def curvature(
     """
     if not is_word(dtype, "float32", "float64"):
         raise ArgumentError(f'dtype must be "float32" or "float64", got {dtype!r}')
-    most = None if rows is None else check_whole(rows, "rows", 1)
-    surface = Surface(
-        model, x, y, loss, dtype=dtype, training=training, seed=check_whole(seed, "seed"), rows=most, threads=threads
-    )
+    surface = Surface(model, x, y, loss, dtype=dtype, training=training, seed=seed, rows=rows, threads=threads)
     surface.checked_value()
     return Curvature(surface)
