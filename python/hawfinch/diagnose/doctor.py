@@ -105,18 +105,8 @@ def of_trainer(trainer: Trainer, x: Any, y: Any, budget: Any, settings: dict[str
     if x is None:
         if trainer._fitted is None:
             raise ArgumentError("diagnose: there was no fit yet; give it the data, trainer.diagnose(x, y)")
-        held, of_fit = trainer._fitted
-        x, y, weight, *validation = [h[0] if type(h) is list else h() for h in held]
-        if any(v is None and type(h) is not list for v, h in zip((x, *validation), (held[0], *held[3:]), strict=True)):
-            raise ArgumentError(
-                "diagnose: the arrays of the last fit are gone; give them again, trainer.diagnose(x, y)"
-            )
-        names = ("epochs", "batch_size", "class_weight", "shuffle", "augment", "callbacks")
-        given |= dict(zip(names, of_fit, strict=True))
-        given |= {
-            "sample_weight": weight,
-            "validation_data": tuple(validation) if len(validation) > 1 else validation[0],
-        }
+        given |= trainer._fitted
+        x, y = given.pop("x"), given.pop("y")
     options = {k: v for k, v in trainer._update_options.items() if v is not None and k != "watch" and k != "reduce"}
     given |= dict(loss=trainer.loss, optimizer=trainer.optimizer, seed=trainer.seed, precision=trainer.precision)
     given |= options
