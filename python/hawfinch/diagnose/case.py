@@ -48,9 +48,8 @@ class Question(NamedTuple):
 class Case:
     """What rules look at. ``replays``: the run as given, over seeds; ``references``: nets of good habits."""
 
-    def __init__(self, run: Run, task: Task, seconds: float, seed: int, of_ids: bool = False):
+    def __init__(self, run: Run, task: Task, seconds: float, seed: int):
         self.run, self.task, self.seed = run, task, seed
-        self.of_ids = of_ids  # whether inputs are indices of a table, not sizes
         self.begin = time.perf_counter()
         self.seconds = seconds
         self.replays: list[Trial] = []
@@ -126,12 +125,12 @@ class Case:
     @cached_property
     def matrix(self) -> Array | None:
         """The training inputs as (rows, features) float64; None where there are several, or they are indices."""
-        return None if self.of_ids else as_matrix(self.run.data.x)
+        return None if self.task.of_ids else as_matrix(self.run.data.x)
 
     @cached_property
     def validation_matrix(self) -> Array | None:
         """The validation inputs, likewise."""
-        return None if self.of_ids else as_matrix(self.run.validation.x)
+        return None if self.task.of_ids else as_matrix(self.run.validation.x)
 
     @cached_property
     def truth(self) -> Array | None:
