@@ -33,6 +33,9 @@ TOOLS: dict[str, Any] = {
         {"one": model, "two": (model, dict(epochs=2))}, x, y, **{"epochs": 1, "folds": 2, **given}
     ),
     "bias_variance": lambda model, x, y, **given: hf.bias_variance(model, x, y, **{"epochs": 1, "samples": 3, **given}),
+    "batch_size_study": lambda model, x, y, **given: hf.batch_size_study(
+        model, x, y, **{"epochs": 1, "seeds": 1, "batch_sizes": [16, 64], **given}
+    ),
     "overfit_batch": lambda model, x, y, **given: hf.overfit_batch(model, x, y, **{"steps": 40, "rows": 8, **given}),
 }
 
@@ -299,3 +302,31 @@ def test_bad_batches_are_errors() -> None:
     for given, text in ((dict(rows=1), "rows must be a whole number from 2"), (dict(steps=0), "steps must be")):
         with pytest.raises(ArgumentError, match=text):
             batch_verdict(net(), XOR, **given)
+
+
+# ---- batch_size_study ----
+def test_the_noise_scale_is_that_of_the_rows_own_gradients() -> None:
+    model = hf.Sequential(hf.Linear(1, bias=False)).build((6,))
+    line = X[:, :1] + np.random.default_rng(6).normal(size=(600, 1))
+    given: dict[str, Any] = dict(loss="mse", optimizer=hf.SGD(0.01), epochs=1, validation_data=(X, line))
+    study = hf.batch_size_study(model, X, line, seed=2, **given)
+    fresh = hf.Sequential(hf.Linear(1, bias=False)).build((6,), seed=2)
+    own = 2 * (fresh.predict(X) - line) * X.astype(np.float64)
+    expected = own.var(0).sum() / (own.mean(0) ** 2).sum()
+    assert abs(study.noise_scale / expected - 1) < 0.25
+    assert np.allclose(study.gradient_variance * study.batch_sizes, study.noise_scale, rtol=0.6)
+    assert np.allclose(study.rates, 0.01 * study.batch_sizes / 32)
+    curvature = 2 * np.linalg.eigvalsh(X[:512].astype(np.float64).T @ X[:512] / 512)[-1]
+    assert np.allclose(study.sharpness, curvature, rtol=1e-3)
+
+
+def test_bad_batch_sizes_are_errors() -> None:
+    for given, text in (
+        (dict(batch_sizes=[0, 8]), "batch_sizes: each"),
+        (dict(batch_sizes="all"), "batch_sizes must be"),
+        (dict(batch_sizes=[8, 5000]), "5000 is more than the 480 training rows"),
+        (dict(scale="square"), 'scale must be "linear"'),
+        (dict(optimizer=hf.SGD(hf.schedules.Cosine(0.1))), "is a schedule"),
+    ):
+        with pytest.raises(ArgumentError, match=text):
+            hf.batch_size_study(net(), X, XOR, loss="softmax_cross_entropy", **given)

@@ -12,6 +12,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .batches import batch_size_study as batch_size_study
 from .candidates import model_selection as model_selection
 from .critical import critical_point as critical_point
 from .decomposition import bias_variance as bias_variance
@@ -28,6 +29,7 @@ from .report import Report as Report
 
 __all__ = [
     "Report",
+    "batch_size_study",
     "bias_variance",
     "critical_point",
     "curvature",
