@@ -28,7 +28,7 @@ from .references import Beside, OutOfFold, out_of_fold, references
 from .report import Finding, Report
 from .rules import RULES
 from .rules.data import distinct_rows
-from .rules.evidence import data_suspicions, learning_curve, seed_spread
+from .rules.evidence import data_suspicions, learning_curve, nothing_to_learn, seed_spread
 from .run import Run, train
 from .verdict import COMES_OF, ENOUGH, LAST, Tried, confirm, helps, polish, recovered, score, try_cures
 
@@ -93,18 +93,8 @@ def of_trainer(trainer: Trainer, x: Any, y: Any, budget: Any, settings: dict[str
     if x is None:
         if trainer._fitted is None:
             raise ArgumentError("diagnose: there was no fit yet; give it the data, trainer.diagnose(x, y)")
-        held, of_fit = trainer._fitted
-        x, y, weight, *validation = [h[0] if type(h) is list else h() for h in held]
-        if any(v is None and type(h) is not list for v, h in zip((x, *validation), (held[0], *held[3:]), strict=True)):
-            raise ArgumentError(
-                "diagnose: the arrays of the last fit are gone; give them again, trainer.diagnose(x, y)"
-            )
-        names = ("epochs", "batch_size", "class_weight", "shuffle", "augment", "callbacks")
-        given |= dict(zip(names, of_fit, strict=True))
-        given |= {
-            "sample_weight": weight,
-            "validation_data": tuple(validation) if len(validation) > 1 else validation[0],
-        }
+        given |= trainer._fitted
+        x, y = given.pop("x"), given.pop("y")
     options = {k: v for k, v in trainer._update_options.items() if v is not None and k != "watch" and k != "reduce"}
     given |= dict(loss=trainer.loss, optimizer=trainer.optimizer, seed=trainer.seed, precision=trainer.precision)
     given |= options
@@ -132,8 +122,7 @@ class _Doctor:
     """One diagnosis."""
 
     def __init__(self, run: Run, seconds: float, seed: int, notes: list[str]):
-        task = task_for(run, seed)
-        self.case = Case(run, task, seconds, seed)
+        self.case = Case(run, task_for(run, seed), seconds, seed)
         self.case.notes += notes
         self.beside: Beside | None = None
         self.oof: OutOfFold | None = None
@@ -146,7 +135,12 @@ class _Doctor:
         self._look_at_epochs()
         self._reach()
         suspicions = [s for rule in RULES for s in rule(case)]
-        suspicions += [*data_suspicions(case, self.oof), *learning_curve(case), *seed_spread(case)]
+        suspicions += [
+            *data_suspicions(case, self.oof),
+            *learning_curve(case),
+            *seed_spread(case),
+            *nothing_to_learn(case),
+        ]
         suspicions.sort(key=lambda s: -s.strength)
         tried = try_cures(case, suspicions, keep=0.2 * case.seconds)
         tried += self._references_as_cures()

@@ -109,7 +109,8 @@ def task_for(run: Run, seed: int = 0) -> Task:
     few = run.data.take(slice(0, 2))
     Trainer(built, **run.trainer, seed=seed)._check(few.x, few.y)
     outputs = built.output_specs
-    return task_of(run.trainer["loss"], run.data.y, outputs[0].shape if len(outputs) == 1 else None)
+    task = task_of(run.trainer["loss"], run.data.y, outputs[0].shape if len(outputs) == 1 else None)
+    return task._replace(of_ids=any([spec.dtype == "int" for spec in built.inputs or ()]))
 
 
 def anew(model: Module) -> Module:
