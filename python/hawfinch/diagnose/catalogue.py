@@ -10,13 +10,15 @@ from typing import NamedTuple
 
 
 class Cause(NamedTuple):
-    """says: the verdict, one sentence. symptom: what one sees. tell: how to tell it from others. cure: what to do."""
+    """says: the verdict, one sentence. symptom: what one sees. tell: how to tell it from others. cure: what to do.
+    example: the cure as code."""
 
     name: str
     says: str
     symptom: str
     tell: str
     cure: str
+    example: str
 
 
 _ALL = (
@@ -26,6 +28,7 @@ _ALL = (
         "Training and validation loss fall together and level off.",
         "A net of good habits (scaled inputs, batch norm, AdamW, a cosine) does no better on the same rows.",
         "None needed. What is left to gain is in more data, or in a better idea.",
+        "",
     ),
     Cause(
         "learning_rate_too_high",
@@ -34,6 +37,7 @@ _ALL = (
         "A tenth of the rate, with the same number of epochs, reaches a lower loss. The updates are large beside the "
         "parameters (over 1 % a step).",
         "A lower rate, a warm-up, or clipping. `hf.lr_find` shows the range that works.",
+        "optimizer = hf.Adam(lr=hf.schedules.Cosine(1e-3, warmup=0.05), clip_norm=1.0)",
     ),
     Cause(
         "learning_rate_too_low",
@@ -42,6 +46,7 @@ _ALL = (
         "Ten times the rate, with the same number of epochs, reaches a lower loss. Updates are tiny beside the "
         "parameters (under 0.01 % a step).",
         "A higher rate; `hf.lr_find` shows the range that works.",
+        "optimizer = hf.Adam(lr=1e-3)",
     ),
     Cause(
         "too_few_epochs",
@@ -49,6 +54,7 @@ _ALL = (
         "The last epochs still gain, in training and in validation.",
         "The same training, longer, gets much better, while another rate in the same time does not make up for it.",
         "More epochs, with `hf.EarlyStopping` to find the end.",
+        'trainer.fit(x, y, epochs=200, validation_data=(xv, yv), callbacks=[hf.EarlyStopping("val_loss")])',
     ),
     Cause(
         "batch_size",
@@ -56,6 +62,7 @@ _ALL = (
         "Very large batches: few updates, the loss falls slowly by the epoch. Very small: it jumps.",
         "Another batch size with the same epochs is much better.",
         "32 to 256 rows, with the rate scaled by the root of the change (Adam) or the change (SGD).",
+        "trainer.fit(x, y, epochs=20, batch_size=64)",
     ),
     Cause(
         "vanishing_gradient",
@@ -63,6 +70,7 @@ _ALL = (
         "The loss stays at the level of guessing, above all in deep nets of sigmoids.",
         "The gradient's norm falls by orders of magnitude from the last layer to the first.",
         "ReLU and its kin, an initialisation that fits them, batch norm, or shortcuts around layers.",
+        "model = hf.Sequential(hf.Linear(64), hf.BatchNorm(), hf.ReLU(), hf.Linear(10))",
     ),
     Cause(
         "exploding_gradient",
@@ -70,6 +78,7 @@ _ALL = (
         "Sudden NaN or jumps of the loss, at any sensible rate.",
         "The gradient's norm grows by orders of magnitude from the last layer to the first.",
         "An initialisation that keeps the variance, batch norm, clipping by the norm.",
+        'trainer = hf.Trainer(model, loss, hf.Adam(clip_norm=1.0), init="auto")',
     ),
     Cause(
         "dead_units",
@@ -77,6 +86,7 @@ _ALL = (
         "A net that learns less than its size promises, often after a step that was too large.",
         "Units whose output is 0 for all rows, by layer.",
         "LeakyReLU, a lower rate, biases that start at 0, batch norm.",
+        "model = hf.Sequential(hf.Linear(64), hf.LeakyReLU(), hf.Linear(10))",
     ),
     Cause(
         "saturated_units",
@@ -84,6 +94,7 @@ _ALL = (
         "The loss hardly falls, although the rate is sensible.",
         "Outputs of hidden sigmoids or tanhs within 1 % of their ends, by layer.",
         "Scaled inputs and smaller initial weights, batch norm, or ReLU.",
+        "model = hf.Sequential(hf.Standardize(), hf.Linear(64), hf.BatchNorm(), hf.Tanh(), hf.Linear(10))",
     ),
     Cause(
         "bad_initialisation",
@@ -91,6 +102,7 @@ _ALL = (
         "The loss starts far above that of guessing, or does not move at all.",
         "Standard deviations of the initial weights beside 1/sqrt(inputs); columns that are all equal.",
         '`Trainer(init="auto")`: He for ReLU, Glorot for tanh and sigmoid.',
+        'trainer = hf.Trainer(model, loss, init="auto")',
     ),
     Cause(
         "critical_point",
@@ -98,6 +110,7 @@ _ALL = (
         "The loss does not move, and neither do the parameters.",
         "The gradient's norm beside that elsewhere, and the signs of the Hessian's extreme eigenvalues.",
         "Another start, or a step along the escape direction; `hf.critical_point` gives it.",
+        'trainer = hf.Trainer(model, loss, init="auto", seed=1)',
     ),
     Cause(
         "model_bias",
@@ -105,6 +118,7 @@ _ALL = (
         "Training and validation loss are both too high, and close to each other.",
         "A wider or deeper net, trained the same way, reaches a lower training loss.",
         "More units, more layers, activations between the layers, or better features.",
+        "model = hf.Sequential(hf.Linear(256), hf.ReLU(), hf.Linear(256), hf.ReLU(), hf.Linear(10))",
     ),
     Cause(
         "optimisation",
@@ -112,6 +126,7 @@ _ALL = (
         "The training loss stays high.",
         "A smaller net, or the same one trained in another way, reaches a lower training loss.",
         "Adam or AdamW with a schedule, batch norm, shortcuts around layers.",
+        "optimizer = hf.AdamW(lr=hf.schedules.Cosine(2e-3, warmup=0.05))",
     ),
     Cause(
         "overfitting",
@@ -120,6 +135,7 @@ _ALL = (
         "Both sets are alike (no classifier can tell them apart), and regularisation, an early end or a smaller net "
         "lowers the validation loss.",
         "Early stopping, dropout, weight decay, mixup, a smaller net; most of all more data.",
+        'trainer.fit(x, y, epochs=100, validation_data=(xv, yv), callbacks=[hf.EarlyStopping("val_loss")])',
     ),
     Cause(
         "mismatch",
@@ -127,6 +143,7 @@ _ALL = (
         "The training loss is low, the validation loss high from the first epoch on.",
         "A classifier tells training rows from validation rows; its AUC and the features that give them away.",
         "Training rows like those that the net will meet; leave out the features that give the set away.",
+        'print(hf.diagnose(model, x, y, validation_data=(xv, yv), loss=loss).causes[0].numbers["features"])',
     ),
     Cause(
         "inputs_not_scaled",
@@ -134,6 +151,7 @@ _ALL = (
         "The loss falls slowly, jumps, or becomes NaN.",
         "Means and standard deviations of the features: far from 0 and 1, and far apart.",
         "`hf.Standardize()` as the first layer, which learns its numbers from the training rows.",
+        "model = hf.Sequential(hf.Standardize(), hf.Linear(64), hf.ReLU(), hf.Linear(10))",
     ),
     Cause(
         "constant_inputs",
@@ -141,6 +159,7 @@ _ALL = (
         "The net predicts the same for every row.",
         "Features with a single value, or rows that are all alike.",
         "Look at how the inputs are made: the step that makes them constant is upstream of the net.",
+        "print(np.ptp(x, axis=0))  # 0: a feature that says nothing",
     ),
     Cause(
         "target_leak",
@@ -148,6 +167,7 @@ _ALL = (
         "Too good to be true: an error near 0 within an epoch.",
         "One feature alone predicts the target; or validation rows stand in the training set.",
         "Leave the feature out; take rows that stand in both sets out of one.",
+        'x = np.delete(x, report.causes[0].numbers["features"], axis=1)',
     ),
     Cause(
         "wrong_labels",
@@ -155,6 +175,7 @@ _ALL = (
         "The training error stays high, or falls only by heart, while validation is better than training.",
         "Nets that have not seen a row are sure of another label for it; `hf.label_noise` lists such rows.",
         "Correct or leave out the rows listed; label smoothing helps with what is left.",
+        'rows = report.causes[0].numbers["rows"]\nx, y = np.delete(x, rows, axis=0), np.delete(y, rows, axis=0)',
     ),
     Cause(
         "class_imbalance",
@@ -162,6 +183,7 @@ _ALL = (
         "A high accuracy in training, and a low one where classes are even.",
         "Counts of the classes, and the recall of the rare ones.",
         '`class_weight="balanced"`, or more rows of the rare classes.',
+        'trainer.fit(x, y, epochs=20, class_weight="balanced")',
     ),
     Cause(
         "output_or_loss",
@@ -170,6 +192,8 @@ _ALL = (
         "Softmax under a loss that applies it, squared error on class numbers, an activation whose range does not "
         "reach the targets.",
         "Logits under SoftmaxCrossEntropy for classes; no activation at the end for numbers.",
+        "model = hf.Sequential(hf.Linear(64), hf.ReLU(), hf.Linear(10))  # logits\n"
+        "trainer = hf.Trainer(model, hf.SoftmaxCrossEntropy())",
     ),
     Cause(
         "regularisation_too_strong",
@@ -177,6 +201,7 @@ _ALL = (
         "Training and validation loss are both high and alike; the weights are near 0.",
         "Without penalties and weight decay the training loss is far lower.",
         "A tenth of the penalty, or none.",
+        "trainer = hf.Trainer(model, loss, hf.AdamW(weight_decay=0.01), regularizers=None)",
     ),
     Cause(
         "regularisation_too_weak",
@@ -184,6 +209,7 @@ _ALL = (
         "The validation loss rises while the training loss falls.",
         "With weight decay or dropout the same net is much better in validation.",
         "AdamW with weight_decay=0.05, dropout of 0.2.",
+        "trainer = hf.Trainer(model, loss, hf.AdamW(weight_decay=0.05))",
     ),
     Cause(
         "dropout",
@@ -191,6 +217,7 @@ _ALL = (
         "Training loss above the validation loss; both high.",
         "Without dropout both are far lower.",
         "p = 0.1 to 0.3, none before the output, none in small nets.",
+        "model = hf.Sequential(hf.Linear(256), hf.ReLU(), hf.Dropout(0.1), hf.Linear(10))",
     ),
     Cause(
         "batch_norm",
@@ -198,6 +225,7 @@ _ALL = (
         "Training looks fine, validation is bad or jumps.",
         "The same rows, by batch statistics and by running averages, give different errors; batches of 1 or 2 rows.",
         "Batches of 16 rows or more, momentum 0.1, or LayerNorm.",
+        "trainer.fit(x, y, epochs=20, batch_size=32)  # statistics of 32 rows",
     ),
     Cause(
         "frozen",
@@ -205,6 +233,7 @@ _ALL = (
         "The loss falls a little and then not at all.",
         "Arrays whose updates are exactly 0.",
         "`model.unfreeze()`.",
+        "model.unfreeze()",
     ),
     Cause(
         "wrong_gradient",
@@ -212,6 +241,7 @@ _ALL = (
         "The loss does not fall, or falls and turns.",
         "`hf.gradient_check`: the gradient differs from differences of the loss.",
         "Correct the gradient of the op or function that the check names.",
+        "print(hf.gradient_check(model, x, y, loss=loss))",
     ),
     Cause(
         "preprocessing_differs",
@@ -220,6 +250,7 @@ _ALL = (
         "Means and standard deviations of the features differ between the sets by a common shift or factor; with the "
         "training set's, the error is back.",
         "The same preparation for both, best as a layer of the net: `hf.Standardize()`.",
+        "model = hf.Sequential(hf.Standardize(), hf.Linear(64), hf.ReLU(), hf.Linear(10))  # raw rows everywhere",
     ),
     Cause(
         "seed_spread",
@@ -227,6 +258,7 @@ _ALL = (
         "Some runs succeed, others fail, with the same settings.",
         "The spread of the error over seeds.",
         "Compare over several seeds; a wider net, batch norm, a warm-up or an average of nets makes them alike.",
+        'errors = [hf.Trainer(make(), loss, seed=s).fit(x, y, epochs=20)["loss"][-1] for s in range(5)]',
     ),
 )
 CAUSES = {cause.name: cause for cause in _ALL}

@@ -16,9 +16,11 @@ from ..train.early_stopping import EarlyStopping
 from . import edits
 from .case import Case
 from .run import Rows, Run, Trial, train
+from .task import Task
 
 STEPS = 1500  # of a reference
 FOLDS = 3
+FAR = 5.0  # residuals, in robust deviations, from which on a number is suspected
 
 
 class Beside(NamedTuple):
@@ -65,11 +67,11 @@ def references(case: Case) -> Beside | None:
 
 
 class OutOfFold(NamedTuple):
-    """What nets that have not seen a row say of it. error: (rows,) of the task. suspects: rows whose target is probably
-    wrong, the likeliest first. expected: how many such rows there would be if all targets were right.
-    """
+    """What nets that have not seen a row say of it. error: (rows,) of the task. said: (rows, outputs) as predicted.
+    suspects: rows whose target is probably wrong, the likeliest first."""
 
     error: Array
+    said: Array
     suspects: Array
 
 
@@ -91,15 +93,38 @@ def out_of_fold(case: Case, run: Run, seed: int = 0, folds: int = FOLDS) -> tupl
         said = np.zeros((len(order), *predicted.shape[1:])) if said is None else said
         said[part] = predicted
     assert said is not None
-    return OutOfFold(error, _suspects(case.task.kind, said, np.asarray(run.data.y))), trials
+    return OutOfFold(error, said, _suspects(case.task.kind, said, _truth(case.task, run.data.y))), trials
+
+
+def _truth(task: Task, y: Any) -> Array:
+    """Class numbers; numbers in the units of the net."""
+    return task.truth(y) if task.kind == "classes" else np.asarray(y)
+
+
+def probabilities(said: Array) -> Array:
+    """(rows, classes) of what a net says: scores of each class, of the second of two alone, or probabilities."""
+    if said.ndim < 2 or said.shape[1] == 1:
+        one = said.reshape(-1)
+        one = one if len(one) and one.min() >= 0.0 and one.max() <= 1.0 else 0.5 + 0.5 * np.tanh(0.5 * one)
+        return np.stack([1.0 - one, one], 1)
+    if said.min(initial=0.0) >= 0.0 and np.allclose(said.sum(1), 1.0, atol=1e-4):
+        return said
+    p = np.exp(said - said.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
+def residuals(said: Array, y: Array) -> Array:
+    """(rows,): the largest |target - said| of a row, in robust deviations, 1.4826 times the median."""
+    residual = np.abs(said.reshape(y.shape) - y).reshape(len(y), -1).max(1)
+    return residual / max(1.4826 * float(np.median(residual)), 1e-12)
 
 
 def _suspects(kind: str, said: Array, y: Array) -> Array:
-    """Of classes: rows for which another class is at least as likely as it is, on average, for rows of that class
-    (confident learning: Northcutt, Jiang, Chuang, JAIR 70, 2021). Of numbers: residuals beyond 5 robust deviations."""
+    """Of classes, y (rows,) their numbers: rows for which another class is at least as likely as it is, on average, for
+    rows of that class (confident learning: Northcutt, Jiang, Chuang, JAIR 70, 2021). Of numbers: residuals beyond 5
+    robust deviations."""
     if kind == "classes":
-        p = np.exp(said - said.max(1, keepdims=True))
-        p /= p.sum(1, keepdims=True)
+        p = probabilities(said)
         rows, classes = np.arange(len(y)), p.shape[1]
         usual = np.array([p[y == c, c].mean() if (y == c).any() else 2.0 for c in range(classes)])
         other = np.where(p >= usual, p, 0.0)
@@ -108,7 +133,6 @@ def _suspects(kind: str, said: Array, y: Array) -> Array:
         return found[np.argsort((p[rows, y] - other.max(1))[found], kind="stable")]
     if kind == "labels":
         return np.zeros(0, np.int64)
-    residual = np.abs(said.reshape(y.shape) - y).reshape(len(y), -1).max(1)
-    away = residual / max(1.4826 * float(np.median(residual)), 1e-12)
-    found = np.flatnonzero(away > 5.0)
+    away = residuals(said, y)
+    found = np.flatnonzero(away > FAR)
     return found[np.argsort(-away[found], kind="stable")]

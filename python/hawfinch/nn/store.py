@@ -154,7 +154,11 @@ class Store:
     @property
     def parameters(self) -> dict[str, Parameter]:
         """What lies in ``params``, by name."""
-        return {k: p for k, ref in self._arrays.items() if (p := ref()) is not None and p.trainable}
+        found = {}  # a loop: each fit asks several times, and a comprehension is a call of its own
+        for k, ref in self._arrays.items():
+            if (p := ref()) is not None and p.trainable:
+                found[k] = p
+        return found
 
     @property
     def state(self) -> dict[str, Parameter]:
@@ -164,7 +168,11 @@ class Store:
     @property
     def trainable(self) -> dict[str, Parameter]:
         """What training changes: the parameters that are not frozen."""
-        return {k: p for k, p in self.parameters.items() if not p.frozen}
+        found = {}
+        for k, ref in self._arrays.items():
+            if (p := ref()) is not None and p.trainable and not p.frozen:
+                found[k] = p
+        return found
 
     def holds_just(self, arrays: dict[str, Parameter]) -> bool:
         """Whether these arrays, all of them and no others, live here."""

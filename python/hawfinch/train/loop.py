@@ -68,7 +68,7 @@ def run_fit(trainer: Bound, call: FitCall, resumed: bool = False) -> History:
             plan = None
         if state.epoch < last and data is not None:
             store = trainer._model.store()
-            if store.parameters and not store.trainable:
+            if store.params.size and not store.trainable:
                 raise ArgumentError("all parameters are frozen: there is nothing to train; see model.unfreeze")
         while state.epoch < last and not trainer.stop:
             logs = _epoch(trainer, call, state, plan)

@@ -8,8 +8,15 @@ tools that watch traces have them: what looks wrong in one net is how another on
 from collections.abc import Callable, Iterable
 
 from ..case import Case, Suspicion
-from . import data, generalisation, layers, optimisation, output
+from . import data, generalisation, gradients, layers, optimisation, output
 
 Rule = Callable[[Case], Iterable[Suspicion]]
 
-RULES: tuple[Rule, ...] = (*data.RULES, *output.RULES, *layers.RULES, *optimisation.RULES, *generalisation.RULES)
+RULES: tuple[Rule, ...] = (
+    *data.RULES,
+    *output.RULES,
+    *layers.RULES,
+    *gradients.RULES,
+    *optimisation.RULES,
+    *generalisation.RULES,
+)

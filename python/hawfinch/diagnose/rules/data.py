@@ -7,20 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...ir import Array
-from ...linear.logistic import LogisticRegression
 from ...nn import Standardize
 from .. import edits
 from ..case import Case, Cure, Suspicion
+from ..domains import ALIKE, domain_auc, some
 from ..run import Run
 
-MOST_ROWS = 4000  # looked at
-MOST_FEATURES = 300
 FAR = 5.0  # a feature's mean or deviation beyond this, or 100 times below, is not scaled
-ALIKE = 0.7  # AUC up to which two sets are taken to be alike
-
-
-def _some(a: Array, most: int = MOST_ROWS) -> Array:
-    return a[np.linspace(0, len(a) - 1, min(len(a), most)).astype(np.int64)]
 
 
 def _standardized(run: Run) -> Run:
@@ -37,7 +30,7 @@ def inputs_not_scaled(case: Case) -> Iterable[Suspicion]:
     x = case.matrix
     if x is None or edits.layers_of(case.run.model, Standardize):
         return
-    x = _some(x)
+    x = some(x)
     mean, deviation = np.abs(x.mean(0)), x.std(0)
     varying = deviation > 1e-12 * (1 + mean)
     if not varying.any():
@@ -61,9 +54,9 @@ def constant_inputs(case: Case) -> Iterable[Suspicion]:
     if x is None:
         return
     constant = np.ptp(x, axis=0) == 0
-    distinct = len(np.unique(_some(x), axis=0)) if x.shape[1] else 0
+    distinct = len(np.unique(some(x), axis=0)) if x.shape[1] else 0
     share = float(constant.mean()) if constant.size else 1.0
-    if share == 1.0 or distinct <= max(2, len(_some(x)) // 100):
+    if share == 1.0 or distinct <= max(2, len(some(x)) // 100):
         text = f"{constant.sum()} of {constant.size} features have a single value; {distinct} distinct rows"
         yield Suspicion("constant_inputs", 1.0, (text,), numbers={"share": share, "distinct": distinct}, certain=True)
 
@@ -74,7 +67,8 @@ def target_leak(case: Case) -> Iterable[Suspicion]:
     if x is None or truth is None or (truth.ndim > 1 and truth.shape[1] > 1):
         return
     t = truth.reshape(-1)
-    found = [j for j in range(x.shape[1]) if _tells(x[:, j], t, case.task.kind)]
+    distinct = distinct_rows(case) or len(x)
+    found = [j for j in range(x.shape[1]) if _tells(x[:, j], t, case.task.kind, distinct)]
     if found and len(found) < x.shape[1]:
         named = ", ".join(map(str, found[:5]))
         text = f"feature {named} alone gives the target of every row"
@@ -96,15 +90,15 @@ def target_leak(case: Case) -> Iterable[Suspicion]:
         yield Suspicion("target_leak", 0.6, (text,), numbers={"share": both}, certain=both > 0.5)
 
 
-def _tells(column: Array, truth: Array, kind: str) -> bool:
-    """Whether each value of the column belongs to one target and, of numbers, in a line."""
+def _tells(column: Array, truth: Array, kind: str, distinct: int) -> bool:
+    """Whether each value of the column belongs to one target and, of numbers, in a line. distinct: rows that are."""
     if np.ptp(column) == 0:
         return False
     if kind == "numbers":
         r = np.corrcoef(column, truth)[0, 1]
         return bool(abs(r) > 0.9995)
     values, inverse = np.unique(column, return_inverse=True)
-    if not 2 <= len(values) <= len(column) // 10:
+    if not 2 <= len(values) <= distinct // 10:
         return False
     low = np.full(len(values), np.inf)
     high = np.full(len(values), -np.inf)
@@ -123,7 +117,7 @@ def _in_both(x: Array, v: Array | None) -> float:
         return 0.0
     known = {row.tobytes() for row in np.ascontiguousarray(x)}
     varied = len(known) > 0.5 * len(x)
-    return float(np.mean([row.tobytes() in known for row in np.ascontiguousarray(_some(v))])) if varied else 0.0
+    return float(np.mean([row.tobytes() in known for row in np.ascontiguousarray(some(v))])) if varied else 0.0
 
 
 def different_sets(case: Case) -> Iterable[Suspicion]:
@@ -131,14 +125,14 @@ def different_sets(case: Case) -> Iterable[Suspicion]:
     x, v = case.matrix, case.validation_matrix
     if x is None or v is None or x.shape[1] > 5000 or min(len(x), len(v)) < 20:
         return
-    auc, features = domain_auc(_some(x), _some(v))
+    auc, features = domain_auc(some(x), some(v))
     numbers = {"auc": auc, "features": features}
     shown = ", ".join(map(str, features[:5]))
     text = f"a linear classifier tells training rows from validation rows with an AUC of {auc:.2f} (features {shown})"
     if auc <= ALIKE:
         return
     strength = float(np.clip((auc - 0.6) / 0.3, 0, 1))
-    ways = [(domain_auc(_some(x), _some(way(x, v)))[0], way) for way in (_rescaled, _shifted)]
+    ways = [(domain_auc(some(x), some(way(x, v)))[0], way) for way in (_rescaled, _shifted)]
     after, way = min(ways, key=lambda found: found[0])
     affine = Suspicion(
         "preprocessing_differs",
@@ -155,37 +149,6 @@ def different_sets(case: Case) -> Iterable[Suspicion]:
     )
     yield affine
     yield Suspicion("mismatch", strength * 0.8, (text,), numbers=numbers, certain=auc > 0.9)
-
-
-def domain_auc(x: Array, v: Array, seed: int = 0) -> tuple[float, list[int]]:
-    """How well a linear classifier, trained on half of the rows, tells x from v on the other half; the features with
-    the largest weights."""
-    n = min(len(x), len(v))
-    rng = np.random.default_rng(seed)
-    rows = np.concatenate([x[rng.permutation(len(x))[:n]], v[rng.permutation(len(v))[:n]]])
-    keep = rows.std(0) > 1e-6 * np.abs(rows).max(0)  # what is beyond is rounding
-    if not keep.any():
-        return 0.5, []
-    columns = np.flatnonzero(keep)[:: max(1, int(keep.sum()) // MOST_FEATURES)]
-    z = rows[:, columns]
-    z = np.clip((z - np.median(z, axis=0)) / np.where(z.std(0) > 0, z.std(0), 1.0), -5, 5)
-    z = np.concatenate([z, np.abs(z), np.square(z) / 5], axis=1)  # so that a spread can be told too
-    y = np.repeat([0, 1], n)
-    order = rng.permutation(2 * n)
-    learn, test = order[::2], order[1::2]
-    model = LogisticRegression(C=0.1).fit(z[learn], y[learn])
-    score = model.decision_function(z[test])
-    weight = np.abs(np.ravel(model.coef_)).reshape(3, -1).max(0)
-    return auc_of(score, y[test]), [int(columns[i]) for i in np.argsort(-weight)[:10]]
-
-
-def auc_of(score: Array, y: Array) -> float:
-    """The area under the ROC curve: ties count half."""
-    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
-    n1 = int(y.sum())
-    n0 = len(y) - n1
-    return float((ranks[y == 1].sum() - n1 * (n1 + 1) / 2) / max(n0 * n1, 1)) if len(values) else 0.5
 
 
 def _rescaled(x: Array, v: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Rules about signals: how weights start, how activations and gradients fare on their way, what is frozen."""
+"""Rules about layers: how their weights start, what is frozen, how their units fare."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ ROWS = 256  # on which signals are looked at
 
 def started(case: Case) -> Trainer:
     """A trainer of a copy of the model, built, before its first step."""
-    options = {**case.run.trainer, "seed": case.seed, "watch": "*.weight", "total_steps": case.run.steps}
+    options = {**case.run.trainer, "seed": case.seed, "total_steps": case.run.steps}
+    if not get_optimizer(case.run.trainer["optimizer"]).searches:
+        options["watch"] = "*.weight"
     trainer = Trainer(copy.deepcopy(case.run.model), **options)
     rows = case.run.data.take(slice(0, ROWS))
     trainer.evaluate(rows.x, rows.y)
@@ -68,9 +70,8 @@ def frozen(case: Case) -> Iterable[Suspicion]:
         return
     share = sum(model.parameters()[n].size for n in still) / max(model.n_parameters, 1)
 
-    def thaw(run: Run) -> Run:
-        changed = copy.deepcopy(run.model)
-        return run._replace(model=changed.unfreeze())
+    def thaw(run: Run) -> Run | None:
+        return run._replace(model=copy.deepcopy(run.model).unfreeze()) if edits.is_built(run.model) else None
 
     cure = Cure("unfreeze all parameters", "model.unfreeze()", thaw)
     text = f"{len(still)} arrays are frozen ({100 * share:.0f} % of the parameters): {', '.join(still[:4])}"
@@ -93,40 +94,6 @@ def _with_norms(run: Run) -> Run | None:
 
 RELU = Cure("ReLU in the hidden layers, and weights that fit it", 'hf.ReLU(); hf.Trainer(..., init="auto")', _with_relu)
 NORMS = Cure("batch norm behind each hidden Linear", "hf.Linear(n), hf.BatchNorm(), hf.ReLU()", _with_norms)
-
-
-def gradients(case: Case) -> Iterable[Suspicion]:
-    """Norms of the gradient from the last layer to the first, at the start and after some steps."""
-    if len(edits.layers_of(case.run.model, Linear)) < 3:
-        return
-    trainer = started(case)
-    batch = case.run.data.take(slice(0, max(case.run.batch, 2)))
-    ratios = []
-    for _ in range(3):
-        try:
-            trainer.step(batch.x, batch.y)
-            norms = {k.removeprefix("grad_norm/"): v for k, v in trainer.norms().items() if k.startswith("grad_norm/")}
-        except ArithmeticError:
-            break
-        sizes = {p: np.sqrt(w.size) for p, w in weights_of(trainer.model).items()}
-        each = [norms[f"{p}.weight"] / sizes[p] for p in sizes if f"{p}.weight" in norms]
-        if len(each) > 1 and min(each) >= 0 and each[-1] > 0:
-            ratios.append(each[0] / each[-1])
-    if not ratios:
-        return
-    ratio = float(np.median(ratios))
-    text = f"the gradient of the first layer's weights is {ratio:.2g} times that of the last one's"
-    low = float(np.clip((-np.log10(max(ratio, 1e-12)) - 1.5) / 1.5, 0, 1))
-    high = float(np.clip((np.log10(max(ratio, 1e-12)) - 1.0) / 1.5, 0, 1))
-    if low > 0:
-        yield Suspicion("vanishing_gradient", low, (text,), (RELU, NORMS), {"ratio": ratio})
-    if high > 0:
-        clip = Cure(
-            "clip the gradient by its norm",
-            "optimizer = hf.Adam(clip_norm=1.0)",
-            lambda run: run.with_trainer(optimizer=get_optimizer(run.trainer["optimizer"]).replace(clip_norm=1.0)),
-        )
-        yield Suspicion("exploding_gradient", high, (text,), (ANEW, NORMS, clip), {"ratio": ratio})
 
 
 def units(case: Case) -> Iterable[Suspicion]:
@@ -243,4 +210,4 @@ def _away(trial: Trial, case: Case) -> float:
     return worst
 
 
-RULES = (bad_initialisation, frozen, gradients, units, batch_norm)
+RULES = (bad_initialisation, frozen, units, batch_norm)
