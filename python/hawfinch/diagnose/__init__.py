@@ -12,6 +12,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .activations import signal as signal
 from .critical import critical_point as critical_point
 from .doctor import diagnose as diagnose
 from .domains import drift as drift
@@ -20,9 +21,11 @@ from .hessian import curvature as curvature
 from .landscapes import loss_landscape as loss_landscape, sharpness as sharpness
 from .noise import label_noise as label_noise
 from .report import Report as Report
+from .watching import Watch as Watch
 
 __all__ = [
     "Report",
+    "Watch",
     "critical_point",
     "curvature",
     "drift",
@@ -30,6 +33,7 @@ __all__ = [
     "label_noise",
     "loss_landscape",
     "sharpness",
+    "signal",
 ]
 
 
