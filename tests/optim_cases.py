@@ -201,6 +201,7 @@ PARTS: dict[str, Callable[..., Array]] = {
     "lars": lars_step,
     "lamb_step": lamb_step,
     "lamb": lamb_move,
+    "moved": lambda p, g, s, t, **_: s["change"],
 }
 TRUST: dict[str, Callable[..., float]] = {"lars": lars_trust, "lamb": lamb_trust}
 

@@ -338,7 +338,7 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, 
     >>> float(value), dw
     (2.5, array([1., 2.]))
     """
-    numbers = _positions(argnums)
+    numbers = positions(argnums)
 
     def both(*args: Any) -> Any:
         value, found = _slopes(fn, args, numbers)
@@ -358,7 +358,7 @@ def grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, threads: i
     >>> hf.grad(lambda x: hf.ops.sum(hf.grad(lambda y: hf.ops.sum(y**3))(x)))(np.array([1.0, 2.0]))
     array([ 6., 12.])
     """
-    numbers = _positions(argnums)
+    numbers = positions(argnums)
 
     def slope(*args: Any) -> Any:
         _, found = _slopes(fn, args, numbers)
@@ -422,7 +422,7 @@ def _function(fn: Any) -> Callable[..., Any]:
     return fn
 
 
-def _positions(argnums: int | Sequence[int]) -> int | tuple[int, ...]:
+def positions(argnums: int | Sequence[int]) -> int | tuple[int, ...]:
     if is_whole(argnums):
         return int(argnums)  # type: ignore[arg-type]
     positions = items(argnums)

@@ -158,10 +158,44 @@ def test_extreme_eigenvalues_of_any_matrix(n: int, k: int) -> None:
     expected = np.sort(values)
     expected = expected if 2 * k >= n else np.r_[expected[:k], expected[-k:]]
     np.testing.assert_allclose(found.values, expected, atol=1e-9)
-    np.testing.assert_allclose(found.vectors @ found.vectors.T, np.eye(len(expected)), atol=1e-10)
+    np.testing.assert_allclose(found.vectors @ found.vectors.T, np.eye(len(expected)), atol=1e-7)  # half of the digits
     assert found.converged
     assert np.abs(a @ found.vectors.T - found.vectors.T * found.values).max() < 1e-4
     assert found.products <= n
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_are_orthogonalised_when_half_of_the_digits_are_lost(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recurrence bounds what is lost, and most steps go without."""
+    d = np.append(np.sort(RNG.normal(size=1999)), 30.0).astype(dtype)
+    basis, t = lanczos.Basis(60, 2000, dtype), np.zeros((60, 60))
+    calls: list[int] = []
+    coefficients = basis.coefficients
+    monkeypatch.setattr(basis, "coefficients", lambda n, v: (calls.append(n), coefficients(n, v))[1])
+    steps = lanczos.Steps(lambda v, out: np.multiply(d, v, out=out), basis, t)
+    basis.rows[0] = RNG.choice([-1.0, 1.0], 2000) / 2000**0.5
+    half = np.finfo(dtype).eps ** 0.5
+    for j in range(59):
+        beta = steps.step(j)
+        t[j, j + 1] = t[j + 1, j] = beta
+        lost = np.abs(np.float64(basis.rows[: j + 1]) @ np.float64(basis.rows[j + 1]))
+        assert lost.max() < half
+        assert (lost <= 4 * steps.now + 50 * np.finfo(dtype).eps).all()
+    assert 0 < len(calls) < 40
+    projected = np.float64(basis.rows[:59]) @ (np.float64(d) * np.float64(basis.rows[:59])).T
+    np.testing.assert_allclose(t[:59, :59], projected, atol=100 * half)
+
+
+def test_one_end_takes_fewer_products() -> None:
+    d = np.append(RNG.normal(size=1999), 30.0)
+    both, largest = (
+        lanczos.extreme_pairs(
+            lambda v, out: np.multiply(d, v, out=out), 2000, "float64", 1, 1e-6, 999, np.random.default_rng(0), ends
+        )
+        for ends in ((True, True), (False, True))
+    )
+    assert largest.products < both.products / 2
+    np.testing.assert_allclose(largest.values, [30.0])
 
 
 def test_restarts_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +267,8 @@ def test_bad_input() -> None:
         c.product({"0.bias": np.zeros(3)})
     with pytest.raises(ArgumentError, match="bias"):
         c.product({"0.bais": np.zeros(12)})
+    with pytest.raises(ArgumentError, match="ends must"):
+        c.extreme(ends="highest")
     with pytest.raises(ArgumentError, match="k must"):
         c.extreme(0)
     with pytest.raises(ArgumentError, match="27000 parameters has"):

@@ -10,7 +10,7 @@ from layer_cases import LAYER_CASES, in_a_net
 from loss_cases import LOSS_CASES
 
 import hawfinch as hf
-from hawfinch.errors import ArgumentError, LabelError, NonFiniteError, ShapeError
+from hawfinch.errors import ArgumentError, DTypeError, LabelError, NonFiniteError, ShapeError
 from hawfinch.ops.elementwise import (
     ADD,
     DIV,
@@ -478,6 +478,12 @@ def test_bad_input() -> None:
         hf.gradient_check(lambda w: np.sum(w) * np.nan, W, gradient=lambda w: w)
     with pytest.raises(ArgumentError, match="out of range"):
         hf.gradient_check(np.sum, W, argnums=1, gradient=lambda w: w)
+    with pytest.raises(ArgumentError, match="argnums must"):
+        hf.gradient_check(np.sum, W, argnums=None, gradient=lambda w: w)  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match="what the function gives"):
+        hf.gradient_check(lambda w: "a number", W, gradient=lambda w: w)
+    with pytest.raises(ShapeError, match="one for each of argnums"):
+        hf.gradient_check(np.sum, W, argnums=(0,), gradient=lambda w: 1.0)
     with pytest.raises(ArgumentError, match="integers"):
         hf.gradient_check(np.sum, LABELS, gradient=lambda w: w)
     with pytest.raises(ArgumentError, match="not frozen"):

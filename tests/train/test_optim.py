@@ -165,7 +165,8 @@ def test_every_optimiser_has_a_row() -> None:
 
 def test_every_rule_is_used_by_a_row() -> None:
     optimizers = [case.optimizer() for case in (*CASES.values(), *AVERAGED.values())]
-    assert {o.rule for o in optimizers} | {o.measured for o in optimizers} - {""} == set(RULES)
+    used = {o.rule for o in optimizers} | {o.measured for o in optimizers} - {""}
+    assert used | {"moved"} == set(RULES)  # which test_watch.py has for the optimisers of WHOLE
 
 
 def test_defaults_are_pytorchs() -> None:

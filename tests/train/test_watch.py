@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optim_cases import CASES
+from optim_cases import CASES, WHOLE
 
 import hawfinch as hf
 from hawfinch.errors import ArgumentError
@@ -41,11 +41,14 @@ def assert_near(got: dict[str, Any], want: dict[str, Any]) -> None:
         np.testing.assert_allclose(got[k], v, rtol=1e-12, err_msg=k)
 
 
-@pytest.mark.parametrize("name", CASES)
+ALL = {**CASES, **WHOLE}
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_every_optimiser_with_groups_and_clipping(name: str) -> None:
     """The gradient is as it comes from the batch; the change is what the sweep has done."""
     groups = {"*.bias": dict(lr=hf.schedules.Scaled(0.5))}
-    optimizer = CASES[name].optimizer(clip_norm=0.1, clip_value=0.03)
+    optimizer = ALL[name].optimizer(clip_norm=0.1, clip_value=0.03)
     trainer = hf.Trainer(linear(), "mse", optimizer, groups=groups, watch="*")
     for _ in range(4):
         old = copied(trainer.model)
@@ -114,7 +117,7 @@ def test_rows_of_a_table() -> None:
         assert_near(trainer.norms(), norms_of({"table": g}, {"table": new[rows]}, {"table": old[rows]}))
 
 
-@pytest.mark.parametrize("optimizer", [hf.Adam(0.01), hf.LAMB(0.01), hf.LARS(1.0)], ids=repr)
+@pytest.mark.parametrize("optimizer", [hf.Adam(0.01), hf.LAMB(0.01), hf.LARS(1.0), hf.Muon(0.01)], ids=lambda o: o.rule)
 def test_same_bits_for_any_number_of_threads(optimizer: Optimizer) -> None:
     x = RNG.normal(size=(64, 20)).astype(np.float32)
     y = RNG.normal(size=(64, 7)).astype(np.float32)

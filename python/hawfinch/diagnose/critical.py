@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import import_extra
 from ..ir import Array
-from ..values import check_real, check_whole
+from ..values import check_real
 from .hessian import Curvature
 from .lanczos import Eigenpairs
 from .surface import Surface
@@ -134,8 +134,7 @@ def critical_point(
     the way out: 1 along .escape the loss is 0.25
     """
     least = check_real(tolerance, "tolerance", "above 0", lambda v: v > 0)
-    count = None if rows is None else check_whole(rows, "rows", 1)
-    surface = Surface(model, x, y, loss, training=training, seed=check_whole(seed, "seed"), rows=count)
+    surface = Surface(model, x, y, loss, training=training, seed=seed, rows=rows)
     surface.checked_value()
     c = Curvature(surface)
     return CriticalPoint(surface, c.extreme(most=most, seed=seed), c.loss, c.gradient_norm, least)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError, NonFiniteError, ShapeError, import_extra
-from ..function import as_input, compile as compiled, flatten, unflatten, value_and_grad
-from ..ir import Array
+from ..function import as_input, compile as compiled, flatten, positions, unflatten, value_and_grad
+from ..ir import Array, as_array
 from ..nn.module import Module
 from ..values import check_real, check_whole, is_word, short
 from .surface import Surface
@@ -138,7 +138,7 @@ def _settled(sides: Callable[[float], tuple[float, float]], h: float, noise: flo
     middle, gap = pairs.mean(1), np.abs(pairs[:, 0] - pairs[:, 1])
     rounding = noise / steps
     change = np.abs(np.diff(middle, append=np.inf))
-    best = int(np.nanargmin(np.where(np.isfinite(change), change, np.inf) + rounding))
+    best = int(np.argmin(np.nan_to_num(change + rounding, nan=np.inf)))
     found = float(middle[best])
     shorter = gap[best + 1] / gap[best] if best + 1 < len(gap) and gap[best] else 0.0  # a curvature's: 1/10
     if shorter > 0.3 and gap[best] > 20 * rounding[best] and gap[best] > 1e-6 * (abs(found) + abs(own)):
@@ -351,7 +351,7 @@ def gradient_check(
     if not is_word(samples, "all"):
         samples = check_whole(samples, 'samples, where it is not "all",', 1)
     if isinstance(model, Module):
-        if gradient is not None or argnums != 0:
+        if gradient is not None or positions(argnums) != 0:
             raise ArgumentError("gradient and argnums are for a function: a model is checked by all its parameters")
         if not 1 <= len(args) <= 2:
             raise ArgumentError(f"gradient_check(model, x, y, loss=...): expected x and y, got {len(args)} arguments")
@@ -362,7 +362,7 @@ def gradient_check(
         probe = _of_function(model, args, argnums, gradient)
     else:
         raise ArgumentError(f"gradient_check takes a model or a function, not {short(model)}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_whole(seed, "seed"))
     whole = math.sqrt(sum([_norm(g) ** 2 for g in probe.slopes]))
     found = []
     for number, a in enumerate(probe.arrays):
@@ -373,7 +373,7 @@ def gradient_check(
 
 
 def _of_model(model: Module, x: Any, y: Any, loss: Any, rows: int, training: bool, seed: int) -> Probe:
-    surface = Surface(model, x, y, loss, training=training, seed=seed, rows=check_whole(rows, "rows", 1))
+    surface = Surface(model, x, y, loss, training=training, seed=seed, rows=rows)
     surface.checked_value()
     _, g = surface.value_and_gradient()
     arrays: list[Any] = [p.data for p in surface.trainable.values()]
@@ -388,16 +388,19 @@ def _of_function(
     arrays = [as_input(v, f"argument {i}") for i, v in enumerate(leaves)]
     arrays = [np.array(a, np.float64 if a.dtype.kind == "f" else a.dtype, order="C") for a in arrays]
     own = unflatten(template, iter(arrays))
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    if any([isinstance(n, bool) or not isinstance(n, int) or not -len(args) <= n < len(args) for n in numbers]):
+    chosen = positions(argnums)
+    numbers = chosen if isinstance(chosen, tuple) else (chosen,)
+    if any([not -len(args) <= n < len(args) for n in numbers]):
         raise ArgumentError(f"argnums {argnums!r} is out of range for {len(args)} arguments")
     if gradient is None:
         value = compiled(fn)
-        slopes: Any = value_and_grad(fn, argnums)(*own)[1]
+        slopes: Any = value_and_grad(fn, chosen)(*own)[1]
     else:
         value, slopes = fn, gradient(*own)  # type: ignore[assignment]
-    if isinstance(argnums, int):
+    if not isinstance(chosen, tuple):
         slopes = (slopes,)
+    elif not isinstance(slopes, tuple | list) or len(slopes) != len(numbers):
+        raise ShapeError(f"gradient must give {len(numbers)} arrays, one for each of argnums; got {short(slopes)}")
     names, points, found = [], [], []
     for n, slope in zip(numbers, slopes, strict=True):
         parts, _ = flatten(own[n])
@@ -408,14 +411,15 @@ def _of_function(
             name = f"argument {n % len(args)}" + (f", array {k}" if len(parts) > 1 else "")
             if part.dtype.kind != "f":
                 raise ArgumentError(f"{name} holds integers: there is no gradient by it; choose others with argnums")
-            if np.shape(g) != part.shape:
-                raise ShapeError(f"gradient gave an array of shape {np.shape(g)} for {name} of shape {part.shape}")
+            given = as_array(g, f"the gradient by {name}")
+            if given.shape != part.shape:
+                raise ShapeError(f"gradient gave an array of shape {given.shape} for {name} of shape {part.shape}")
             names.append(name)
             points.append(part)
-            found.append(np.asarray(g, np.float64))
+            found.append(given.astype(np.float64))
 
     def number() -> float:
-        result = np.asarray(value(*own))
+        result = as_array(value(*own), "what the function gives")
         if result.size != 1:
             raise ShapeError(f"gradient_check: the function must give a scalar, it gave shape {result.shape}")
         return float(result.reshape(()))

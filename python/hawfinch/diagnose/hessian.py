@@ -67,17 +67,22 @@ class Curvature:
         return self._surface.by_name(found) if isinstance(v, Mapping) else found
 
     # ---- what it is like ----
-    def extreme(self, k: int = 1, *, tolerance: float = 1e-5, most: int = 1000, seed: int = 0) -> Eigenpairs:
-        """The k smallest and k largest eigenvalues, and their vectors, by Lanczos with full reorthogonalisation.
+    def extreme(
+        self, k: int = 1, *, ends: str = "both", tolerance: float = 1e-5, most: int = 1000, seed: int = 0
+    ) -> Eigenpairs:
+        """The k smallest and k largest eigenvalues, and their vectors, by Lanczos with reorthogonalisation.
 
-        k: default 1. tolerance: a residual |H v - value v| of so much of the value, or of 1 % of the spectrum's width
-        where that is more, is small enough; it bounds the value's error, which mostly is its square. most: products
-        with the matrix at the most, default 1000; ``converged`` says whether they were enough. seed: of the first
-        vector.
+        k: default 1. ends: "both", "smallest" or "largest", which often takes the fewest products. tolerance: a
+        residual |H v - value v| of so much of the value, or of 1 % of the spectrum's width where that is more, is small
+        enough; it bounds the value's error, which mostly is its square. most: products with the matrix at the most,
+        default 1000; ``converged`` says whether they were enough. seed: of the first vector.
         """
         k, most = check_whole(k, "k", 1), check_whole(most, "most", 1)
         tolerance = check_real(tolerance, "tolerance", "above 0", lambda v: v > 0)
-        return extreme_pairs(self._times, self.n, self._surface.dtype, k, tolerance, most, np.random.default_rng(seed))
+        if not is_word(ends, "both", "smallest", "largest"):
+            raise ArgumentError(f'ends must be "both", "smallest" or "largest", got {ends!r}')
+        wanted, rng = (ends != "largest", ends != "smallest"), np.random.default_rng(seed)
+        return extreme_pairs(self._times, self.n, self._surface.dtype, k, tolerance, most, rng, wanted)
 
     def quadrature(self, draws: int = 8, steps: int = 40, *, seed: int = 0) -> tuple[Array, Array]:
         """(nodes, weights): a function's mean over all eigenvalues is about sum(weights * f(nodes)).
@@ -200,9 +205,6 @@ def curvature(
     """
     if not is_word(dtype, "float32", "float64"):
         raise ArgumentError(f'dtype must be "float32" or "float64", got {dtype!r}')
-    most = None if rows is None else check_whole(rows, "rows", 1)
-    surface = Surface(
-        model, x, y, loss, dtype=dtype, training=training, seed=check_whole(seed, "seed"), rows=most, threads=threads
-    )
+    surface = Surface(model, x, y, loss, dtype=dtype, training=training, seed=seed, rows=rows, threads=threads)
     surface.checked_value()
     return Curvature(surface)

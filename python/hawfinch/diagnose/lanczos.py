@@ -1,8 +1,8 @@
 """Eigenvalues, spectrum and trace of a symmetric matrix of which only products with vectors are known.
 
 Design: products with the basis go through compiled functions, so that the numbers are the same for any number of
-threads; the small matrices are NumPy's. The basis is orthogonalised in full, which is what keeps copies of an
-eigenvalue out, and restarted (Wu, Simon, SIAM J. Matrix Anal. Appl. 22, 2000) where it would not fit in memory.
+threads; the small matrices are NumPy's. The basis is orthogonalised, which is what keeps copies of an eigenvalue
+out, and restarted (Wu, Simon, SIAM J. Matrix Anal. Appl. 22, 2000) where it would not fit in memory.
 Rejected: power iteration with deflation, which needs some ten times the products, one eigenvalue after the other.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from ..function import compile as compiled
 from ..ir import Array
+from ..ops import reshape
 
 Product = Callable[[Array, Array], Any]  # (v, out): writes the matrix times v to out
 BLOCK = 8  # rows by which the basis is multiplied
@@ -24,6 +25,15 @@ FLOOR = 1e-2  # of the spectrum's width: a smaller eigenvalue's error is measure
 
 _times = compiled(lambda basis, v: basis @ v)
 _combined = compiled(lambda c, basis: c @ basis)
+
+
+@compiled
+def _rest(w: Any, v: Any, u: Any, b: Any) -> tuple[Any, Any, Any]:
+    """alpha = w'v, r = w - alpha v - b u, r'r."""
+    row = reshape(w, (1, -1))
+    alpha = row @ v
+    r = w - alpha * v - b * u
+    return alpha, r, reshape(r, (1, -1)) @ r
 
 
 class Eigenpairs(NamedTuple):
@@ -65,7 +75,7 @@ class Basis:
 
 
 def _dot(a: Array, b: Array) -> float:
-    return float(np.multiply(a, b, dtype=np.float64).sum())
+    return float(_times(a.reshape(1, -1), b)[0])
 
 
 def _unit(v: Array) -> tuple[Array, float]:
@@ -73,47 +83,94 @@ def _unit(v: Array) -> tuple[Array, float]:
     return (v / v.dtype.type(length) if length else v), length
 
 
-def _step(product: Product, basis: Basis, j: int, w: Array, links: Array) -> tuple[float, float]:
-    """Row j + 1 of the basis from row j; (alpha, beta). links: what T[:j, j] is known to be. beta is 0 where the rows
-    span all that the matrix makes of them."""
-    product(basis.rows[j], w)
-    alpha = _dot(w, basis.rows[j])
-    w -= basis.rows.dtype.type(alpha) * basis.rows[j]
-    coupled = np.flatnonzero(links)
-    if len(coupled) == 1:
-        w -= basis.rows.dtype.type(links[coupled[0]]) * basis.rows[coupled[0]]
-    elif len(coupled):
-        w -= basis.combination(links)
-    size = max(abs(alpha), float(np.abs(links).max(initial=0.0)), _dot(w, w) ** 0.5)
-    for _ in range(2):
-        before = _dot(w, w)
-        c = basis.coefficients(j + 1, w)
-        w -= basis.combination(c)
-        alpha += float(c[j])
-        beta = _dot(w, w) ** 0.5
-        if beta > 0.7 * before**0.5:
-            break
-    if beta <= 8 * np.finfo(w.dtype).eps * size:
-        return alpha, 0.0
-    np.divide(w, w.dtype.type(beta), out=basis.rows[j + 1])
-    return alpha, beta
+class Steps:
+    """The recurrence H v_j = sum_i T_ij v_i, a row of the basis at a time.
+
+    A new row is orthogonalised against all others where the recurrence of w_jk = v_j' v_k, which follows from T alone,
+    says that half of the digits are lost, and the row after it too; T is then exact to all of them (Simon, Linear
+    Algebra Appl. 61, 1984). Each time would cost more than the products do.
+    """
+
+    def __init__(self, product: Product, basis: Basis, t: Array):
+        self.product, self.basis, self.t = product, basis, t
+        dtype = basis.rows.dtype
+        self.made, self.w = (np.empty(basis.rows.shape[1], dtype) for _ in range(2))
+        self.outs = (np.empty(1, dtype), self.w, np.empty(1, dtype))
+        self.eps = float(np.finfo(self.w.dtype).eps)
+        self.begin(0)
+
+    def begin(self, j: int) -> None:
+        """Goes on from row j, which is orthogonal to those before it."""
+        self.last, self.now = np.full(max(j - 1, 0), self.eps), np.full(j, self.eps)
+        self.again = True  # the next row too
+
+    def step(self, j: int) -> float:
+        """Makes row j + 1 and T_jj; gives beta, 0 where the rows span all that the matrix makes of them."""
+        basis, w, t, kind = self.basis, self.w, self.t, self.w.dtype.type
+        links = t[:j, j]
+        self.product(basis.rows[j], self.made)
+        u, back = (basis.rows[j - 1], links[-1]) if j and not links[:-1].any() else (basis.rows[j], 0.0)
+        if links[:-1].any():  # behind a restart
+            u, back = basis.combination(links), 1.0
+        alphas, _, squares = _rest(self.made, basis.rows[j], u, kind(back), out=self.outs)
+        t[j, j] = alpha = float(alphas[0])
+        beta = float(squares[0]) ** 0.5
+        size = max(abs(alpha), float(np.abs(links).max(initial=0.0)), beta)
+        if not self._is_orthogonal(j, beta, size):
+            for _ in range(2):
+                before = beta
+                c = basis.coefficients(j + 1, w)
+                w -= basis.combination(c)
+                t[j, j] += float(c[j])
+                beta = _dot(w, w) ** 0.5
+                if beta > 0.7 * before:
+                    break
+        if beta <= 8 * self.eps * size:
+            self.again = True
+            return 0.0
+        np.divide(w, kind(beta), out=basis.rows[j + 1])
+        return beta
+
+    def _is_orthogonal(self, j: int, beta: float, size: float) -> bool:
+        """Whether row j + 1 is, by the recurrence."""
+        now, last = np.append(self.now[:j], 1.0), np.append(self.last, 1.0)[:j]
+        if beta <= 1e3 * self.eps * size:
+            following = np.ones(j + 1)
+        else:
+            t = self.t[: j + 1, : j + 1]
+            following = np.full(j + 1, self.eps)
+            if j:
+                found = (t @ now)[:j] - t[j, j] * now[:j] - t[j - 1, j] * last
+                following[:j] += (np.abs(found) + 2 * self.eps * size) / beta
+        fine = not self.again and float(following.max()) < self.eps**0.5
+        self.again = not fine and not self.again
+        self.last, self.now = self.now[:j], following if fine else np.full(j + 1, self.eps)
+        return fine
 
 
 def extreme_pairs(
-    product: Product, n: int, dtype: str, k: int, tolerance: float, most: int, rng: np.random.Generator
+    product: Product,
+    n: int,
+    dtype: str,
+    k: int,
+    tolerance: float,
+    most: int,
+    rng: np.random.Generator,
+    ends: tuple[bool, bool] = (True, True),
 ) -> Eigenpairs:
-    """The k smallest and the k largest eigenpairs (all of them, where there are no more). A pair has converged when its
-    residual is at most tolerance times its value, or times 1 % of the spectrum's width where that is more."""
+    """The k smallest and the k largest eigenpairs (all of them, where there are no more), or of one end. A pair has
+    converged when its residual is at most tolerance times its value, or times 1 % of the spectrum's width where that is
+    more."""
     room = BASIS_BYTES // (n * np.dtype(dtype).itemsize)
     size = min(n, max(4 * k + 16, min(MOST_BASIS, room)))
     kept = min(2 * k + 8, size - 4) if size < n else 0  # at each end half of them, at a restart
-    basis, t, w = Basis(size, n, dtype), np.zeros((size, size)), np.empty(n, dtype)
+    basis, t = Basis(size, n, dtype), np.zeros((size, size))
+    steps = Steps(product, basis, t)
     basis.rows[0] = _unit(rng.standard_normal(n).astype(dtype))[0]
     j, products, first = 0, 0, 0
     while True:
-        alpha, beta = _step(product, basis, j, w, t[:j, j])
+        beta = steps.step(j)
         products += 1
-        t[j, j] = alpha
         if beta == 0.0 and j + 1 < n and j + 1 < size:  # go on in what has not been met
             fresh = rng.standard_normal(n).astype(dtype)
             for _ in range(2):
@@ -124,24 +181,26 @@ def extreme_pairs(
         done = products >= most or j + 1 == size
         if done or (j - first) % 5 == 4:
             values, s = np.linalg.eigh(t[: j + 1, : j + 1])
-            wanted = np.unique(np.r_[: min(k, j + 1), max(0, j + 1 - k) : j + 1])
+            low, high = (min(k, j + 1) if end else 0 for end in ends)
+            wanted = np.unique(np.r_[:low, j + 1 - high : j + 1])
             residuals = beta * np.abs(s[-1])
             scale = np.maximum(np.abs(values), FLOOR * (values[-1] - values[0]))
             close = bool((residuals[wanted] <= tolerance * scale[wanted] + 1e-300).all())
-            enough = len(wanted) == 2 * k or j + 1 == n
+            enough = len(wanted) == k * sum(ends) or j + 1 == n
             full = j + 1 == n
             if full or (close and enough and products > 2 * k + 4) or products >= most:
                 vectors = basis.combination(s[:, wanted].T)
                 return Eigenpairs(values[wanted], vectors, residuals[wanted], products, close or full)
             if j + 1 == size:
-                ends = np.r_[: kept // 2, j + 1 - (kept - kept // 2) : j + 1]
-                ritz = basis.combination(s[:, ends].T)
+                keep = np.r_[: kept // 2, j + 1 - (kept - kept // 2) : j + 1]
+                ritz = basis.combination(s[:, keep].T)
                 basis.rows[kept] = basis.rows[j + 1]
                 basis.rows[:kept] = ritz
                 t[...] = 0
-                t[:kept, :kept] = np.diag(values[ends])
-                t[kept, :kept] = t[:kept, kept] = beta * s[-1, ends]
+                t[:kept, :kept] = np.diag(values[keep])
+                t[kept, :kept] = t[:kept, kept] = beta * s[-1, keep]
                 j = first = kept
+                steps.begin(j)
                 continue
         j += 1
 
@@ -151,13 +210,14 @@ def quadrature(
 ) -> tuple[Array, Array]:
     """Stochastic Lanczos quadrature: (nodes, weights) of the density of eigenvalues, weights summing to 1."""
     steps = min(steps, n)
-    basis, w = Basis(steps, n, dtype), np.empty(n, dtype)
+    basis = Basis(steps, n, dtype)
     nodes, weights = [], []
     for _ in range(draws):
         basis.rows[0] = rng.choice([-1.0, 1.0], n) / np.sqrt(n)
         t = np.zeros((steps, steps))
+        recurrence = Steps(product, basis, t)
         for j in range(steps):
-            t[j, j], beta = _step(product, basis, j, w, t[:j, j])
+            beta = recurrence.step(j)
             if j + 1 == steps or beta == 0.0:
                 break
             t[j, j + 1] = t[j + 1, j] = beta

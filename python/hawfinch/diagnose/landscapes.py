@@ -79,9 +79,8 @@ def sharpness(
     >>> found.largest, found.trace, found.normalised, round(found.rise, 6)
     (2.0, 2.0, 8.0, 0.21)
     """
-    reach = check_real(radius, "radius", "above 0", lambda v: v > 0)
-    count = None if rows is None else check_whole(rows, "rows", 1)
-    surface = Surface(model, x, y, loss, training=training, seed=check_whole(seed, "seed"), rows=count)
+    reach = check_real(radius, "radius", "in (0, 1000]", lambda v: 0 < v <= 1000)
+    surface = Surface(model, x, y, loss, training=training, seed=seed, rows=rows)
     base = surface.checked_value()
     c = Curvature(surface)
     lengths = filter_lengths(surface, surface.point)
@@ -90,9 +89,11 @@ def sharpness(
         surface.hvp(lengths * v, out)
         np.multiply(out, lengths, out=out)
 
-    pairs = extreme_pairs(scaled, surface.size, surface.dtype, 1, 1e-5, 1000, np.random.default_rng(seed))
+    pairs = extreme_pairs(
+        scaled, surface.size, surface.dtype, 1, 1e-5, 1000, np.random.default_rng(seed), (False, True)
+    )
     worst = _worst(surface, lengths, reach, seed)
-    largest, trace = c.extreme(seed=seed).largest, c.trace(seed=seed)
+    largest, trace = c.extreme(ends="largest", seed=seed).largest, c.trace(seed=seed)
     return Sharpness(largest, trace, pairs.largest, base, worst, worst - base, reach)
 
 
@@ -193,9 +194,8 @@ def loss_landscape(
     >>> line.a.tolist(), line.loss.tolist()
     ([-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25], [2.25, 1.0, 0.25, 0.0, 0.25, 1.0, 2.25])
     """
-    count, reach = check_whole(points, "points", 2), check_real(span, "span", "above 0", lambda v: v > 0)
-    most = None if rows is None else check_whole(rows, "rows", 1)
-    surface = Surface(model, x, y, loss, training=training, seed=check_whole(seed, "seed"), rows=most)
+    count, reach = check_whole(points, "points", 2), check_real(span, "span", "in (0, 1000]", lambda v: 0 < v <= 1000)
+    surface = Surface(model, x, y, loss, training=training, seed=seed, rows=rows)
     surface.checked_value()
     if to is not None:
         return _between(surface, to, count, reach)

@@ -33,7 +33,7 @@ from ..train.batch_trace import BatchTrace, StepKey
 from ..train.inputs import Data, check_data
 from ..train.learn_scales import learn_scales
 from ..train.objective import get_losses, get_objective
-from ..values import short
+from ..values import check_flag, check_whole, short
 
 VECTOR, RESULT = 0, 1  # the arrays of a run
 Run = Callable[..., None]  # with these arrays
@@ -75,6 +75,8 @@ class Surface:
             raise ArgumentError(f"expected a model, a hf.Module, got {short(model)}")
         if loss is None:
             raise ArgumentError("loss is missing: give the one that the model is trained with, loss=hf.MSE()")
+        training = check_flag(training, "training")
+        seed, rows = check_whole(seed, "seed"), None if rows is None else check_whole(rows, "rows", 1)
         self.model: Module = copy.deepcopy(model).astype(dtype)
         self.seed, self.threads, self.dtype = seed, threads, dtype
         objective = get_objective(get_losses(loss), None, ())

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from ..._core import COMMON_COLUMNS
 from ...averaging import Average
 from ...constraints import Constraint
 from ...errors import ArgumentError
-from ...ir import Array, Step, Tensor
+from ...ir import Array, Step, Tensor, numel, size_at
 from ...nn.store import LINE, Store
 from ...optim.base import Optimizer, richest
 from ...optim.traced import TracedOptimizer
@@ -44,7 +45,7 @@ from .products import Product, products_of_optimizer
 from .reduce import check_reduce, reduce_steps
 from .rows import TouchedRows, rows_sweep, touched_rows
 from .state import UpdateState
-from .sweep import Rule, Run, Watched, merged, sweep_steps
+from .sweep import Rule, Run, Watched, merged, sums_of_moved, sweep_steps
 from .watch import check_watch, norms
 from .whole import Slot, Whole, layout, whole_columns, whole_steps
 
@@ -218,11 +219,10 @@ class Update:
                     f"groups: sparse and clip_adaptive exclude each other, for {name!r}: set one to None"
                 )
         watched = {name for pattern in self.watch for name in matching("watch", pattern, names)}
-        for name in watched & self.whole.keys():
-            raise ArgumentError(
-                f"watch: {type(self.optimizer).__name__} gives no norms of {name!r}, which it updates as a whole"
-            )
         self.watched = {name: i for i, name in enumerate(trainable) if name in watched}
+        self.moved = [name for name in self.watched if name in self.whole]
+        if self.moved:
+            self.of_moved = columns.add({**dict.fromkeys(COMMON_COLUMNS, 0.0), "active": active, "lr": 0.0})
         self.places = {p.offset: i for i, p in enumerate(trainable.values())}
         self.runs = self._runs(store, trainable)
         self.swept = self._runs(store, {k: p for k, p in trainable.items() if k not in self.whole})
@@ -238,6 +238,7 @@ class Update:
             self.accumulate > 1,
             self.trainers,
             tuple(self.watched),
+            self.of_moved if self.moved else 0,
         )
 
     def _runs(self, store: Store, trainable: Mapping[str, Any]) -> list[Run]:
@@ -288,7 +289,12 @@ class Update:
         if self.whole:
             clips = scale if self.optimizer.clip_norm is not None else None
             places = self._layout[2]
-            steps += whole_steps(buffers, store, self.whole, places, slots, source, clips, precision)
+            sizes = {k: size_at(numel(store.parameters[k].shape), 1) for k in self.moved}
+            changes = {k: buffers.of(np.zeros(n, store.params.dtype)) for k, n in sizes.items()}
+            steps += whole_steps(buffers, store, self.whole, places, slots, source, clips, precision, changes)
+            for name, change in changes.items():
+                run = Run(store.parameters[name].offset, sizes[name], self.of_moved)
+                steps += sums_of_moved(buffers, rule, run, change)
         for behind in (self.thresholds, self.limits):
             steps += constraint_steps(buffers, store, behind, active)
         steps += [state_step(target, value) for target, value in new_state]

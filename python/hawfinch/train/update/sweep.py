@@ -3,8 +3,8 @@
 Design: sums of g^2, p^2 and (change of p)^2 come from the sweep itself, by chunks that nothing but the shape decides,
 because a gradient that is taken from its product is stored nowhere. Whoever wants them (a rule that trusts a parameter
 by its norms, ``Trainer(watch=)``) has runs of one parameter each, and a ``run_sums`` record behind the sweep; nobody
-else pays. A rule with trust is two: the first measures, the second moves. Rejected: kernels that go over parameters and
-gradients once more.
+else pays. A rule with trust is two: the first measures, the second moves. What is moved as a whole (whole.py) leaves
+its change to a sweep that moves nothing. Rejected: kernels that go over parameters and gradients once more.
 """
 
 from __future__ import annotations
@@ -87,6 +87,12 @@ def sweep_steps(
     return steps
 
 
+def sums_of_moved(buffers: Buffers, rule: Rule, run: Run, change: Tensor) -> list[Step]:
+    """The sums of one parameter, behind the steps that have moved it by ``change``."""
+    rule = rule._replace(name="moved", measured="moved")
+    return _with_sums(buffers, rule, "moved", [run], None, None, (0, 3), [change])
+
+
 def _with_sums(
     buffers: Buffers,
     rule: Rule,
@@ -95,12 +101,14 @@ def _with_sums(
     product: Step | None,
     trust: Tensor | None,
     columns: tuple[int, int],
+    state: Sequence[Tensor] | None = None,
 ) -> list[Step]:
-    """columns: those of the sums that are watched."""
+    """columns: those of the sums that are watched. state: the slots; default: the trainer's."""
     measure = name == rule.measured
     start, size = table[0].offset, table[-1].offset + table[-1].n - table[0].offset
-    numbers = (PARAMS, rule.source, *slot_numbers(name))
+    numbers = (PARAMS, rule.source, *(slot_numbers(name) if state is None else ()))
     p, g, *slots = (buffers.bound(number, size, start * rule.itemsize) for number in numbers)
+    slots = slots if state is None else list(state)
     if trust is not None and not measure and not rule.gradient_twice:
         g = p  # which is not read
     chunks = np.cumsum([0, *(-(-run.n // CHUNK) for run in table)])

@@ -52,7 +52,9 @@ def traced_steps(
             fields: dict[str, Any] = {"y": to[id(t)], "column": column, "n": 1}
             steps.append(single("scalars", fields, (to[id(t)],), ()))
     inputs = [(base_of(to[id(t)]), place) for t, (_, place) in zip(given, arrays, strict=True) if id(t) in to]
-    taken_by = [{t for t, place in inputs if type(place) is Dynamic and place == where} for where in targets]
+    taken_by = [
+        {t for t, place in inputs if type(where) is type(place) is Dynamic and place == where} for where in targets
+    ]
     apart = [out for out, taken in zip(outs, taken_by, strict=True) if taken]
     computed = fuse(in_precision(new, precision, store.dtype), outs, apart)
     steps += computed

@@ -78,8 +78,10 @@ def whole_steps(
     source: int,
     scale: Tensor | None,
     precision: str,
+    changes: Mapping[str, Tensor],
 ) -> list[Step]:
-    """One trace for all of them. source: number of the buffer with the gradient; scale: what clips its norm."""
+    """One trace for all of them. source: number of the buffer with the gradient; scale: what clips its norm. changes:
+    where those of them go by which some parameters change."""
     item = store.params.itemsize
     arrays: list[tuple[Shape, Any]] = [] if scale is None else [((1,), buffers.places[id(scale)])]
     targets: list[Any] = []
@@ -89,7 +91,7 @@ def whole_steps(
         place = Dynamic(PARAMS, p.offset * item)
         arrays += [(p.shape, place), (p.shape, Dynamic(source, p.offset * item))]
         arrays += [(s.shape, at) for s, at in zip(slots[name].values(), mine, strict=True)]
-        targets += [place, *mine]
+        targets += [place, *mine, *([buffers.places[id(changes[name])]] if name in changes else [])]
     columns = sorted({(w.column + i, k) for w in of.values() for i, k in enumerate(w.names)})
 
     def move(*tensors: Tensor) -> list[Tensor]:
@@ -107,11 +109,13 @@ def whole_steps(
             for i, result in zip(mine, given[mine[0]].optimizer.move([given[i] for i in mine]), strict=True):
                 moved[i] = result
         results = []
-        for (p, _, state), (new, new_state), k in zip(taken.values(), moved, given, strict=True):
+        for (name, (p, _, state)), (new, new_state), k in zip(taken.items(), moved, given, strict=True):
             pairs = [(p, new), *((old, new_state[slot]) for slot, old in state.items())]
             if "active" in k.numbers:
                 pairs = [(old, ops.where(ops.greater(k.numbers["active"], 0.0), after, old)) for old, after in pairs]
             results += [after for _, after in pairs]
+            if name in changes:
+                results.append(pairs[0][1] - p)
         return results
 
     scope = "optimizer: " + " ".join(sorted({type(w.optimizer).__name__.lower() for w in of.values()}))
