@@ -6,6 +6,7 @@ thresholds were chosen and one that is held out.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -18,6 +19,7 @@ import numpy as np
 import hawfinch as hf
 
 Array = np.ndarray
+MLBENCH = os.environ.get("MLBENCH", "/usr/lib/R/site-library/mlbench/data")  # of Debian's r-cran-mlbench
 
 
 class Sets(NamedTuple):
@@ -87,12 +89,12 @@ def mnist_5k() -> Spec:
 
 
 @cache
-def letters(path: str = "/tmp/mlb/x/usr/lib/R/site-library/mlbench/data") -> Spec:
+def letters() -> Spec:
     import rdata
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        table = rdata.read_rda(str(Path(path) / "LetterRecognition.rda"))["LetterRecognition"]
+        table = rdata.read_rda(str(Path(MLBENCH) / "LetterRecognition.rda"))["LetterRecognition"]
     x = table.iloc[:, 1:].to_numpy(np.float32)
     y = np.array([ord(c) - 65 for c in table.iloc[:, 0].astype(str)])
     return _spec(split((x - x.mean(0)) / x.std(0), y, 8000), True, (128, 64), 30, 64)
@@ -133,6 +135,50 @@ def friedman() -> Spec:
     return _spec(split((x * 3.46 - 1.73).astype(np.float32), y.astype(np.float32), 1600), False, (64, 64), 60, 32, 2e-3)
 
 
+def _mlbench(name: str, target: str, classes: bool, hidden: tuple[int, ...], epochs: int, n: int) -> Spec:
+    import pandas
+    import rdata
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = rdata.read_rda(str(Path(MLBENCH) / f"{name}.rda"))[name].dropna()
+    y = table.pop(target)
+    x = np.stack([_numbers(table[c]) for c in table.columns], 1)
+    x = x[:, x.std(0) > 0]
+    x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
+    if classes:
+        return _spec(split(x, pandas.Categorical(y.astype(str)).codes.astype(int), n), True, hidden, epochs, 32)
+    t = y.to_numpy(np.float32)[:, None]
+    return _spec(split(x, (t - t.mean()) / t.std(), n), False, hidden, epochs, 32)
+
+
+def _numbers(column: Any) -> Array:
+    try:
+        return column.astype(float).to_numpy()
+    except (TypeError, ValueError):
+        return column.astype("category").cat.codes.to_numpy(np.float64)
+
+
+@cache
+def satellite() -> Spec:
+    return _mlbench("Satellite", "classes", True, (64, 64), 30, 3500)
+
+
+@cache
+def vowel() -> Spec:
+    return _mlbench("Vowel", "Class", True, (64, 64), 80, 550)
+
+
+@cache
+def dna() -> Spec:
+    return _mlbench("DNA", "Class", True, (64,), 15, 1700)
+
+
+@cache
+def boston() -> Spec:
+    return _mlbench("BostonHousing", "medv", False, (32, 32), 120, 280)
+
+
 DATA: dict[str, tuple[Callable[[], Spec], str]] = {
     "digits": (digits, "tune"),
     "diamonds": (diamonds, "tune"),
@@ -140,6 +186,10 @@ DATA: dict[str, tuple[Callable[[], Spec], str]] = {
     "mnist_5k": (mnist_5k, "held"),
     "letters": (letters, "held"),
     "friedman": (friedman, "held"),
+    "satellite": (satellite, "new"),
+    "vowel": (vowel, "new"),
+    "dna": (dna, "new"),
+    "boston": (boston, "new"),
 }
 
 

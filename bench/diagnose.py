@@ -136,6 +136,10 @@ def summary(rows: list[dict[str, Any]]) -> None:
     for half in ("tune", "held"):
         found = [r for r in rows if r.get("killed") and r["half"] == half and broken.DATA[r["data"]][1] == half]
         report(f"{half}: data and operators", found)
+    report(
+        "data sets that no threshold was chosen on",
+        [r for r in rows if r.get("killed") and broken.DATA[r["data"]][1] == "new"],
+    )
     report("all broken", [r for r in rows if r.get("killed")])
     fine = [r for r in rows if r["half"] == "healthy"]
     if fine:

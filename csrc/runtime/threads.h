@@ -5,7 +5,7 @@
  *     those that nobody has begun. So a thread that is still being woken, or that has no core because another process
  *     or another pool spins on it, holds nobody up, but for a share that it is in the middle of; the call ends without
  *     it, too. Rejected: OpenMP. All threads of a region must have come and left before it ends (beside one busy process
- *     calls of 0.1 ms lasted 4 ms and more), it spins on for some 4 ms after each region, and a forked child hangs.
+ *     calls of 0.1 ms lasted 4 ms and more), its threads spin on after each region, and a forked child hangs.
  *     Rejected: a barrier that all threads reach themselves (beside two busy processes a step of 7 us took 150 us on
  *     average).
  *     A thread that waits spins, so that the scheduler sees two busy threads and gives each a core, and then sleeps: when

@@ -163,6 +163,66 @@ with multiprocessing.get_context("fork").Pool(3) as pool:
     )
 
 
+AT_ONCE = """
+import threading
+
+def work(threads):
+    trainer = hf.Trainer(net(96, 2), "softmax_cross_entropy", seed=0, threads=threads)
+    trainer.fit(x, y, epochs=2)
+    return trainer.model.predict(x, threads=threads).tobytes()
+
+expected = work(1)
+stop, seen = threading.Event(), []
+def loop(threads):
+    while not stop.is_set():
+        seen.append(work(threads) == expected)
+started = [threading.Thread(target=loop, args=(n,), daemon=True) for n in (1, 2, 3, 5, 64, 300)]
+for thread in started:
+    thread.start()
+while len(seen) < len(started):
+    time.sleep(0.01)
+"""
+
+
+def test_python_threads_run_plans_at_once_and_fork() -> None:
+    """Teams larger than the machine and one thread alone, at once; children forked in the middle of their rounds."""
+    run(
+        AT_ONCE
+        + """
+for _ in range(5):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if work(2) == expected else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+stop.set()
+for thread in started:
+    thread.join()
+assert all(seen)
+"""
+    )
+
+
+def test_a_process_ends_while_threads_run_plans() -> None:
+    assert run(AT_ONCE + "assert all(seen); print('over')") == "over\n"
+
+
+def test_one_cpu_or_one_openmp_thread_is_one_thread_unless_asked() -> None:
+    code = """
+assert "threads: 1 at most" in hf.show_config(), hf.show_config()
+def work(threads):
+    trainer = hf.Trainer(net(96, 2), "softmax_cross_entropy", seed=0, threads=threads)
+    trainer.fit(x, y, epochs=2)
+    return trainer.model.predict(x, threads=threads).tobytes()
+alone = work(None)
+assert len(os.listdir("/proc/self/task")) == before
+assert work(3) == alone
+assert len(os.listdir("/proc/self/task")) == before + 2
+"""
+    count = 'before = len(os.listdir("/proc/self/task"))\n'
+    run(count + code, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    run("os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n" + count + code, OPENBLAS_NUM_THREADS="1")
+
+
 def test_spawned_workers_get_models_by_pickle(tmp_path: Path) -> None:
     """A trained model goes to another process and predicts the same bits there."""
     script = tmp_path / "spawned.py"

@@ -472,3 +472,20 @@ def test_ctrl_c(rows: int) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_nets_may_have_rows_of_their_own() -> None:
+    """Each with the bits of a fit alone, also where their inputs have other widths."""
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(60, 4)), rng.normal(size=(60, 1))
+    own = [(x[:40], y[:40]), (x[20:], y[20:]), (x[:, :3], y)]
+    nets = [hf.Sequential(hf.Standardize(), hf.Linear(3), hf.Tanh(), hf.Linear(1)) for _ in own]
+    options = [dict(loss="mse", x=a, y=b, validation_data=(a[:9], b[:9]), seed=1) for a, b in own]
+    histories = hf.fit_many(list(zip(nets, options, strict=True)), x, y, epochs=3, batch_size=16)
+    for model, history, (a, b) in zip(nets, histories, own, strict=True):
+        alone = hf.Sequential(hf.Standardize(), hf.Linear(3), hf.Tanh(), hf.Linear(1))
+        expected = hf.Trainer(alone, "mse", seed=1).fit(a, b, epochs=3, batch_size=16, validation_data=(a[:9], b[:9]))
+        assert history.to_dict() == expected.to_dict()
+        assert all(np.array_equal(v, alone.parameters()[k]) for k, v in model.parameters().items())
+    with pytest.raises(ShapeError, match=r"net 0: .*rows"):
+        hf.fit_many([(hf.Sequential(hf.Linear(1)), dict(loss="mse", x=x[:5]))], x, y)

@@ -16,6 +16,8 @@
  *     (-5 to +20 %, by the state of the caches), arrays that start at different offsets of a page, huge pages (nothing).
  */
 
+enum { SWEEP_BACK = 64 }; /* units that a sweep which goes backwards goes over forwards */
+
 /* 16 double lanes and a fixed tree. */
 static double optim_squares(const real *x, int64_t n) {
   double lane[16] = {0};
@@ -37,6 +39,30 @@ static void cpu_grad_norm(const void *args, const hf_ctx *ctx, int64_t lo, int64
   for (int64_t c = lo; c < hi; c++) {
     const int64_t left = p->n - c * HF_NORM_CHUNK, n = left < HF_NORM_CHUNK ? left : HF_NORM_CHUNK;
     ((double *)p->partial)[c] = optim_squares((const real *)p->g + c * HF_NORM_CHUNK, n);
+  }
+}
+
+/* sum[s] += optim_squares(x[s](n)), all three together. Asks for what lies n further on in those of ahead(streams),
+ * as what comes next: the processor's own guess does not reach past the end of a block that is gone over twice. */
+static void optim_sums(const real *const *x, int64_t n, double *sum, const real *const *ahead, int streams) {
+  double lane[3][16] = {{0}};
+  const real *restrict g = x[0], *restrict p = x[1], *restrict v = x[2];
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (int s = 0; s < streams; s++)
+      for (int l = 0; l < 16; l += LANES) __builtin_prefetch(ahead[s] + n + i + l, 1);
+#pragma omp simd
+    for (int l = 0; l < 16; l++) {
+      lane[0][l] += (double)g[i + l] * (double)g[i + l];
+      lane[1][l] += (double)p[i + l] * (double)p[i + l];
+      lane[2][l] += (double)v[i + l] * (double)v[i + l];
+    }
+  }
+  for (int s = 0; s < 3; s++) {
+    for (int l = 0; i + l < n; l++) lane[s][l] += (double)x[s][i + l] * (double)x[s][i + l];
+    for (int half = 8; half > 0; half /= 2)
+      for (int l = 0; l < half; l++) lane[s][l] += lane[s][l + half];
+    sum[s] += lane[s][0];
   }
 }
 
@@ -62,24 +88,27 @@ static void optim_blocks(const struct optim_rule *rule, optim_common k, const re
     double sum[3] = {0};
     for (int64_t at = unit; at < end; at += HF_SWEEP_CHUNK) {
       const int64_t count = end - at < HF_SWEEP_CHUNK ? end - at : HF_SWEEP_CHUNK;
-      real *restrict q = measure ? moved : p + at;
-      const real *from = g + at;
-      memcpy(before, p + at, (size_t)count * sizeof(real));
-      if (measure) memcpy(moved, before, (size_t)count * sizeof(real));
-      for (int s = 0; s < HF_MAX_SLOTS; s++) part[s] = slot[s] ? slot[s] + at : 0;
+      real *q = measure ? moved : p + at;
+      const real *from = g + at, *given_p = measure ? p + at : before;
+      memcpy(measure ? moved : before, p + at, (size_t)count * sizeof(real));
+      int streams = 0;
+      const real *ahead[HF_MAX_SLOTS + 2] = {p + at, from};
+      for (int s = 0; s < HF_MAX_SLOTS; s++) {
+        part[s] = slot[s] ? slot[s] + at : 0;
+        if (slot[s]) ahead[2 + streams++] = part[s];
+      }
       if (given.l1 != 0) {
 #pragma omp simd
-        for (int64_t i = 0; i < count; i++) taken[i] = FMA(given.l1, SIGN(before[i]), optim_clip(given, from[i]));
+        for (int64_t i = 0; i < count; i++) taken[i] = FMA(given.l1, SIGN(given_p[i]), optim_clip(given, from[i]));
       }
       rule->each(k, c, count, q, given.l1 != 0 ? taken : from, part);
       if (!sums) continue;
-      sum[0] += optim_squares(from, count);
-      sum[1] += optim_squares(measure ? before : q, count);
       if (!measure) {
 #pragma omp simd
         for (int64_t i = 0; i < count; i++) before[i] = q[i] - before[i];
       }
-      sum[2] += optim_squares(measure ? moved : before, count);
+      optim_sums((const real *[]){from, p + at, measure ? moved : before}, count, sum, ahead,
+                 at + count < end || unit + size < n ? streams + 2 : 0);
     }
     if (sums) memcpy(sums + unit / size * 3, sum, sizeof sum);
   }
@@ -96,7 +125,8 @@ static void cpu_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
   const hf_sweep_args *a = args;
   const struct optim_rule *rule = optim_rules + a->rule;
   const int64_t size = a->product.m ? a->product.n : HF_SWEEP_CHUNK;
-  for (int64_t r = 0; r < a->n_runs; r++) {
+  for (int64_t i = 0; i < a->n_runs; i++) {
+    const int64_t r = a->trust ? a->n_runs - 1 - i : i;
     const hf_param_run *run = (const hf_param_run *)a->runs + r;
     const int64_t first = lo > run->unit ? (lo - run->unit) * size : 0;
     const int64_t last = (hi - run->unit) * size < run->n ? (hi - run->unit) * size : run->n;
@@ -105,18 +135,21 @@ static void cpu_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
     const optim_common k = optim_prepare(a->scale, column);
     real c[OPTIM_CONSTANTS];
     optim_once(rule, column, ctx, a->trust ? ((const double *)a->trust)[r] : 1, c);
-    /* the rows of a product that fit in the scratch; else all at once */
-    const int64_t most = a->product.m ? HF_PRODUCT_BYTES / (int64_t)sizeof(real) / size * size : last - first;
-    for (int64_t at = first; at < last; at += most) {
-      const int64_t n = last - at < most ? last - at : most;
+    /* the rows of a product that fit in the scratch; else all at once, or where another sweep has measured, from the end
+     * back, which caches still hold */
+    const int64_t all = last - first, rows = HF_PRODUCT_BYTES / (int64_t)sizeof(real) / size * size;
+    const int64_t most = a->product.m ? rows : a->trust ? SWEEP_BACK * HF_SWEEP_CHUNK : all;
+    for (int64_t done = 0, n; done < all; done += n) {
+      n = all - done < most ? all - done : most;
+      const int64_t at = a->trust ? last - done - n : first + done;
       const real *g = (const real *)a->g + run->offset + at;
       if (a->product.m) {
-        hf_matmul_args rows = a->product;
-        rows.m = n / size;
-        rows.x = (real *)rows.x + at / size * rows.x_row;
-        rows.y = ctx->scratch + ctx->scratch_bytes - HF_PRODUCT_BYTES;
-        cpu_matmul(&rows, ctx, 0, rows.m);
-        g = rows.y;
+        hf_matmul_args part = a->product;
+        part.m = n / size;
+        part.x = (real *)part.x + at / size * part.x_row;
+        part.y = ctx->scratch + ctx->scratch_bytes - HF_PRODUCT_BYTES;
+        cpu_matmul(&part, ctx, 0, part.m);
+        g = part.y;
       }
       real *p = (real *)a->p + run->offset + at, *slot[HF_MAX_SLOTS];
       for (int s = 0; s < HF_MAX_SLOTS; s++) slot[s] = a->slot[s] ? (real *)a->slot[s] + run->offset + at : 0;

@@ -18,7 +18,9 @@ from .domains import drift as drift
 from .gradients import gradient_check as gradient_check
 from .hessian import curvature as curvature
 from .landscapes import loss_landscape as loss_landscape, sharpness as sharpness
+from .more_rows import learning_curve as learning_curve
 from .noise import label_noise as label_noise
+from .rates import lr_find as lr_find
 from .report import Report as Report
 
 __all__ = [
@@ -28,7 +30,9 @@ __all__ = [
     "drift",
     "gradient_check",
     "label_noise",
+    "learning_curve",
     "loss_landscape",
+    "lr_find",
     "sharpness",
 ]
 

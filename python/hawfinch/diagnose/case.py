@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
+from ..errors import HawfinchError
 from ..ir import Array
 from .run import Run, Trial, train
 from .task import Task
@@ -96,10 +97,19 @@ class Case:
                 if not part:
                     continue
             chosen = self.seed if seed is None else seed
-            trials = train([runs[i] for i in part], self.task, seed=chosen, deadline=self.deadline)
-            for i, trial in zip(part, trials, strict=True):
+            for i, trial in zip(part, self._train([runs[i] for i in part], chosen), strict=True):
                 found[i] = trial
         return found
+
+    def _train(self, runs: list[Run], seed: int) -> list[Trial | None]:
+        """Trials; None of a change that does not fit the model or the data."""
+        try:
+            return [*train(runs, self.task, seed=seed, deadline=self.deadline)]
+        except HawfinchError as error:
+            if len(runs) == 1:
+                self.notes.append(f"a change could not be tried: {error}"[:200])
+                return [None]
+            return [trial for run in runs for trial in self._train([run], seed)]
 
     # ---- the run as it is ----
     @property
@@ -114,13 +124,13 @@ class Case:
 
     @cached_property
     def matrix(self) -> Array | None:
-        """The training inputs as (rows, features) float64; None where there are several."""
-        return as_matrix(self.run.data.x)
+        """The training inputs as (rows, features) float64; None where there are several, or they are indices."""
+        return None if self.task.of_ids else as_matrix(self.run.data.x)
 
     @cached_property
     def validation_matrix(self) -> Array | None:
         """The validation inputs, likewise."""
-        return as_matrix(self.run.validation.x)
+        return None if self.task.of_ids else as_matrix(self.run.validation.x)
 
     @cached_property
     def truth(self) -> Array | None:

@@ -8,7 +8,6 @@ judged is the error on validation rows, row by row. Rejected: the traces of one 
 
 from __future__ import annotations
 
-import copy
 import re
 import time
 import warnings
@@ -17,29 +16,25 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arrays import as_data, as_inputs
-from ..data.split import split_rows
-from ..errors import ArgumentError, HawfinchWarning, unknown_name
+from ..errors import ArgumentError, HawfinchWarning
 from ..losses import ClassWeight
 from ..nn.module import Module
-from ..train.many import OF_FIT, OF_TRAINER
 from ..train.trainer import Trainer
-from ..values import check_real, check_whole, is_word
+from ..values import check_real
 from . import edits
 from .case import Case, Cure, Suspicion
+from .given import run_of, task_for
 from .references import Beside, OutOfFold, out_of_fold, references
 from .report import Finding, Report
 from .rules import RULES
 from .rules.data import distinct_rows
-from .rules.evidence import data_suspicions, learning_curve, seed_spread
-from .run import Rows, Run, train
-from .task import task_of
+from .rules.evidence import data_suspicions, learning_curve, nothing_to_learn, seed_spread
+from .run import Run, train
 from .verdict import COMES_OF, ENOUGH, LAST, Tried, confirm, helps, polish, recovered, score, try_cures
 
 LEAST_SECONDS = 1.0
 SHARE = 0.1  # of the budget that one repetition may take
 UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "m": 60.0, "min": 60.0, "h": 3600.0}
-NOT_ASKED = ("callbacks", "resume", "prefetch", "seed", "metrics", "watch", "reduce", "threads", "device")
 
 
 def diagnose(
@@ -80,22 +75,15 @@ def diagnose(
     >>> report.verdict
     'learning_rate_too_low'
     """
-    if not isinstance(model, Module):
-        raise ArgumentError(f"diagnose: expected a hawfinch Module, got {type(model).__name__}")
-    if loss is None:
-        raise ArgumentError("diagnose: the loss is missing: loss=hf.SoftmaxCrossEntropy(), as for Trainer")
     seconds = _seconds(budget)
-    for name in settings:
-        if name not in OF_TRAINER | OF_FIT or name in ("resume", "validation_data"):
-            raise unknown_name("option of diagnose", name, OF_TRAINER | OF_FIT)
-    of_trainer = {k: v for k, v in settings.items() if k in OF_TRAINER and k not in NOT_ASKED}
-    of_fit = {k: v for k, v in settings.items() if k in OF_FIT and k not in NOT_ASKED}
+    settings |= dict(sample_weight=sample_weight, class_weight=class_weight)
+    training = dict(loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, callbacks=callbacks)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", HawfinchWarning)
-        of_trainer |= dict(loss=loss, optimizer=optimizer)
-        of_fit |= dict(batch_size=batch_size, class_weight=class_weight, callbacks=list(callbacks))
-        run, notes = _run(model, x, y, sample_weight, validation_data, of_trainer, of_fit, epochs, seed)
+        run, notes = run_of(
+            "diagnose", model, x, y, validation_data=validation_data, seed=seed, settings=settings, **training
+        )
         return _Doctor(run, seconds, seed, notes).report()
 
 
@@ -105,18 +93,8 @@ def of_trainer(trainer: Trainer, x: Any, y: Any, budget: Any, settings: dict[str
     if x is None:
         if trainer._fitted is None:
             raise ArgumentError("diagnose: there was no fit yet; give it the data, trainer.diagnose(x, y)")
-        held, of_fit = trainer._fitted
-        x, y, weight, *validation = [h[0] if type(h) is list else h() for h in held]
-        if any(v is None and type(h) is not list for v, h in zip((x, *validation), (held[0], *held[3:]), strict=True)):
-            raise ArgumentError(
-                "diagnose: the arrays of the last fit are gone; give them again, trainer.diagnose(x, y)"
-            )
-        names = ("epochs", "batch_size", "class_weight", "shuffle", "augment", "callbacks")
-        given |= dict(zip(names, of_fit, strict=True))
-        given |= {
-            "sample_weight": weight,
-            "validation_data": tuple(validation) if len(validation) > 1 else validation[0],
-        }
+        given |= trainer._fitted
+        x, y = given.pop("x"), given.pop("y")
     options = {k: v for k, v in trainer._update_options.items() if v is not None and k != "watch" and k != "reduce"}
     given |= dict(loss=trainer.loss, optimizer=trainer.optimizer, seed=trainer.seed, precision=trainer.precision)
     given |= options
@@ -140,66 +118,11 @@ def _seconds(budget: Any) -> float:
     return check_real(found, "budget", f"of at least {LEAST_SECONDS:g} s", lambda v: LEAST_SECONDS <= v < np.inf)
 
 
-def _run(
-    model: Module,
-    x: Any,
-    y: Any,
-    weight: Any,
-    validation: Any,
-    of_trainer: dict[str, Any],
-    of_fit: dict[str, Any],
-    epochs: int | None,
-    seed: int,
-) -> tuple[Run, list[str]]:
-    """What is given, as a run; the data are checked as ``fit`` does."""
-    notes = []
-    data = _rows((x, y) if weight is None else (x, y, weight), "x, y")
-    if validation is None:
-        if data.n < 10:
-            raise ArgumentError(f"diagnose: {data.n} rows can't be split; give validation_data")
-        labels = data.y if isinstance(data.y, np.ndarray) and data.y.ndim == 1 and data.y.dtype.kind in "iub" else None
-        learn, test = split_rows(data.n, test_size=0.2, seed=seed, stratify=labels)
-        data, held = data.take(learn), data.take(test)
-        notes.append(f"there is no validation_data: {held.n} of the rows were held out")
-    else:
-        if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
-            raise ArgumentError("validation_data must be (x, y) or (x, y, sample_weight)")
-        held = _rows(tuple(validation), "validation_data")
-    if epochs is None:
-        batch = data.n if is_word(of_fit["batch_size"], "full") else check_whole(of_fit["batch_size"], "batch_size", 1)
-        epochs = int(np.clip(1500 * batch / max(data.n, 1), 10, 200))
-        notes.append(f"epochs were not said: {epochs} were taken")
-    run = Run(model, data, held, of_trainer, {**of_fit, "epochs": check_whole(epochs, "epochs", 1)})
-    probe = Trainer(copy.deepcopy(model), **of_trainer, seed=seed)
-    known = {k: v for k, v in run.fit.items() if k not in ("callbacks",)}
-    checked = tuple([v for v in held if v is not None])
-    probe._prepare(data.x, data.y, validation_data=checked, sample_weight=data.weight, **known)
-    return run, notes
-
-
-def _rows(given: tuple[Any, ...], name: str) -> Rows:
-    arrays = as_inputs(given[0])
-    y = given[1] if len(given) > 1 else None
-    if isinstance(y, dict):
-        y = {k: as_data(v, f"{name}[{k!r}]") for k, v in y.items()}
-    elif isinstance(y, tuple):
-        y = tuple([as_data(v, name) for v in y])
-    elif y is not None:
-        y = as_data(y, name)
-    weight = as_data(given[2], "sample_weight") if len(given) > 2 and given[2] is not None else None
-    return Rows(arrays if len(arrays) > 1 else arrays[0], y, weight)
-
-
 class _Doctor:
     """One diagnosis."""
 
     def __init__(self, run: Run, seconds: float, seed: int, notes: list[str]):
-        built = copy.deepcopy(run.model)
-        trainer = Trainer(built, **run.trainer, seed=seed)
-        trainer._check(run.data.take(slice(0, 2)).x, run.data.take(slice(0, 2)).y)
-        outputs = built.output_specs
-        task = task_of(run.trainer["loss"], run.data.y, outputs[0].shape if len(outputs) == 1 else None)
-        self.case = Case(run, task, seconds, seed)
+        self.case = Case(run, task_for(run, seed), seconds, seed)
         self.case.notes += notes
         self.beside: Beside | None = None
         self.oof: OutOfFold | None = None
@@ -212,7 +135,12 @@ class _Doctor:
         self._look_at_epochs()
         self._reach()
         suspicions = [s for rule in RULES for s in rule(case)]
-        suspicions += [*data_suspicions(case, self.oof), *learning_curve(case), *seed_spread(case)]
+        suspicions += [
+            *data_suspicions(case, self.oof),
+            *learning_curve(case),
+            *seed_spread(case),
+            *nothing_to_learn(case),
+        ]
         suspicions.sort(key=lambda s: -s.strength)
         tried = try_cures(case, suspicions, keep=0.2 * case.seconds)
         tried += self._references_as_cures()

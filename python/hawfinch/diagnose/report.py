@@ -39,6 +39,12 @@ class Report(metaclass=CheckedCall):
     verdict: the name of the first cause, "healthy" where nothing is wrong. causes: ``Finding``s, the likeliest first;
     empty for a healthy net. questions: the way to the verdict, each with its answer and the numbers that decided it.
     measured: errors of the run as given and of what could be reached. notes: what the budget or the data did not allow.
+
+    >>> import numpy as np, hawfinch as hf
+    >>> x = np.random.default_rng(0).normal(size=(300, 3))
+    >>> report = hf.diagnose(hf.Sequential(hf.Linear(1)), 0 * x, x[:, :1], loss="mse", epochs=5, budget="3s")
+    >>> report.verdict, report.causes[0].evidence.split(";")[0]
+    ('constant_inputs', '3 of 3 features have a single value')
     """
 
     def __init__(

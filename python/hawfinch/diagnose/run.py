@@ -76,6 +76,11 @@ class Run(NamedTuple):
         """Of the whole fit."""
         return self.epochs * max(-(-self.data.n // self.batch), 1)
 
+    @property
+    def held(self) -> tuple[Any, ...]:
+        """The validation rows as ``fit`` takes them."""
+        return tuple([v for v in self.validation if v is not None])
+
     def with_trainer(self, **changes: Any) -> Run:
         """Other arguments of ``Trainer``."""
         return self._replace(trainer={**self.trainer, **changes})
@@ -140,25 +145,24 @@ class Stopwatch:
 
 
 def train(runs: Sequence[Run], task: Task, *, seed: int | Sequence[int] = 0, deadline: float = np.inf) -> list[Trial]:
-    """Trains a copy of each run's model, as many at a time as there are cores. Runs on the same data go together.
+    """Trains a copy of each run's model on the run's own data, as many at a time as there are cores.
 
     seed: of all, or of each. deadline: ``time.perf_counter`` after which fits end with their epoch.
     """
+    if not runs:
+        return []
     seeds = [seed] * len(runs) if isinstance(seed, int) else list(seed)
-    together: dict[tuple[int, ...], list[int]] = {}
-    for i, run in enumerate(runs):
-        together.setdefault(tuple(map(id, (*run.data, *run.validation))), []).append(i)
-    found: dict[int, Trial] = {}
-    for numbers in together.values():
-        nets, clocks = [], []
-        for i in numbers:
-            clocks.append(Stopwatch(deadline))
-            nets.append((copy.deepcopy(runs[i].model), _options(runs[i], seeds[i], clocks[-1])))
-        first = runs[numbers[0]]
-        histories, trainers = _fit(nets, first)
-        for i, history, trainer, clock in zip(numbers, histories, trainers, clocks, strict=True):
-            found[i] = Trial(runs[i], seeds[i], trainer, history, clock.end - clock.begin, task)
-    return [found[i] for i in range(len(runs))]
+    clocks, holders, nets = [Stopwatch(deadline) for _ in runs], [_Holder() for _ in runs], []
+    for run, one, clock, holder in zip(runs, seeds, clocks, holders, strict=True):
+        options = _options(run, one, clock)
+        options["callbacks"].append(holder)
+        data = dict(x=run.data.x, y=run.data.y, sample_weight=run.data.weight, validation_data=run.held)
+        nets.append((copy.deepcopy(run.model), {**options, **data}))
+    histories = fit_many(nets, runs[0].data.x, runs[0].data.y)
+    return [
+        Trial(run, one, holder.trainer, history, clock.end - clock.begin, task)
+        for run, one, clock, holder, history in zip(runs, seeds, clocks, holders, histories, strict=True)
+    ]
 
 
 def _options(run: Run, seed: int, clock: Stopwatch) -> dict[str, Any]:
@@ -175,26 +179,13 @@ class _Holder:
         self.trainer = trainer
 
 
-def _fit(nets: list[tuple[Module, dict[str, Any]]], run: Run) -> tuple[list[History], list[Trainer]]:
-    holders = [_Holder() for _ in nets]
-    given = [
-        (model, {**options, "callbacks": [*options["callbacks"], holder]})
-        for (model, options), holder in zip(nets, holders, strict=True)
-    ]
-    weight = run.data.weight
-    validation: Any = tuple([v for v in run.validation if v is not None])
-    histories = fit_many(given, run.data.x, run.data.y, sample_weight=weight, validation_data=validation)
-    return histories, [holder.trainer for holder in holders]
-
-
 def trained_alone(run: Run, seed: int) -> Trainer:
     """A trainer that has been fitted as the run says, on all cores. A loss that is not finite ends it quietly."""
     options = _options(run, seed, Stopwatch(np.inf))
     of_fit = {k: options.pop(k) for k in (*run.fit, "callbacks") if k in options}
     trainer = Trainer(copy.deepcopy(run.model), **options)
-    validation: Any = tuple([v for v in run.validation if v is not None])
     try:
-        trainer.fit(run.data.x, run.data.y, sample_weight=run.data.weight, validation_data=validation, **of_fit)
+        trainer.fit(run.data.x, run.data.y, sample_weight=run.data.weight, validation_data=run.held, **of_fit)
     except NonFiniteError:
         pass
     return trainer

@@ -25,7 +25,8 @@ class Task(NamedTuple):
     """kind: "classes" (one of many), "labels" (each output yes or no), "numbers", or "loss" (none of these).
 
     classes: how many; 0 for others. centre, scale: of targets that are numbers. threshold: from which an output that is
-    yes or no says yes. ordinal: outputs are class numbers, to be rounded.
+    yes or no says yes. ordinal: outputs are class numbers, to be rounded. of_ids: inputs are
+    indices of a table, not sizes.
     """
 
     kind: str
@@ -34,11 +35,17 @@ class Task(NamedTuple):
     scale: Any = 1.0
     threshold: float = 0.0
     ordinal: bool = False
+    of_ids: bool = False
 
     @property
     def chance(self) -> float:
         """The error of a net that has learnt nothing, where no class is more frequent than others."""
         return 1.0 if self.kind in ("numbers", "loss") else 0.5 if self.kind == "labels" else 1.0 - 1.0 / self.classes
+
+    @property
+    def unit(self) -> str:
+        """What the error is, for an axis."""
+        return {"numbers": "squared error / variance (1 - R²)", "loss": "loss"}.get(self.kind, "share that is wrong")
 
     def truth(self, y: Array) -> Array:
         """The targets as class numbers, yes and no, or numbers of variance 1."""
@@ -89,6 +96,8 @@ def task_of(loss: Any, y: Any, output: tuple[Any, ...] | None) -> Task:
     if list(losses) != [""] or y is None or isinstance(y, tuple | dict | list) or output is None:
         return Task("loss")
     only, y = losses[""], np.asarray(y)
+    if only.ignore_nan and np.isnan(y).any():
+        return Task("loss")
     of_classes = only.of_classes
     if of_classes is not None and is_labels(y, output):
         return Task("classes", max(int(output[1]), int(y.max(initial=0)) + 1))

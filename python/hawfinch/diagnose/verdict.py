@@ -29,7 +29,7 @@ COMES_OF = {
     "vanishing_gradient": ("inputs_not_scaled", "bad_initialisation"),
     "exploding_gradient": ("inputs_not_scaled", "bad_initialisation", "learning_rate_too_high", "output_or_loss"),
     "mismatch": ("preprocessing_differs", "target_leak", "class_imbalance"),
-    "wrong_labels": ("mismatch", "preprocessing_differs"),
+    "wrong_labels": ("mismatch", "preprocessing_differs", "constant_inputs", "target_leak", "class_imbalance"),
     "class_imbalance": ("wrong_labels",),
     "seed_spread": (
         "learning_rate_too_high",
@@ -39,8 +39,15 @@ COMES_OF = {
         "dead_units",
         "wrong_gradient",
     ),
-    "model_bias": ("frozen", "output_or_loss", "dropout"),
-    "overfitting": ("preprocessing_differs", "target_leak", "wrong_labels", "mismatch", "class_imbalance"),
+    "model_bias": ("frozen", "output_or_loss", "dropout", "inputs_not_scaled"),
+    "overfitting": (
+        "inputs_not_scaled",
+        "preprocessing_differs",
+        "target_leak",
+        "wrong_labels",
+        "mismatch",
+        "class_imbalance",
+    ),
     "regularisation_too_weak": ("preprocessing_differs", "target_leak", "wrong_labels", "mismatch", "class_imbalance"),
 }
 

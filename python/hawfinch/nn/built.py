@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -17,6 +18,8 @@ from .structure import Tree, drop_unborn
 DTYPES = ("float32", "float64")
 
 building = threading.RLock()  # one thread at a time gives arrays memory: two may predict with a model that is new
+if hasattr(os, "register_at_fork"):  # a child that is forked while another thread holds it would wait for ever
+    os.register_at_fork(before=building.acquire, after_in_parent=building.release, after_in_child=building.release)
 traced: ContextVar[Built | None] = ContextVar("hawfinch_model", default=None)  # whose forward is being traced
 
 

@@ -49,6 +49,7 @@ def _options(function: Any) -> frozenset[str]:
 
 
 OF_TRAINER, OF_FIT = _options(Trainer.__init__), _options(Trainer.fit)
+OF_NET = OF_TRAINER | OF_FIT | {"x", "y"}
 
 
 class _Job(NamedTuple):
@@ -77,9 +78,9 @@ def fit_many(
     """Trains independent nets at the same time, each on one core; gives their histories in the order of ``nets``.
 
     nets: pairs (model, options). options: what ``Trainer`` and ``fit`` take by name, for this net alone: loss,
-    optimizer, metrics, seed, callbacks, resume, epochs, batch_size, sample_weight and so on. The other arguments are of
-    ``Trainer.fit`` for all nets. threads: nets in training at a time; default: one for each core. progress: a tqdm bar
-    over the nets (``pip install hawfinch[progress]``).
+    optimizer, metrics, seed, callbacks, resume, epochs, batch_size, sample_weight and so on; x and y where it trains on
+    rows of its own, as in cross-validation. The other arguments are of ``Trainer.fit`` for all nets. threads: nets in
+    training at a time; default: one for each core. progress: a tqdm bar over nets (``pip install hawfinch[progress]``).
 
     Each net gets the same bits as from ``Trainer(model, **options).fit(x, y, ...)``. Architectures may differ; nets of
     the same one share a plan. Memory: the nets' parameters, and for each thread an arena, gradient and optimiser state.
@@ -173,8 +174,8 @@ class _Preparation:
             raise ArgumentError(f"expected a pair (model, options), got {net!r:.100}")
         model, options = net
         for name in options:
-            if name not in OF_TRAINER | OF_FIT:
-                raise unknown_name("option", name, OF_TRAINER | OF_FIT)
+            if name not in OF_NET:
+                raise unknown_name("option", name, OF_NET)
         if "loss" not in options:
             raise ArgumentError("the options name no loss, such as loss='softmax_cross_entropy'")
         trainer = Trainer(model, **{k: v for k, v in options.items() if k in OF_TRAINER})
@@ -183,11 +184,16 @@ class _Preparation:
             if other != self.nets:
                 what = f"layer {path!r}" if path else "model"
                 raise ArgumentError(f"its {what} is part of net {other} too; each net needs layers of its own")
-        structure = model.structure()
+        structure, x = model.structure(), self.x
+        if "x" in options:
+            own = as_inputs(options["x"])
+            x = own if len(own) > 1 else own[0]
+            structure = structure and (*structure, *[(a.shape[1:], a.dtype.kind) for a in own])
         if structure in self.twins:
             model.build_like(self.twins[structure], seed=trainer.seed)
         mine = {k: v for k, v in options.items() if k in OF_FIT and k != "resume"}
-        call = trainer._prepare(self.x, self.y, threads=1, checked=self.data, **{**self.common, **mine})
+        y = _targets(options["y"]) if "y" in options else self.y
+        call = trainer._prepare(x, y, threads=1, checked=self.data, **{**self.common, **mine})
         if structure is not None:
             self.twins.setdefault(structure, model)
         data = call.source.data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NoReturn
@@ -51,17 +50,6 @@ NOT_COPIED = (
     "_training",
     "_evaluating",
 )
-
-
-def _held(values: Iterable[Any]) -> list[Any]:
-    """Each value as a reference that does not keep it alive; of what can have none, the value itself in a list."""
-    found: list[Any] = []
-    for value in values:
-        try:
-            found.append(weakref.ref(value))
-        except TypeError:
-            found.append([value])
-    return found
 
 
 class Trainer(Bound):
@@ -271,9 +259,18 @@ class Trainer(Bound):
                 callbacks=callbacks,
                 threads=threads,
             )
-            checked_on = validation_data if type(validation_data) is tuple else (validation_data,)
-            how = (epochs, batch_size, class_weight, shuffle, augment, call.callbacks)
-            self._fitted = (_held((x, y, sample_weight, *checked_on)), how)
+            self._fitted = dict(
+                x=x,
+                y=y,
+                sample_weight=sample_weight,
+                validation_data=validation_data,
+                epochs=epochs,
+                batch_size=batch_size,
+                class_weight=class_weight,
+                shuffle=shuffle,
+                augment=augment,
+                callbacks=call.callbacks,
+            )
             return run_fit(self, call, resume is not None and take(self, resume, call))
 
     @contextlib.contextmanager
@@ -482,15 +479,15 @@ class Trainer(Bound):
     def diagnose(self, x: Any = None, y: Any = None, *, budget: str | float = "30s", **settings: Any) -> Any:
         """Says why the training fails, or that it does not: ``hf.diagnose`` with this trainer's settings.
 
-        x, y: default: those of the last ``fit``, with its validation_data, epochs and all else, as long as the arrays
-        are still there. settings: as ``hf.diagnose`` takes them, in the place of the trainer's. The model is not
-        changed; copies begin anew. Raises ArgumentError where there was no ``fit`` and no x is given.
+        x, y: default: those of the last ``fit``, which the trainer holds on to, with its validation_data, epochs and
+        all else. settings: as ``hf.diagnose`` takes them, in the place of the trainer's. The model is not changed;
+        copies begin anew. Raises ArgumentError where there was no ``fit`` and no x is given.
 
         >>> import numpy as np, hawfinch as hf
         >>> x = np.random.default_rng(0).normal(size=(300, 3))
         >>> y = x @ [[1.0], [2.0], [-1.0]]
         >>> trainer = hf.Trainer(hf.Sequential(hf.Linear(1)), "mse", hf.Adam(lr=1e-6))
-        >>> _ = trainer.fit(x, y, epochs=20, validation_data=(x[:99], y[:99]))
+        >>> _ = trainer.fit(x[:200], y[:200], epochs=99, validation_data=(x[200:], y[200:]))
         >>> trainer.diagnose(budget="5s").verdict
         'learning_rate_too_low'
         """

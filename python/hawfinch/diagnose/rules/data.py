@@ -67,7 +67,8 @@ def target_leak(case: Case) -> Iterable[Suspicion]:
     if x is None or truth is None or (truth.ndim > 1 and truth.shape[1] > 1):
         return
     t = truth.reshape(-1)
-    found = [j for j in range(x.shape[1]) if _tells(x[:, j], t, case.task.kind)]
+    distinct = distinct_rows(case) or len(x)
+    found = [j for j in range(x.shape[1]) if _tells(x[:, j], t, case.task.kind, distinct)]
     if found and len(found) < x.shape[1]:
         named = ", ".join(map(str, found[:5]))
         text = f"feature {named} alone gives the target of every row"
@@ -89,15 +90,15 @@ def target_leak(case: Case) -> Iterable[Suspicion]:
         yield Suspicion("target_leak", 0.6, (text,), numbers={"share": both}, certain=both > 0.5)
 
 
-def _tells(column: Array, truth: Array, kind: str) -> bool:
-    """Whether each value of the column belongs to one target and, of numbers, in a line."""
+def _tells(column: Array, truth: Array, kind: str, distinct: int) -> bool:
+    """Whether each value of the column belongs to one target and, of numbers, in a line. distinct: rows that are."""
     if np.ptp(column) == 0:
         return False
     if kind == "numbers":
         r = np.corrcoef(column, truth)[0, 1]
         return bool(abs(r) > 0.9995)
     values, inverse = np.unique(column, return_inverse=True)
-    if not 2 <= len(values) <= len(column) // 10:
+    if not 2 <= len(values) <= distinct // 10:
         return False
     low = np.full(len(values), np.inf)
     high = np.full(len(values), -np.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -25,21 +26,25 @@ def data_suspicions(case: Case, oof: OutOfFold | None) -> Iterable[Suspicion]:
     held, there = _as_in_validation(case, oof.error), reached.error
     share = len(oof.suspects) / n
     harder = (held - there) / deviation
-    numbers = {"held_out": held, "validation": there, "share": share, "rows": oof.suspects[:1000].tolist()}
+    numbers: dict[str, Any] = {"held_out": held, "validation": there, "share": share}
     compared = f"rows held out of training: {case.task.text(held)}; validation rows: {case.task.text(there)}"
     strength = float(np.clip(0.12 * (harder - 3), 0, 1)) * float(held > there + 0.02)
     strength = max(strength, float(np.clip((share - 0.04) / 0.2, 0, 1)))
-    if strength > 0.05 and len(oof.suspects) > 2:
+    sure = harder > 6 and held > there + 0.08 * case.task.chance and held > 1.5 * there
+    suspects = oof.suspects
+    if sure and case.task.kind == "numbers":  # a wrong target is off by two variances on average
+        suspects = np.argsort(-oof.error, kind="stable")[: max(3, int(n * min((held - there) / 2, 0.5)))]
+    if strength > 0.05 and len(suspects) > 2:
+        numbers["rows"] = suspects[:1000].tolist()
         text = (
-            f"nets that have not seen them are sure of another target for {len(oof.suspects)} of {n} training rows, "
-            f"such as {', '.join(map(str, oof.suspects[:8]))}"
+            f"nets that have not seen them are sure of another target for {len(suspects)} of {n} training rows, "
+            f"such as {', '.join(map(str, suspects[:8]))}"
         )
         cure = Cure(
-            f"leave out the {len(oof.suspects)} rows (or correct them)",
+            f"leave out the {len(suspects)} rows (or correct them)",
             "x, y = np.delete(x, rows, axis=0), np.delete(y, rows, axis=0)  # cause.numbers['rows']",
-            lambda run: _without_rows(run, oof.suspects, n),
+            lambda run: _without_rows(run, suspects, n),
         )
-        sure = harder > 6 and held > there + 0.08 * case.task.chance and held > 1.5 * there
         yield Suspicion("wrong_labels", strength, (text, compared), (cure,), numbers, certain=sure)
     easier = -harder
     if easier > 4 and there > held + 0.03 and there > 1.3 * held:
@@ -62,7 +67,8 @@ def _as_in_validation(case: Case, error: Array) -> float:
 def learning_curve(case: Case) -> Iterable[Suspicion]:
     """Whether half of the rows would have been much worse: then twice as many are much better."""
     run, gap = case.run, case.error - case.train_error
-    if gap < 0.08 * case.task.chance or run.data.n < 20:
+    by_heart = gap > 0.2 * case.task.chance and case.train_error < 0.25 * case.error
+    if gap < 0.16 * case.task.chance or run.data.n < 20:
         return
     rows = np.random.default_rng(case.seed).permutation(run.data.n)[: run.data.n // 2]
     half = run._replace(data=run.data.take(np.sort(rows))).with_fit(epochs=2 * run.epochs)
@@ -77,9 +83,36 @@ def learning_curve(case: Case) -> Iterable[Suspicion]:
     )
     strength = float(np.clip(0.4 + 2.0 * (grown - 0.15), 0, 0.9))
     more = Cure("more rows", "", lambda run: None)
-    if grown > 0.15 and error < 0.95 * case.task.chance:
+    if (grown > 0.2 or by_heart) and min(error, case.error) < 0.95 * case.task.chance:
         numbers = {"half": error, "error": case.error, "gap": gap}
         yield Suspicion("overfitting", strength, (text,), (more,), numbers, certain=True)
+
+
+def nothing_to_learn(case: Case) -> Iterable[Suspicion]:
+    """Whether no net does better than guessing: then inputs and targets may not belong together."""
+    if not case.references:
+        return
+    best = min(t.error for t in case.references)
+    guess = _guessing(case)
+    if best < 0.93 * guess or guess <= 0:
+        return
+    learnt = min(t.train_error for t in case.references)
+    text = f"no net that was tried predicts validation rows better than guessing ({case.task.text(guess)})"
+    trained = f"in training the best reaches {case.task.text(learnt)}: by heart, if at all"
+    cure = Cure("see whether inputs and targets still belong together, row by row", "", lambda run: None)
+    yield Suspicion("wrong_labels", 0.7, (text, trained), (cure,), {"guess": guess, "best": best}, certain=True)
+
+
+def _guessing(case: Case) -> float:
+    """The error of the commonest class, or of the mean."""
+    truth, seen = case.truth, case.validation_truth
+    if truth is None or seen is None:
+        return 0.0
+    if case.task.kind == "classes":
+        return float(np.mean(seen != np.bincount(truth).argmax()))
+    if case.task.kind == "numbers":
+        return float(np.mean(np.square(seen - truth.mean(0))))
+    return float(np.mean(seen != (truth.mean(0) > 0.5)))
 
 
 def seed_spread(case: Case) -> Iterable[Suspicion]:

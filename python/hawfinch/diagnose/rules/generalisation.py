@@ -125,11 +125,12 @@ def model_bias(case: Case) -> Iterable[Suspicion]:
     if len(found) > 1:
         if linear:
             cures.append(_activated())
+        k = int(max(4, np.ceil(64 / max(narrow, 1))))
         cures.append(
             Cure(
-                "4 times as many units",
-                "hf.Linear(4 * n)",
-                lambda run: None if (m := edits.wider(run.model, 4)) is None else run._replace(model=m),
+                f"{k} times as many units",
+                f"hf.Linear({k} * n)",
+                lambda run: None if (m := edits.wider(run.model, k)) is None else run._replace(model=m),
             )
         )
     elif layers is not None:

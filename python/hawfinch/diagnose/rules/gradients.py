@@ -15,6 +15,8 @@ from ..gradients import gradient_check
 from .layers import ANEW, NORMS, RELU, started, weights_of
 
 CHECKED = 24  # rows
+FAR_OFF = 0.02  # a relative distance that neither kinks nor rounding explain
+LEAST = 1e-3  # of the largest norm: in what is smaller, rounding may have the upper hand
 NOTHING = 1e-7  # of a gradient beside that of weights that were moved a little
 
 
@@ -30,9 +32,11 @@ def wrong_gradient(case: Case) -> Iterable[Suspicion]:
         check = gradient_check(model, rows.x, rows.y, loss=run.trainer["loss"], samples=6, rows=CHECKED)
     except HawfinchError:
         return
-    if check.verdict == "wrong":
+    most = max([r.norm for r in check.rows], default=0.0)
+    wrong = [r for r in check.rows if r.verdict == "wrong" and r.norm > LEAST * most]
+    if wrong and check.distance > FAR_OFF:
         text = f"the gradient is off from differences of the loss by a relative distance of {check.distance:.2g}"
-        names = ", ".join([r.name for r in check.rows if r.verdict == "wrong"][:4])
+        names = ", ".join([r.name for r in wrong][:4])
         cure = Cure("correct the gradient of the op or function behind it", "", lambda run: None)
         numbers = {"distance": check.distance}
         yield Suspicion("wrong_gradient", 1.0, (text, f"first seen at {names}"), (cure,), numbers, certain=True)

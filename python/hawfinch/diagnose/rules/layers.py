@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...nn import BatchNorm, LayerNorm, LeakyReLU, Linear, Module, ReLU, Sigmoid, Tanh
+from ...optim import get_optimizer
 from ...train.trainer import Trainer
 from .. import edits
 from ..case import Case, Cure, Suspicion
@@ -19,7 +20,9 @@ ROWS = 256  # on which signals are looked at
 
 def started(case: Case) -> Trainer:
     """A trainer of a copy of the model, built, before its first step."""
-    options = {**case.run.trainer, "seed": case.seed, "watch": "*.weight", "total_steps": case.run.steps}
+    options = {**case.run.trainer, "seed": case.seed, "total_steps": case.run.steps}
+    if not get_optimizer(case.run.trainer["optimizer"]).searches:
+        options["watch"] = "*.weight"
     trainer = Trainer(copy.deepcopy(case.run.model), **options)
     rows = case.run.data.take(slice(0, ROWS))
     trainer.evaluate(rows.x, rows.y)
@@ -67,9 +70,8 @@ def frozen(case: Case) -> Iterable[Suspicion]:
         return
     share = sum(model.parameters()[n].size for n in still) / max(model.n_parameters, 1)
 
-    def thaw(run: Run) -> Run:
-        changed = copy.deepcopy(run.model)
-        return run._replace(model=changed.unfreeze())
+    def thaw(run: Run) -> Run | None:
+        return run._replace(model=copy.deepcopy(run.model).unfreeze()) if edits.is_built(run.model) else None
 
     cure = Cure("unfreeze all parameters", "model.unfreeze()", thaw)
     text = f"{len(still)} arrays are frozen ({100 * share:.0f} % of the parameters): {', '.join(still[:4])}"

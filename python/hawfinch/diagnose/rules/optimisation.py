@@ -45,8 +45,15 @@ def _rate_cure(case: Case, factor: float) -> Cure:
     rate = rate_of(optimizer, steps) * factor
     code = f"optimizer = hf.{type(optimizer).__name__}(lr={rate:.3g}, ...)"
     return Cure(
-        f"a learning rate of {rate:.3g}, {factor:g} times the given one", code, lambda run: with_rate(run, factor)
+        f"a learning rate of {rate:.3g}, {factor:.3g} times the given one", code, lambda run: with_rate(run, factor)
     )
+
+
+def _rate_cures(case: Case, factors: tuple[float, float], to_usual: float) -> tuple[Cure, ...]:
+    """These, and the usual rate where it is further away."""
+    low = factors[1] < 1.0
+    further = to_usual < factors[1] / 1.5 if low else to_usual > factors[1] * 1.5
+    return tuple([_rate_cure(case, f) for f in ((*factors, to_usual) if further else factors)])
 
 
 def learning_rate(case: Case) -> Iterable[Suspicion]:
@@ -58,7 +65,8 @@ def learning_rate(case: Case) -> Iterable[Suspicion]:
     rate = rate_of(optimizer, steps)
     if rate <= 0 or not math.isfinite(rate):
         return
-    away = math.log10(rate / usual_rate(optimizer))
+    to_usual = usual_rate(optimizer) / rate
+    away = -math.log10(to_usual)
     trial = case.replays[0]
     losses = np.array(trial.history["loss"]) if "loss" in trial.history else np.array([np.nan])
     rising = float(np.mean(np.diff(losses) > 0)) if len(losses) > 2 else 0.0
@@ -71,12 +79,8 @@ def learning_rate(case: Case) -> Iterable[Suspicion]:
     high = float(np.clip(0.3 + 0.4 * away + (0.3 if jumpy else 0.0), 0.05, 1))
     low = float(np.clip(0.3 - 0.4 * away - (0.2 if jumpy else 0.0), 0.05, 1))
     numbers = {"rate": rate, "rising": rising}
-    yield Suspicion(
-        "learning_rate_too_high", high, (text, traced), tuple(_rate_cure(case, f) for f in (0.1, 0.01)), numbers
-    )
-    yield Suspicion(
-        "learning_rate_too_low", low, (text, traced), tuple(_rate_cure(case, f) for f in (10, 100)), numbers
-    )
+    yield Suspicion("learning_rate_too_high", high, (text, traced), _rate_cures(case, (0.1, 0.01), to_usual), numbers)
+    yield Suspicion("learning_rate_too_low", low, (text, traced), _rate_cures(case, (10.0, 100.0), to_usual), numbers)
 
 
 def too_few_epochs(case: Case) -> Iterable[Suspicion]:
