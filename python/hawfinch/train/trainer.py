@@ -304,7 +304,8 @@ class Trainer(Bound):
         checked: dict[Any, Any] | None = None,
     ) -> FitCall:
         """Checks what ``fit`` is given. checked: the data that calls before this one have checked."""
-        batch = None if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
+        full = type(batch_size) is str and batch_size == "full"
+        batch = None if full else check_whole(batch_size, "batch_size", 1)
         epochs = check_whole(epochs, "epochs")
         for name, flag in (("shuffle", shuffle), ("prefetch", prefetch)):
             if not isinstance(flag, bool | np.bool_):
