@@ -173,7 +173,7 @@ class Optimizer(Value):
         return new
 
     def __repr__(self) -> str:
-        said = self.hyperparameters
+        said: dict[str, Any] = self.hyperparameters
         for name, (first, second) in self.pairs.items():
             if first in said:  # in its place
                 pair = said[first], said.pop(second)
