@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 import hawfinch as hf
+from hawfinch.diagnose.candidates import _choices, folds_of
+from hawfinch.diagnose.decomposition import BiasVariance
+from hawfinch.diagnose.run import Rows
+from hawfinch.diagnose.task import Task
 from hawfinch.errors import ArgumentError, HawfinchError
 
 Array = np.ndarray
@@ -25,6 +29,11 @@ TOOLS: dict[str, Any] = {
     "learning_curve": lambda model, x, y, **given: hf.learning_curve(
         model, x, y, **{"epochs": 1, "fractions": [0.5, 1.0], "seeds": 2, **given}
     ),
+    "model_selection": lambda model, x, y, **given: hf.model_selection(
+        {"one": model, "two": (model, dict(epochs=2))}, x, y, **{"epochs": 1, "folds": 2, **given}
+    ),
+    "bias_variance": lambda model, x, y, **given: hf.bias_variance(model, x, y, **{"epochs": 1, "samples": 3, **given}),
+    "overfit_batch": lambda model, x, y, **given: hf.overfit_batch(model, x, y, **{"steps": 40, "rows": 8, **given}),
 }
 
 
@@ -58,7 +67,6 @@ def test_bad_input_of_any_study_is_an_error(name: str) -> None:
         (lambda: tool(net(), X, XOR[:5], loss=loss), "rows"),
         (lambda: tool(net(), X, XOR + 1, loss=loss), "label 2"),
         (lambda: tool(net(), X * np.nan, XOR, loss=loss), "nan"),
-        (lambda: tool(net(), X, XOR, loss=loss, batch_size=0), "batch_size"),
         (lambda: tool(net(), X, XOR, loss=loss, optimizer="sdg"), "sgd"),
     ):
         with pytest.raises(HawfinchError, match=text):
@@ -160,3 +168,134 @@ def test_a_study_can_be_drawn(name: str) -> None:
     axes = TOOLS[name](net(), X, XOR, loss="softmax_cross_entropy").plot()
     assert axes.get_xlabel() and axes.get_ylabel()
     axes.figure.clear()
+
+
+# ---- model_selection ----
+def test_the_smallest_of_equals_is_chosen_and_the_errors_are_those_of_fits_alone() -> None:
+    nets = {"linear": net(2, 1), "small": net(2, 24), "large": net(2, 300)}
+    given: dict[str, Any] = dict(loss="softmax_cross_entropy", optimizer=hf.Adam(0.01), epochs=25)
+    found = hf.model_selection(nets, X, XOR, folds=3, nested=True, seed=1, **given)
+    assert found.errors.shape == (3, 3) and found.sizes == sorted(found.sizes)
+    limit = found.error[found.best] + found.standard_error[found.best]
+    good = [name for name in found.names if found.error[name] <= limit]
+    assert found.chosen == good[0] and "linear" not in good and found.best in good
+    assert abs(found.nested_error - found.error[found.chosen]) < 0.1 and found.nested_errors.shape == (3,)
+    text = repr(found)
+    assert f"model selection: {found.chosen} (3 folds)" in text and "nested: what is chosen so" in text
+    same = hf.model_selection({"small": nets["small"]}, X, XOR, folds=3, seed=1, **given)
+    assert np.array_equal(same.errors[0], found.errors[1]), "whoever else is there"
+
+
+def test_folds_hold_each_row_once_with_classes_in_proportion() -> None:
+    labels = np.repeat([0, 1, 2], [90, 7, 5])
+    rows = Rows(np.arange(102), labels)
+    parts = folds_of(rows, 4, seed=3)
+    assert sorted(np.concatenate([test.x for _, test in parts]).tolist()) == list(range(102))
+    for learn, test in parts:
+        assert not set(learn.x) & set(test.x) and len(learn.x) + len(test.x) == 102
+        assert set(test.y) == {0, 1, 2} and 22 <= (test.y == 0).sum() <= 23
+    assert parts[0][1].x.tolist() != folds_of(rows, 4, seed=4)[0][1].x.tolist()
+
+
+def test_one_standard_error_by_hand() -> None:
+    errors = np.array([[0.30, 0.34], [0.20, 0.26], [0.21, 0.23], [0.24, 0.24]])  # means .32 .23 .22 .24; se of best .01
+    assert _choices(errors, [1, 20, 30, 10]) == (2, 1)
+    assert _choices(errors, [1, 40, 30, 10]) == (2, 2)
+
+
+def test_bad_candidates_are_errors() -> None:
+    loss = "softmax_cross_entropy"
+    for candidates, more, text in (
+        ([net()], {}, "expected a dict of models by name"),
+        ({}, {}, "expected a dict of models by name"),
+        ({"a": (net(), 3)}, {}, r"candidate 'a': expected a model or \(model, options\)"),
+        ({"a": (net(), dict(seed=3))}, {}, "candidate 'a'"),
+        ({"a": net(), "b": (net(), dict(optimiser="sgd"))}, {}, "candidate 'b': .*Did you mean 'optimizer'"),
+        ({"a": net()}, dict(folds=1), "folds must be a whole number from 2"),
+        ({"a": net()}, dict(nested=5), "nested must be True or False"),
+        ({"a": net(), "b": (net(1), dict(loss="mse"))}, {}, "candidate 'b'"),
+    ):
+        with pytest.raises(HawfinchError, match=text):
+            hf.model_selection(candidates, X, XOR, loss=loss, **more)
+    with pytest.raises(ArgumentError, match="5 folds need at least 10 rows, there are 8"):
+        hf.model_selection({"a": net()}, X[:8], XOR[:8], loss=loss)
+
+
+# ---- bias_variance ----
+def test_the_parts_of_a_squared_error_add_up_and_say_which_it_is() -> None:
+    given: dict[str, Any] = dict(loss="mse", epochs=30, optimizer=hf.Adam(0.01))
+    noisy = NUMBERS + 0.5 * np.random.default_rng(4).normal(size=NUMBERS.shape)
+    line = hf.bias_variance(hf.Sequential(hf.Linear(1)), X, noisy, **given)
+    large = hf.bias_variance(
+        net(1, 256), X[:60], noisy[:60], validation_data=(X[60:], NUMBERS[60:]), samples=6, **given
+    )
+    for found in (line, large):
+        assert np.isclose(found.error, found.bias + found.variance, rtol=1e-12)
+        assert np.allclose(found.error_rows, found.bias_rows + found.variance_rows, rtol=1e-12)
+        assert np.allclose(found.variance_rows, found.predictions.var(0)[:, 0], rtol=1e-9)
+    assert line.verdict == "bias" and large.variance > 5 * line.variance
+
+
+def test_the_parts_of_a_share_of_wrong_classes_add_up_by_hand() -> None:
+    """Domingos's decomposition of three nets on three rows of three classes."""
+    said = np.array([[0, 1, 2], [0, 1, 0], [1, 0, 1]])
+    found = BiasVariance(Task("classes", 3), said, np.array([0, 0, 2]), [])
+    assert found.main.tolist() == [0, 1, 0], "the smallest of several"
+    assert found.bias_rows.tolist() == [0, 1, 1] and np.allclose(found.variance_rows, [1 / 3, 1 / 3, 2 / 3])
+    assert np.isclose(found.variance_unbiased, 1 / 9) and np.isclose(found.variance_biased, 2 / 9)
+    assert np.isclose(found.error, 5 / 9) and np.isclose(found.bias + found.variance, found.error)
+
+
+def test_classes_of_trained_nets_add_up_and_what_has_no_error_of_its_own_is_an_error() -> None:
+    found = hf.bias_variance(net(), X, XOR, loss="softmax_cross_entropy", epochs=5, samples=5)
+    assert np.isclose(found.error, found.bias + found.variance, rtol=1e-12)
+    with pytest.raises(ArgumentError, match="numbers or classes"):
+        hf.bias_variance(hf.Sequential(hf.Linear(2)), X, NUMBERS, loss=hf.GaussianNLL())
+    with pytest.raises(ArgumentError, match="samples must be a whole number from 2"):
+        hf.bias_variance(net(), X, XOR, loss="softmax_cross_entropy", samples=1)
+
+
+# ---- overfit_batch ----
+def batch_verdict(model: hf.Module, y: Array, loss: str = "softmax_cross_entropy", **given: Any) -> Any:
+    return hf.overfit_batch(model, X, y, loss=loss, **{"optimizer": hf.Adam(0.01), **given})
+
+
+def test_a_net_that_learns_the_batch_by_heart_fits() -> None:
+    for found in (batch_verdict(net(), XOR), batch_verdict(net(1, 64), NUMBERS, "mse")):
+        assert found.verdict == "fits" and len(found.losses) == 500 and found.losses[-1] < 0.1 * found.losses[0]
+        assert len(found.rows) == 32 and len(found.tried) == 1
+
+
+def test_a_net_that_does_not_is_told_why() -> None:
+    slow = batch_verdict(net(), XOR, optimizer=hf.SGD(1e-6), steps=150)
+    assert slow.verdict == "optimisation" and "it fits with Adam at" in repr(slow)
+    held = batch_verdict(net(), XOR, regularizers={"*.weight": hf.L2(1.0)}, steps=150)
+    assert held.verdict == "optimisation" and "nothing that holds it back" in repr(held)
+    small = batch_verdict(hf.Sequential(hf.Linear(1), hf.ReLU(), hf.Linear(2)), XOR, rows=64, steps=100)
+    assert small.verdict == "model too small"
+    positive = hf.Sequential(hf.Linear(64), hf.ReLU(), hf.Linear(1), hf.Sigmoid())
+    assert batch_verdict(positive, NUMBERS, "mse", steps=150).verdict == "output"
+
+
+def test_frozen_layers_are_seen() -> None:
+    model = net().build((6,)).freeze("*.weight")
+    found = batch_verdict(model, XOR)
+    assert found.verdict == "optimisation" and "with nothing frozen" in repr(found)
+
+
+def test_rows_that_contradict_each_other_are_listed() -> None:
+    x, y = X.copy(), XOR.copy()
+    x[7], y[7] = x[3], 1 - y[3]
+    x[9], y[9] = x[3], y[3]
+    found = hf.overfit_batch(net(), x[:20], y[:20], loss="softmax_cross_entropy", optimizer=hf.Adam(0.01))
+    assert found.verdict == "data contradict" and found.contradictions == [(3, 7, 9)]
+    assert "rows 3, 7, 9 are equal, with different targets" in repr(found)
+    x[7], y[7] = X[7], XOR[7]
+    found = hf.overfit_batch(net(), x[:20], y[:20], loss="softmax_cross_entropy", optimizer=hf.Adam(0.01))
+    assert found.verdict == "fits" and found.contradictions == []
+
+
+def test_bad_batches_are_errors() -> None:
+    for given, text in ((dict(rows=1), "rows must be a whole number from 2"), (dict(steps=0), "steps must be")):
+        with pytest.raises(ArgumentError, match=text):
+            batch_verdict(net(), XOR, **given)

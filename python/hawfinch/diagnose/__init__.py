@@ -12,7 +12,9 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .candidates import model_selection as model_selection
 from .critical import critical_point as critical_point
+from .decomposition import bias_variance as bias_variance
 from .doctor import diagnose as diagnose
 from .domains import drift as drift
 from .gradients import gradient_check as gradient_check
@@ -20,11 +22,13 @@ from .hessian import curvature as curvature
 from .landscapes import loss_landscape as loss_landscape, sharpness as sharpness
 from .more_rows import learning_curve as learning_curve
 from .noise import label_noise as label_noise
+from .one_batch import overfit_batch as overfit_batch
 from .rates import lr_find as lr_find
 from .report import Report as Report
 
 __all__ = [
     "Report",
+    "bias_variance",
     "critical_point",
     "curvature",
     "drift",
@@ -33,6 +37,8 @@ __all__ = [
     "learning_curve",
     "loss_landscape",
     "lr_find",
+    "model_selection",
+    "overfit_batch",
     "sharpness",
 ]
 
