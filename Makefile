@@ -43,7 +43,7 @@ tsan: $(BIN)/cmake
 	    -DHAWFINCH_PYTHON=OFF -DHAWFINCH_C_TESTS=ON
 	PATH="$$PWD/$(BIN):$$PATH" cmake --build build/tsan --target test_plan test_threads
 	export TSAN_OPTIONS=ignore_noninstrumented_modules=1:die_after_fork=0; \
-	build/tsan/tests/c/test_threads && build/tsan/tests/c/test_plan && ! build/tsan/tests/c/test_plan race 2>/dev/null && echo "no race but the one that is made"
+	build/tsan/tests/c/test_threads && build/tsan/tests/c/test_plan && ! TSAN_OPTIONS="$$TSAN_OPTIONS:halt_on_error=1" build/tsan/tests/c/test_plan race 2>/dev/null && echo "no race but the one that is made"
 
 # The address and undefined-behaviour sanitizers in the extension module, under the tests that cross the boundary most.
 # An editable install is found before PYTHONPATH, so its finder is taken out of the way, and what is tested is asked for.

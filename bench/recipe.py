@@ -79,6 +79,20 @@ def ema(batch: int) -> tuple[Side, Side]:
     return epochs(mlp(256, 10), data, batch, n, average=hf.EMA(0.999)), epochs(mlp(256, 10), data, batch, n)
 
 
+def watched(batch: int) -> tuple[Side, Side]:
+    x, n = rows(6400, 784)[0], 20
+    data = x, (x @ RNG.normal(size=(784, 10))).argmax(1)  # something to learn: a net that does not is looked at closely
+
+    def side(*callbacks: Any) -> Side:
+        def run() -> None:
+            trainer = hf.Trainer(mlp(256, 10), "softmax_cross_entropy", seed=0)
+            trainer.fit(*data, epochs=n, batch_size=batch, callbacks=callbacks)
+
+        return run
+
+    return side(hf.Watch()), side()
+
+
 def frozen(first: bool) -> tuple[Side, Side]:
     data = rows(3200, 256)
 
@@ -132,6 +146,8 @@ JOBS = {
     "muon-1024-both": Job("Muon over AdamW, both in bf16, batch 1024", 1.5, lambda: muon(1024, "bf16", "bf16")),
     "ema-128": Job("EMA on over off, 784-256-10, batch 128", 1.03, lambda: ema(128)),
     "ema-32": Job("EMA on over off, 784-256-10, batch 32", 1.08, lambda: ema(32)),
+    "watch-32": Job("hf.Watch on over off, 784-256-10, batch 32", 1.02, lambda: watched(32)),
+    "watch-128": Job("hf.Watch on over off, 784-256-10, batch 128", 1.02, lambda: watched(128)),
     "freeze-first": Job("the first 9 of 10 layers frozen, over none", 0.48, lambda: frozen(True)),
     "freeze-last": Job("the last 9 of 10 layers frozen, over none", 0.78, lambda: frozen(False)),
     "embedding": Job("Embedding of 10^6 x 32 over 10^4 x 32, batch 256", 1.25, embedding),

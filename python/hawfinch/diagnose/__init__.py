@@ -12,6 +12,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .activations import signal as signal
 from .batches import batch_size_study as batch_size_study
 from .candidates import model_selection as model_selection
 from .critical import critical_point as critical_point
@@ -26,9 +27,11 @@ from .noise import label_noise as label_noise
 from .one_batch import overfit_batch as overfit_batch
 from .rates import lr_find as lr_find
 from .report import Report as Report
+from .watching import Watch as Watch
 
 __all__ = [
     "Report",
+    "Watch",
     "batch_size_study",
     "bias_variance",
     "critical_point",
@@ -42,6 +45,7 @@ __all__ = [
     "model_selection",
     "overfit_batch",
     "sharpness",
+    "signal",
 ]
 
 

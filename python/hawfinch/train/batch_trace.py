@@ -81,21 +81,23 @@ class BatchTrace:
     """Inputs (x.., y.., weights..), forward pass, losses and metrics.
 
     ``loss``: the number that is minimised. ``checked``: the one that must be finite, that of all trainers.
-    ``columns``: what is summed over an epoch. ``sources``: the inputs. ``outputs``: the model's.
+    ``columns``: what is summed over an epoch. ``sources``: the inputs. ``outputs``: the model's. on_output: gets each
+    layer and its output, and gives what follows in the place of that.
     """
 
-    def __init__(self, model: Module, key: StepKey):
+    def __init__(self, model: Module, key: StepKey, on_output: Callable[[Module, Any], Any] | None = None):
         self.store = model.store()
         self.param_names = {id(p): k for k, p in {**self.store.parameters, **self.store.state}.items()}
         assert model.inputs is not None
         self.partners: list[tuple[Tensor, int]] = []  # what is loaded from the next row, and from which source
         self.share: Tensor | None = None  # of a row, where it is mixed with the next
         mixed = self._mixed(key) if key.mixes else None
-        if key.training and key.inputs == model.inputs and not key.trainers and mixed is None:
+        plain = not key.trainers and mixed is None and on_output is None
+        if key.training and key.inputs == model.inputs and plain:
             self.graph, xs, outputs = model.training_trace()
         else:
             self.graph = Graph(training=key.training)
-            self.graph.trainers = key.trainers
+            self.graph.trainers, self.graph.on_output = key.trainers, on_output
             xs, outputs = model.trace(self.graph, key.inputs, mixed)
         self.outputs = outputs
         with tracing(self.graph):

@@ -12,6 +12,7 @@ from ...nn import BatchNorm, LayerNorm, LeakyReLU, Linear, Module, ReLU, Sigmoid
 from ...optim import get_optimizer
 from ...train.trainer import Trainer
 from .. import edits
+from ..activations import unit_shares
 from ..case import Case, Cure, Suspicion
 from ..run import Run, Trial
 
@@ -105,27 +106,16 @@ def units(case: Case) -> Iterable[Suspicion]:
     layers = edits.flat(case.run.model)
     last = None if layers is None else edits.last_linear(layers)
     for path, layer in edits.layers_of(trial.trainer.model, ReLU, Sigmoid, Tanh):
-        if (
-            layers is not None
-            and last is not None
-            and path.isdigit()
-            and int(path) > last
-            and len(layers) == len(layers)
-        ):
+        if last is not None and path.isdigit() and int(path) > last:
             continue
         out = _outputs(trial, x, path)
         if out is None:
             continue
-        if isinstance(layer, ReLU):
-            share = float(np.mean((out <= 0).all(0)))
-            if share > dead:
-                dead, where_dead = share, path
-        else:
-            low = 0.0 if isinstance(layer, Sigmoid) else -1.0
-            near = np.minimum(out - low, 1.0 - out) < 0.01 * (1.0 - low)
-            share = float(np.mean(near))
-            if share > saturated:
-                saturated, where_saturated = share, path
+        shares = unit_shares(layer, out)
+        if shares[0] > dead:
+            dead, where_dead = shares[0], path
+        if shares[1] > saturated:
+            saturated, where_saturated = shares[1], path
     if dead > 0.1:
         leaky = Cure(
             "LeakyReLU in the hidden layers",
