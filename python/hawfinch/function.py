@@ -15,7 +15,7 @@ from .compiler.autodiff import gradients, pull
 from .compiler.group import fuse
 from .compiler.memory import Dynamic, Place, base_of
 from .compiler.rewrite import fresh, rewrite
-from .errors import ArgumentError, DTypeError, LabelError, NotBuiltError, ShapeError, TraceError
+from .errors import ArgumentError, DTypeError, HawfinchWarning, LabelError, NotBuiltError, ShapeError, TraceError, warn
 from .ir import (
     CONST,
     INPUT,
@@ -330,7 +330,7 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, 
     argnums: position(s) of the arguments to differentiate by. An int gives that argument's gradient, a sequence a
     tuple of them; a nested argument gives gradients nested in the same way. float64 inputs give a float64 plan; a model
     that fn calls must be built, its arrays are read where they are, and its dtype is that of the plan. Raises
-    ArgumentError, ShapeError, DTypeError, TraceError.
+    ArgumentError, ShapeError, DTypeError, TraceError; warns of an argument that the function does not use.
 
     >>> import numpy as np, hawfinch as hf
     >>> f = hf.value_and_grad(lambda w, x: hf.ops.mean((x @ w) ** 2))
@@ -457,8 +457,20 @@ def _slopes(
     for n in numbers:
         leaves, template = _variables(args[n], f"argument {n}")
         found = gradients(graph, value, leaves)
+        if leaves and not any([g is not None for g in found]):
+            _warn_of_unused(graph, n, leaves)
         results.append(unflatten(template, iter([_or_zeros(g, t) for g, t in zip(found, leaves, strict=True)])))
     return value, tuple(results)
+
+
+def _warn_of_unused(graph: Graph, number: int, leaves: Sequence[Tensor]) -> None:
+    """Says so where no op takes any part of the argument: a gradient of zeros is hardly what was meant."""
+    taken = {id(t) for node in graph.nodes for t in node.inputs}
+    if not any([id(t) in taken for t in leaves]):
+        text = f"the function does not use argument {number}, so the gradient by it is zero"
+        if _arrays_of_models(graph):
+            text += ": a model reads its own parameters, not an argument; write the function of the arrays themselves"
+        warn(text, HawfinchWarning)
 
 
 def _push(fn: Callable[..., Any], xs: tuple[Any, ...], vs: tuple[Any, ...]) -> tuple[Any, Any]:

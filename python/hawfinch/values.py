@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentError, near_names
+from .errors import ArgumentError, near_names, unknown_name
 
 __all__ = ["Value"]  # the rest is for the rooms of hawfinch
 
@@ -122,6 +122,14 @@ def _wrong_call(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Argu
         signature = inspect.Signature(plain)
         return ArgumentError(f"{cls.__name__}: {error}.{hint} It takes {cls.__name__}{signature}.")
     return None
+
+
+def no_argument(function: Callable[..., Any], name: str) -> ArgumentError:
+    """That a function, which ends in ``**unknown: NoReturn``, takes no such argument."""
+    import inspect
+
+    known = [n for n, p in inspect.signature(function).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    return unknown_name(f"argument of {function.__name__}", name, known, ALIASES)
 
 
 def content(value: Any) -> Any:

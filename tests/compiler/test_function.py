@@ -8,7 +8,16 @@ from hypothesis import given, settings, strategies as st
 
 import hawfinch as hf
 from hawfinch import _core, kernels
-from hawfinch.errors import ArgumentError, DTypeError, HawfinchError, LabelError, NotBuiltError, ShapeError, TraceError
+from hawfinch.errors import (
+    ArgumentError,
+    DTypeError,
+    HawfinchError,
+    HawfinchWarning,
+    LabelError,
+    NotBuiltError,
+    ShapeError,
+    TraceError,
+)
 
 O = hf.ops
 rng = np.random.default_rng(5)
@@ -438,3 +447,15 @@ def test_numpy_inside_and_calls_without_end_say_so():
     again = hf.compile(lambda x: again(x))
     with pytest.raises(ArgumentError, match="without end"):
         again(x)
+
+
+def test_an_argument_that_is_not_used_is_told() -> None:
+    x, model = np.ones((4, 3)), hf.Sequential(hf.Linear(1)).astype("float64").build((3,))
+    by_model = hf.value_and_grad(lambda w, x: hf.ops.mean(model(x) ** 2))
+    with pytest.warns(HawfinchWarning, match="does not use argument 0.*a model reads its own parameters"):
+        _, found = by_model(model.parameters(), x)
+    assert not found["0.weight"].any()
+    with pytest.warns(HawfinchWarning, match="does not use argument 1, so the gradient by it is zero$"):
+        hf.grad(lambda a, b: hf.ops.mean(a), argnums=(0, 1))(x, x)
+    slope = hf.grad(lambda a: hf.ops.sum(a * 2.0))  # used, and its second derivative is 0 all the same
+    assert not hf.grad(lambda a: hf.ops.sum(slope(a)))(x).any()

@@ -81,7 +81,7 @@ FITTING = {
     "widths": [(0, 1), (1, 0)],
     "key": 0,
 }
-PUBLIC = [(f"ops.{n}", f) for n, f in vars(O).items() if inspect.isfunction(f)]
+PUBLIC = [(f"ops.{n}", f) for n in dir(O) if inspect.isfunction(f := getattr(O, n))]
 PUBLIC += [(f"ops.random.{n}", getattr(O.random, n)) for n in ("uniform", "normal", "bernoulli")]
 PUBLIC += [(f"kernels.{n}", getattr(kernels, n)) for n in kernels.__all__]
 

@@ -8,6 +8,7 @@ import pytest
 from test_losses import Shaped, identity
 
 import hawfinch as hf
+from hawfinch.errors import ShapeError
 
 RECORDED = np.load(Path(__file__).parent.parent / "fixtures" / "loss_values.npz")
 WEIGHTS = [1.0, 2.0, 0.5, 3.0]
@@ -85,3 +86,16 @@ def test_metric_of_scikit_learn(name: str, weighted: bool) -> None:
     found = trainer.evaluate(z, y, batch_size=7, sample_weight=given("w") if weighted else None)
     expected = RECORDED[f"metric{'_w' if weighted else ''}.{name}"]
     np.testing.assert_allclose(found[short], expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "loss", [hf.MSE(), hf.MAE(), hf.Huber(), hf.LogCosh(), hf.Quantile(0.3), hf.Poisson()], ids=repr
+)
+def test_two_shapes_are_not_broadcast(loss: hf.Loss) -> None:
+    column, row = np.ones((4, 1)), np.ones(4)
+    if not isinstance(loss, hf.Quantile):
+        with pytest.raises(ShapeError, match=r"targets \(4,\) do not match predictions \(4, 1\)"):
+            loss(column, row)  # type: ignore[arg-type]
+        with pytest.raises(ShapeError, match="do not match"):
+            hf.grad(lambda p: hf.ops.mean(loss(p, row)))(column)  # type: ignore[arg-type]
+    assert np.shape(loss(row, 1.0)) == (4,)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import pytest
 from training import LABELS, RNG, Branches, X, Y, assert_same_state, both_outputs, full_net, make, net, state
 
 import hawfinch as hf
-from hawfinch.errors import ShapeError
+from hawfinch.errors import ArgumentError, ShapeError
 
 # ---- same bits ----
 
@@ -488,3 +488,34 @@ def test_plot() -> None:
     ax = history.plot()
     assert {line.get_label() for a in ax.figure.axes for line in a.lines} == set(history.to_dict())
     plt.close(ax.figure)
+
+
+def test_an_argument_that_fit_does_not_take_is_named() -> None:
+    trainer = hf.Trainer(net(), "softmax_cross_entropy")
+    with pytest.raises(ArgumentError, match=r"unknown argument of fit 'epoch'\. Did you mean 'epochs'"):
+        trainer.fit(X, LABELS, epoch=3)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"unknown argument of evaluate 'batchsize'\. Did you mean 'batch_size'"):
+        trainer.evaluate(X, LABELS, batchsize=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "bce_with_logits"])
+def test_a_callback_that_changes_the_outputs_width_ends_the_fit(loss: str) -> None:
+    model = hf.Sequential(hf.Linear(4), hf.Tanh(), hf.Linear(3)).build((X.shape[1],))
+
+    def narrow(trainer: hf.Trainer, epoch: int, logs: dict[str, float]) -> None:
+        hf.transfer.replace(model, 2, hf.Linear(1))
+
+    trainer = hf.Trainer(model, loss)
+    with pytest.raises(ShapeError, match="do not match"):
+        trainer.fit(X, np.ones((len(X), 3)), epochs=2, callbacks=[narrow])
+    assert trainer.epochs == 1
+
+
+def test_reprs_of_callbacks_and_optimisers() -> None:
+    early = hf.EarlyStopping("val_mae", patience=3)
+    assert repr(early) == "EarlyStopping('val_mae', patience=3, min_delta=0.0, mode='auto')"
+    want = "Checkpoint('run.ckpt', every=2, every_steps=None, keep=0, best=None, mode='auto')"
+    assert repr(hf.Checkpoint("run.ckpt", every=2)) == want
+    adam = hf.Adam(0.1, clip_norm=1.0)
+    assert repr(adam) == "Adam(lr=0.1, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, clip_norm=1.0)"
+    assert eval(repr(adam), {"Adam": hf.Adam}) == adam

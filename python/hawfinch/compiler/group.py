@@ -173,11 +173,13 @@ def _with_epilogue(step: Step, y: Tensor, program: Program, group: list[Node], g
     others = [t for t in program.inputs if t not in known]
     whole = set(step.reads).difference(step.local)  # the product reads all rows of these
     step.fields["epilogue"] = ewise_fields(program, domain, writes)
-    product = set(step.reads)
-    like = [t for t in others if t.shape == domain and t not in product]
-    last = {t: program.last_read.get(i, -1) for i, t in enumerate(program.inputs)}
-    apart = [(j, w) for j, w in enumerate(writes) if w in groups.apart]
-    step.in_place = tuple([(w, t) for j, w in apart for t in like if last[t] <= program.written[j]])
+    step.in_place = ()
+    if groups.apart:
+        product = set(step.reads)
+        like = [t for t in others if t.shape == domain and t not in product]
+        last = {t: program.last_read.get(i, -1) for i, t in enumerate(program.inputs)}
+        apart = [(j, w) for j, w in enumerate(writes) if w in groups.apart]
+        step.in_place = tuple([(w, t) for j, w in apart for t in like if last[t] <= program.written[j]])
     step.writes = (*writes, y) if kept else tuple(writes)
     step.reads = (*step.reads, *others)
     if not step.fields["by_cols"]:

@@ -11,9 +11,12 @@ what the backward pass computes again for less.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from ..ir import Node
 from ..ops.reduction import REDUCE
+
+_node = attrgetter("node")
 
 
 def sums_held_back(nodes: Sequence[Node]) -> list[Node]:
@@ -21,12 +24,12 @@ def sums_held_back(nodes: Sequence[Node]) -> list[Node]:
     needed: set[Node] = set()  # by something else than sums and what is made of them
     for n in reversed(nodes):
         if n in needed or not (n.op is REDUCE or n.op.elementwise or n.op.is_view):
-            needed.update([t.node for t in n.inputs])
+            needed.update(map(_node, n.inputs))
     ordered: list[Node] = []
     held: list[Node] = []
     waiting: set[Node] = set()
     for n in nodes:
-        if n not in needed and (n.op is REDUCE or (waiting and any([t.node in waiting for t in n.inputs]))):
+        if n not in needed and (n.op is REDUCE or (waiting and not waiting.isdisjoint(map(_node, n.inputs)))):
             held.append(n)
             waiting.add(n)
             continue

@@ -144,7 +144,10 @@ class ElementLoss(Loss):
     """Base of losses of real targets that are the mean over elements: a subclass defines ``element``.
 
     ignore_nan: a target that is NaN is left out, and the mean over the batch is divided by the count of the others.
+    A call with arrays or tensors of two shapes raises ShapeError, unless ``same_shape`` is False.
     """
+
+    same_shape: ClassVar[bool] = True
 
     def __init__(self, *, ignore_nan: bool = False):
         self.ignore_nan = check_flag(ignore_nan, f"{type(self).__name__}: ignore_nan")
@@ -154,6 +157,9 @@ class ElementLoss(Loss):
         raise ArgumentError(f"{type(self).__name__} defines no element(prediction, target)")
 
     def __call__(self, prediction: Any, target: Any) -> Tensor:
+        shapes = [getattr(v, "shape", ()) for v in (prediction, target)]
+        if self.same_shape and shapes[0] != shapes[1] and () not in shapes:
+            raise ShapeError(f"{type(self).__name__}: targets {shapes[1]} do not match predictions {shapes[0]}")
         if not self.ignore_nan:
             return self.element(prediction, target)
         seen = ops.equal(target, target)  # what is left out must be harmless on both sides, for the gradient's sake

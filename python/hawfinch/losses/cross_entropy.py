@@ -192,6 +192,8 @@ class Focal(ElementLoss, ClassLoss, name="focal"):
     checks_values = True
     applies = (SIGMOID, SOFTMAX)
 
+    same_shape = False  # of integer labels
+
     def __init__(
         self,
         gamma: float = 2.0,

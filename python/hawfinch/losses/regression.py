@@ -94,6 +94,8 @@ class Quantile(ElementLoss, name="quantile"):
     >>> loss = hf.Trainer(model, hf.Quantile([0.1, 0.5, 0.9])).evaluate(np.ones((5, 2)), np.ones(5))["loss"]
     """
 
+    same_shape = False  # of several quantiles
+
     def __init__(self, q: float | Sequence[float] = 0.5, *, ignore_nan: bool = False):
         super().__init__(ignore_nan=ignore_nan)
         self.q: Any = tuple([_share(v) for v in q]) if is_several(q) else _share(q)  # type: ignore[union-attr]
@@ -185,6 +187,7 @@ class GaussianNLL(ElementLoss, name="gaussian_nll"):
     """
 
     takes = (1, 2)
+    same_shape = False
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, variance: str = "value", ignore_nan: bool = False):
         super().__init__(ignore_nan=ignore_nan)

@@ -2,7 +2,7 @@
 once."""
 
 from ..ir import OPERATORS
-from ..values import names_of
+from ..values import names_of as _names_of
 from . import random as random
 from .elementwise import *  # noqa: F403
 from .group_norm import group_norm as group_norm
@@ -38,4 +38,4 @@ OPERATORS.update({name: globals()[name] for name in _OPERATORS.split()})
 
 
 def __dir__() -> list[str]:
-    return [*names_of(globals()), "random"]
+    return [*_names_of(globals()), "random"]

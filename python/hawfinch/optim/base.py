@@ -173,8 +173,14 @@ class Optimizer(Value):
         return new
 
     def __repr__(self) -> str:
-        said = {name: True for name in self._flags if getattr(self, name)}
-        inner = ", ".join(f"{k}={v}" for k, v in {**self.hyperparameters, **said}.items())
+        said: dict[str, Any] = self.hyperparameters
+        for name, (first, second) in self.pairs.items():
+            if first in said:  # in its place
+                pair = said[first], said.pop(second)
+                said = {name if k == first else k: pair if k == first else v for k, v in said.items()}
+        said |= {name: True for name in self._flags if getattr(self, name)}
+        said |= {name: getattr(self, name) for name in CLIPS if getattr(self, name) is not None}
+        inner = ", ".join(f"{k}={v}" for k, v in said.items())
         return f"{type(self).__name__}({inner})"
 
 

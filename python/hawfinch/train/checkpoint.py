@@ -70,6 +70,10 @@ class Checkpoint(metaclass=CheckedCall):
         self._thread: threading.Thread | None = None
         self._failed: BaseException | None = None
 
+    def __repr__(self) -> str:
+        names = ("every", "every_steps", "keep", "best", "mode")
+        return f"Checkpoint({self.path!r}, {', '.join(f'{k}={getattr(self, k)!r}' for k in names)})"
+
     @property
     def monitors(self) -> tuple[str, ...]:
         """Names in the History that it follows."""

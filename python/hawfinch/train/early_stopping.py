@@ -43,6 +43,10 @@ class EarlyStopping(metaclass=CheckedCall):
         self._reference: float | None = None  # that a gain is counted from
         self._waited = 0
 
+    def __repr__(self) -> str:
+        settings = f"patience={self.patience}, min_delta={self.min_delta}, mode={self.mode!r}"
+        return f"EarlyStopping({self.monitor!r}, {settings})"
+
     @property
     def monitors(self) -> tuple[str, ...]:
         """Names in the History that it follows."""

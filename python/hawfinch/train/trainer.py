@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from ..optim import Optimizer
 from ..regularizers import Regularizer
 from ..runtime.buffers import Memory
 from ..runtime.plan import Plan, check_threads
-from ..values import check_whole, is_word, items_of, short
+from ..values import check_whole, is_word, items_of, no_argument, short
 from .bound import Bound, FitCall
 from .callbacks import collect, state_of, stride_of
 from .history import History
@@ -211,6 +211,7 @@ class Trainer(Bound):
         callbacks: Iterable[Any] = (),
         resume: str | os.PathLike[str] | TrainState | None = None,
         threads: int | None = None,
+        **unknown: NoReturn,
     ) -> History:
         """Trains for ``epochs`` more epochs; returns the trainer's History.
 
@@ -241,6 +242,8 @@ class Trainer(Bound):
         >>> history["val_loss"][-1] < 1e-3
         True
         """
+        if unknown:
+            raise no_argument(self.fit, next(iter(unknown)))
         with self._alone():
             call = self._prepare(
                 x,
@@ -301,7 +304,8 @@ class Trainer(Bound):
         checked: dict[Any, Any] | None = None,
     ) -> FitCall:
         """Checks what ``fit`` is given. checked: the data that calls before this one have checked."""
-        batch = None if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
+        full = type(batch_size) is str and batch_size == "full"
+        batch = None if full else check_whole(batch_size, "batch_size", 1)
         epochs = check_whole(epochs, "epochs")
         for name, flag in (("shuffle", shuffle), ("prefetch", prefetch)):
             if not isinstance(flag, bool | np.bool_):
@@ -455,6 +459,7 @@ class Trainer(Bound):
         sample_weight: Any = None,
         batch_size: int | str = 256,
         threads: int | None = None,
+        **unknown: NoReturn,
     ) -> dict[str, Any]:
         """Loss and metrics of the model in inference mode, by the names that ``History`` has: over all rows, weighted.
 
@@ -465,6 +470,8 @@ class Trainer(Bound):
         >>> sorted(trainer.evaluate(np.ones((4, 2)), np.ones((4, 1))))
         ['loss', 'mae']
         """
+        if unknown:
+            raise no_argument(self.evaluate, next(iter(unknown)))
         data = self._check(x, y, sample_weight, decoded=True)
         batch = data.rows if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
         return self._evaluate(data, batch, threads)
