@@ -158,6 +158,13 @@ def test_of_chunks_only_losses_are_looked_at() -> None:
     assert watch.found == []
 
 
+def test_rows_that_are_decoded_are_left_alone() -> None:
+    trainer = hf.Trainer(net(), "softmax_cross_entropy", hf.Adam(1e-7))
+    watch = hf.Watch()
+    trainer.fit(hf.data.Decoded(list(range(640)), X.__getitem__), Y, epochs=5, batch_size=16, callbacks=[watch])
+    assert watch.found == []
+
+
 def test_several_inputs_and_outputs_are_looked_at() -> None:
     class Two(hf.Module):
         def __init__(self) -> None:
