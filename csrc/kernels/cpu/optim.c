@@ -140,7 +140,7 @@ static void cpu_sweep(const void *args, const hf_ctx *ctx, int64_t lo, int64_t h
     const int64_t all = last - first, rows = HF_PRODUCT_BYTES / (int64_t)sizeof(real) / size * size;
     const int64_t most = a->product.m ? rows : a->trust ? SWEEP_BACK * HF_SWEEP_CHUNK : all;
     for (int64_t done = 0, n; done < all; done += n) {
-      n = all - done < most ? all - done : most;
+      n = a->trust ? (all - done - 1) % most + 1 : all - done < most ? all - done : most; /* pieces begin at units */
       const int64_t at = a->trust ? last - done - n : first + done;
       const real *g = (const real *)a->g + run->offset + at;
       if (a->product.m) {
