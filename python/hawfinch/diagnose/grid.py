@@ -109,4 +109,4 @@ def lr_batch_map(
     shape = (len(lrs), len(sizes), seeds)
     errors = np.array([t.error for t in trials]).reshape(shape)
     diverged = np.array([t.diverged for t in trials]).reshape(shape).any(2)
-    return RateBatchMap(task, np.array(lrs), np.array(sizes), errors, diverged)
+    return RateBatchMap(task, np.array(lrs), np.array(sizes), errors, np.asarray(diverged))
