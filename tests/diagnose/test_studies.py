@@ -330,3 +330,17 @@ def test_bad_batch_sizes_are_errors() -> None:
     ):
         with pytest.raises(ArgumentError, match=text):
             hf.batch_size_study(net(), X, XOR, loss="softmax_cross_entropy", **given)
+
+
+# ---- lr_batch_map ----
+def test_a_map_has_the_errors_of_fits_alone_and_tells_what_diverged() -> None:
+    held = (X[:100], NUMBERS[:100])
+    given: dict[str, Any] = dict(loss="mse", optimizer=hf.SGD(1.0), epochs=3, validation_data=held)
+    found = hf.lr_batch_map(net(1), X, NUMBERS, rates=[0.03, 1e30], batch_sizes=[16, 64], **given)
+    trainer = hf.Trainer(net(1), "mse", hf.SGD(0.03))
+    trainer.fit(X, NUMBERS, epochs=3, batch_size=64)
+    assert np.isclose(found.error[0, 1], ((trainer.model.predict(X[:100]) - held[1]) ** 2).mean() / NUMBERS.var())
+    assert found.diverged.tolist() == [[False, False], [True, True]] and found.best is not None
+    assert "diverged" in repr(found) and np.isnan(found.error[1]).all()
+    with pytest.raises(ArgumentError, match="rates must be numbers above 0"):
+        hf.lr_batch_map(net(1), X, NUMBERS, loss="mse", rates=[0.0, 1.0])

@@ -20,6 +20,7 @@ from .decomposition import bias_variance as bias_variance
 from .doctor import diagnose as diagnose
 from .domains import drift as drift
 from .gradients import gradient_check as gradient_check
+from .grid import lr_batch_map as lr_batch_map
 from .hessian import curvature as curvature
 from .landscapes import loss_landscape as loss_landscape, sharpness as sharpness
 from .more_rows import learning_curve as learning_curve
@@ -41,6 +42,7 @@ __all__ = [
     "label_noise",
     "learning_curve",
     "loss_landscape",
+    "lr_batch_map",
     "lr_find",
     "model_selection",
     "overfit_batch",
