@@ -222,6 +222,12 @@ class _Doctor:
             if s.certain and s.name not in found:
                 found[s.name] = _unproven(s)
         causes = in_order(list(found.values()))
+        if causes and not causes[0].result:
+            case.ask(
+                "What was measured without a training?",
+                causes[0].evidence.split("; ")[0][:90],
+                confidence=causes[0].confidence,
+            )
         cured = self._cured(causes, helping, tried, best)
         also: list[str] = []
         if cured is not None:

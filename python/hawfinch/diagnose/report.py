@@ -67,6 +67,8 @@ class Report(metaclass=CheckedCall):
     def cure(self) -> Trainer:
         """A trainer, trained, with the cures that helped; a copy of the user's model, changed.
 
+        Where the budget allowed a part of the rows alone (``notes`` says so), it is trained on that part: fit it again.
+
         Raises ArgumentError where no cure was found to help.
         """
         if self._cured is None:
