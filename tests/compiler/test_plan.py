@@ -111,6 +111,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:the function does not use")
 @given(
     st.lists(st.tuples(st.integers(0, 12), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20),
     st.sets(st.integers(0, 21), max_size=3),
