@@ -177,3 +177,8 @@ def test_two_threads_diagnose_one_model() -> None:
     for thread in threads:
         thread.join()
     assert found[0] == found[1] and model.inputs is None
+
+
+def test_a_rate_that_no_array_holds() -> None:
+    with pytest.raises(ArgumentError, match="rates must be"):
+        hf.lr_batch_map(net(), X, Y, loss=CE, rates=[10**30], epochs=1)

@@ -99,7 +99,8 @@ def of_trainer(trainer: Trainer, x: Any, y: Any, budget: Any, settings: dict[str
             raise ArgumentError("diagnose: there was no fit yet; give it the data, trainer.diagnose(x, y)")
         given |= trainer._fitted
         x, y = given.pop("x"), given.pop("y")
-        if trainer._training._is_owned():  # type: ignore[attr-defined]  # called by a callback, which its own experiments must not call again
+        if trainer._training._is_owned():  # type: ignore[attr-defined]
+            # called by a callback, which its own experiments must not call again
             given["callbacks"] = [c for c in given["callbacks"] if type(c).__module__.startswith("hawfinch.")]
     options = {k: v for k, v in trainer._update_options.items() if v is not None and k != "watch" and k != "reduce"}
     given |= dict(loss=trainer.loss, optimizer=trainer.optimizer, seed=trainer.seed, precision=trainer.precision)

@@ -145,7 +145,12 @@ def check_several(values: Any, name: str, wanted: str, least: int = 1) -> list[A
         found = sorted(set(np.asarray(values).reshape(-1).tolist()))
     except (TypeError, ValueError):
         found = []
-    if len(found) < least or any([isinstance(v, bool) or not isinstance(v, int | float) for v in found]):
+    if len(found) < least or any(
+        [
+            isinstance(v, bool) or not isinstance(v, int | float) or (isinstance(v, int) and abs(v) >= 2**63)
+            for v in found
+        ]
+    ):
         raise ArgumentError(f"{name} must be at least {least} {wanted}, not {short(values)}")
     return found
 
