@@ -208,7 +208,11 @@ class _Doctor:
             return
         distinct = distinct_rows(case)
         if case.left > 0.4 * case.seconds and (distinct is None or distinct > 0.5 * case.run.data.n):
-            self.oof, _ = out_of_fold(case, self.beside.dropped)
+            oof, trials = out_of_fold(case, self.beside.dropped)
+            if all([t.diverged or len(t.history) >= t.run.epochs for t in trials]):
+                self.oof = oof
+            else:  # nets that the budget has cut short know less than those that they would be put beside
+                case.notes.append("the budget was too small to look for wrong labels")
 
     def _references_as_cures(self) -> list[Tried]:
         """The best reference, as the last resort: another net altogether."""
