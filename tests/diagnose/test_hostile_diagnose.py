@@ -109,9 +109,8 @@ def test_overfit_batch_says_that_it_took_more_steps() -> None:
     assert found.verdict == "optimisation" and "times the steps" in repr(found).split("\n")[1]
 
 
-@pytest.mark.parametrize("rate", [1e-3, 1e20])
-def test_a_report_is_json_by_the_standard(rate: float) -> None:
-    report = seen(optimizer=hf.SGD(rate))
+def test_a_report_is_json_by_the_standard() -> None:
+    report = seen(optimizer=hf.SGD(1e20))
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["verdict"] == report.verdict
 
 
