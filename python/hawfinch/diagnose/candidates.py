@@ -15,7 +15,7 @@ from ..errors import ArgumentError, HawfinchError
 from ..ir import Array
 from ..values import check_flag, check_whole, short
 from .given import anew, axes, labels_of, order_of, run_of, table, task_for
-from .run import Rows, Run, Trial, train
+from .run import Rows, Run, Trial, check_finite, train
 from .task import Task
 
 
@@ -185,4 +185,5 @@ def _fitted(runs: list[Run], parts: list[tuple[Rows, Rows]], task: Task, seed: i
     """For each run its trials on all parts."""
     every = [run._replace(data=learn, validation=test) for run in runs for learn, test in parts]
     trials = train(every, task, seed=seed)
+    check_finite(trials, "model_selection")
     return [trials[i : i + len(parts)] for i in range(0, len(trials), len(parts))]

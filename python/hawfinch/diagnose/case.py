@@ -15,6 +15,8 @@ from ..ir import Array
 from .run import Run, Trial, train
 from .task import Task
 
+MOST = 1e100  # of a float64 whose square is summed
+
 
 class Cure(NamedTuple):
     """text: what to change, a phrase. code: how, in Python. change: the run with it; None where it can't be made."""
@@ -144,13 +146,16 @@ class Case:
 
 
 def as_matrix(x: Any) -> Array | None:
-    """x as (rows, features) float64; None where there are several inputs."""
+    """x as (rows, features) float64, cut to what can be squared; None where there are several inputs."""
     if isinstance(x, tuple):
         if len(x) != 1:
             return None
         x = x[0]
     a = np.asarray(x)
-    return None if a.ndim < 2 or a.dtype.kind not in "fiub" else a.reshape(len(a), -1).astype(np.float64)
+    if a.ndim < 2 or a.dtype.kind not in "fiub":
+        return None
+    found = a.reshape(len(a), -1).astype(np.float64)
+    return np.clip(found, -MOST, MOST, out=found)
 
 
 def _size(run: Run) -> int:

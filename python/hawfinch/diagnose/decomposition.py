@@ -16,7 +16,7 @@ from ..ir import Array
 from ..nn.module import Module
 from ..values import check_whole
 from .given import anew, axes, run_of, task_for
-from .run import train
+from .run import check_finite, train
 from .task import Task
 
 
@@ -150,5 +150,6 @@ def bias_variance(
         rows = np.sort(rng.integers(0, run.data.n, run.data.n))
         runs.append(run._replace(data=run.data.take(rows)))
     trials = train(runs, task, seed=list(range(seed, seed + samples)))
+    check_finite(trials, "bias_variance")
     said = [task.decisions(np.asarray(t.trainer.model.predict(run.validation.x))) for t in trials]
     return BiasVariance(task, np.array(said), task.truth(run.validation.y), notes)

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, HawfinchWarning
+from ..errors import ArgumentError, HawfinchError, HawfinchWarning
 from ..losses import ClassWeight
 from ..nn.module import Module
 from ..train.trainer import Trainer
-from ..values import check_real
+from ..values import check_real, check_whole
 from . import edits
 from .case import Case, Cure, Suspicion
 from .given import run_of, task_for
@@ -75,7 +75,7 @@ def diagnose(
     >>> report.verdict
     'learning_rate_too_low'
     """
-    seconds = _seconds(budget)
+    begin, seconds, seed = time.perf_counter(), _seconds(budget), check_whole(seed, "seed")
     settings |= dict(sample_weight=sample_weight, class_weight=class_weight)
     training = dict(loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, callbacks=callbacks)
     with warnings.catch_warnings():
@@ -84,17 +84,24 @@ def diagnose(
         run, notes = run_of(
             "diagnose", model, x, y, validation_data=validation_data, seed=seed, settings=settings, **training
         )
-        return _Doctor(run, seconds, seed, notes).report()
+        return _Doctor(run, max(seconds - (time.perf_counter() - begin), 0.1), seed, notes).report()
 
 
 def of_trainer(trainer: Trainer, x: Any, y: Any, budget: Any, settings: dict[str, Any]) -> Report:
     """``Trainer.diagnose``."""
     given: dict[str, Any] = {}
+    if "model" in settings:
+        raise ArgumentError("diagnose: the model is the trainer's; hf.diagnose(model, x, y, ...) takes another")
+    if x is None and y is not None:
+        raise ArgumentError("diagnose: there is y, but no x")
     if x is None:
         if trainer._fitted is None:
             raise ArgumentError("diagnose: there was no fit yet; give it the data, trainer.diagnose(x, y)")
         given |= trainer._fitted
         x, y = given.pop("x"), given.pop("y")
+        if trainer._training._is_owned():  # type: ignore[attr-defined]
+            # called by a callback, which its own experiments must not call again
+            given["callbacks"] = [c for c in given["callbacks"] if type(c).__module__.startswith("hawfinch.")]
     options = {k: v for k, v in trainer._update_options.items() if v is not None and k != "watch" and k != "reduce"}
     given |= dict(loss=trainer.loss, optimizer=trainer.optimizer, seed=trainer.seed, precision=trainer.precision)
     given |= options
@@ -143,6 +150,8 @@ class _Doctor:
         ]
         suspicions.sort(key=lambda s: -s.strength)
         tried = try_cures(case, suspicions, keep=0.2 * case.seconds)
+        if not tried:
+            case.notes.append("no change could be tried within the budget: ask for a larger one, budget='2min'")
         tried += self._references_as_cures()
         tried = confirm(case, tried, case.seed + 1)
         return self._conclude(suspicions, tried)
@@ -154,19 +163,25 @@ class _Doctor:
         """Cuts the rows where one repetition would take too long."""
         case, run = self.case, self.case.run
         few = run._replace(data=run.data.take(slice(0, 2048)), validation=run.validation.take(slice(0, 512)))
-        begin = time.perf_counter()
-        train([few.with_fit(epochs=1, callbacks=[])], case.task, seed=case.seed)
-        once = time.perf_counter() - begin
-        begin = time.perf_counter()
-        train([few.with_fit(epochs=2, callbacks=[])], case.task, seed=case.seed)
-        epoch = max(time.perf_counter() - begin - once, 1e-4)
-        whole = epoch * run.epochs * run.data.n / few.data.n
+        for n in (256, 2048):  # the larger one where that is quick, too
+            part = few._replace(data=few.data.take(slice(0, n)))
+            once, twice = [self._seconds_of(part.with_fit(epochs=e, callbacks=[])) for e in (1, 2)]
+            epoch = max(twice - once, 1e-4, twice / 4 if n < 2048 else 0.0)  # of few rows, not to be relied on
+            if epoch * few.data.n / part.data.n > 0.05 * case.seconds:
+                break
+        whole = epoch * run.epochs * run.data.n / part.data.n
         most = SHARE * case.seconds
-        if whole > most and run.data.n > 2000:
-            n = int(np.clip(run.data.n * most / whole, 2000, run.data.n))
+        least = int(np.clip(1.5 * most * part.data.n / epoch, 500, 2000))  # of which one epoch is not too long
+        if whole > most and run.data.n > least:
+            n = int(np.clip(run.data.n * most / whole, least, run.data.n))
             rows = np.sort(np.random.default_rng(case.seed).permutation(run.data.n)[:n])
             case.run = run._replace(data=run.data.take(rows))
             case.notes.append(f"{n} of {run.data.n} training rows were taken, for the budget")
+
+    def _seconds_of(self, run: Run) -> float:
+        begin = time.perf_counter()
+        train([run], self.case.task, seed=self.case.seed)
+        return time.perf_counter() - begin
 
     def _look_at_epochs(self) -> None:
         case = self.case
@@ -185,10 +200,19 @@ class _Doctor:
             case.notes.append("no table of inputs and targets: nets of good habits could not be put beside")
             return
         runs = [self.beside.plain, self.beside.dropped, self.beside.linear]
-        case.references = train(runs, case.task, seed=case.seed, deadline=self._until(0.5))
+        try:
+            case.references = train(runs, case.task, seed=case.seed, deadline=self._until(0.5))
+        except HawfinchError as error:
+            self.beside = None
+            case.notes.append(f"nets of good habits can't be trained on these rows: {error}"[:200])
+            return
         distinct = distinct_rows(case)
         if case.left > 0.4 * case.seconds and (distinct is None or distinct > 0.5 * case.run.data.n):
-            self.oof, _ = out_of_fold(case, self.beside.dropped)
+            oof, trials = out_of_fold(case, self.beside.dropped)
+            if all([t.diverged or len(t.history) >= t.run.epochs for t in trials]):
+                self.oof = oof
+            else:  # nets that the budget has cut short know less than those that they would be put beside
+                case.notes.append("the budget was too small to look for wrong labels")
 
     def _references_as_cures(self) -> list[Tried]:
         """The best reference, as the last resort: another net altogether."""
@@ -221,6 +245,8 @@ class _Doctor:
         for s in suspicions:
             if s.certain and s.name not in found:
                 found[s.name] = _unproven(s)
+        if not found and case.replays[0].diverged:
+            found["exploding_gradient"] = _unproven(Suspicion("exploding_gradient", 0.5, ("the loss was not finite",)))
         causes = in_order(list(found.values()))
         if causes and not causes[0].result:
             case.ask(

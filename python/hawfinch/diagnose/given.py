@@ -15,9 +15,9 @@ from ..ir import Array
 from ..nn.module import Module
 from ..train.many import OF_FIT, OF_TRAINER
 from ..train.trainer import Trainer
-from ..values import check_whole, is_word, short
+from ..values import check_whole, is_word, items_of, short
 from . import edits
-from .run import Rows, Run
+from .run import ALONE, Rows, Run, copied
 from .task import Task, task_of
 
 STEPS = 1500  # of a training whose epochs are not said
@@ -54,19 +54,28 @@ def run_of(
     of_trainer = {k: v for k, v in settings.items() if k in OF_TRAINER and k not in NOT_ASKED}
     of_fit = {k: v for k, v in settings.items() if k in OF_FIT and k not in (*NOT_ASKED, "sample_weight")}
     of_trainer |= dict(loss=loss, optimizer=optimizer)
-    of_fit |= dict(batch_size=batch_size, callbacks=list(callbacks))
+    callbacks = list(items_of(callbacks, "callbacks: expected a list such as [hf.EarlyStopping()]"))
+    for callback in callbacks:
+        if not isinstance(callback, ALONE):
+            copied(callback, what)
+    of_fit |= dict(batch_size=batch_size, callbacks=callbacks)
     notes = []
     weight = settings.get("sample_weight")
     data = rows_of((x, y) if weight is None else (x, y, weight), "x, y")
+    held: Rows | None = None
     if validation_data is not None:
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
             raise ArgumentError("validation_data must be (x, y) or (x, y, sample_weight)")
         held = rows_of(tuple(validation_data), "validation_data")
     elif not hold_out:
         held = data.take(slice(0, 1))
-    else:
-        if data.n < 10:
-            raise ArgumentError(f"{what}: {data.n} rows can't be split; give validation_data")
+    elif data.n < 10:
+        raise ArgumentError(f"{what}: {data.n} rows can't be split; give validation_data")
+    known = {k: v for k, v in of_fit.items() if k != "callbacks"}
+    probe = Trainer(copied(model, what), **of_trainer, seed=seed)
+    pair = None if held is None else tuple([v for v in held if v is not None])
+    probe._prepare(data.x, data.y, validation_data=pair, sample_weight=data.weight, **known)  # rows as they are given
+    if held is None:
         learn, test = split_rows(data.n, test_size=0.2, seed=seed, stratify=labels_of(data.y))
         data, held = data.take(learn), data.take(test)
         notes.append(f"there is no validation_data: {held.n} of the rows were held out")
@@ -74,11 +83,7 @@ def run_of(
         batch = data.n if is_word(batch_size, "full") else check_whole(batch_size, "batch_size", 1)
         epochs = int(np.clip(STEPS * batch / max(data.n, 1), 10, 200))
         notes.append(f"epochs were not said: {epochs} were taken")
-    run = Run(model, data, held, of_trainer, {**of_fit, "epochs": check_whole(epochs, "epochs", 1)})
-    probe = Trainer(copy.deepcopy(model), **of_trainer, seed=seed)
-    known = {k: v for k, v in run.fit.items() if k not in ("callbacks",)}
-    probe._prepare(data.x, data.y, validation_data=run.held, sample_weight=data.weight, **known)
-    return run, notes
+    return Run(model, data, held, of_trainer, {**of_fit, "epochs": check_whole(epochs, "epochs", 1)}), notes
 
 
 def rows_of(given: tuple[Any, ...], name: str) -> Rows:
@@ -140,7 +145,12 @@ def check_several(values: Any, name: str, wanted: str, least: int = 1) -> list[A
         found = sorted(set(np.asarray(values).reshape(-1).tolist()))
     except (TypeError, ValueError):
         found = []
-    if len(found) < least or any([isinstance(v, bool) or not isinstance(v, int | float) for v in found]):
+    if len(found) < least or any(
+        [
+            isinstance(v, bool) or not isinstance(v, int | float) or (isinstance(v, int) and abs(v) >= 2**63)
+            for v in found
+        ]
+    ):
         raise ArgumentError(f"{name} must be at least {least} {wanted}, not {short(values)}")
     return found
 
@@ -158,4 +168,6 @@ def table(rows: list[tuple[str, ...]]) -> list[str]:
 def axes(ax: Any, width: float = 7.0, height: float = 4.0) -> Any:
     """matplotlib Axes to draw into: these, or those of a new figure. MissingExtraError without matplotlib."""
     plt = import_extra("matplotlib.pyplot", "plot")
+    if ax is not None and not hasattr(ax, "set_xlim"):
+        raise ArgumentError(f"plot: ax must be matplotlib Axes, not {short(ax)}")
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax

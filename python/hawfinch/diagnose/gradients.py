@@ -17,6 +17,7 @@ from .surface import Surface
 from .tails import Tail
 
 EPSILON = 1e-5
+LARGEST = 1e140  # gradient, whose square and the squares' sum float64 still holds
 VERDICTS = ((1e-7, "right"), (1e-5, "probably right"), (1e-3, "doubtful"), (math.inf, "wrong"))
 TOO_SMALL = "too small to tell"
 KINKS = "at kinks"
@@ -62,6 +63,10 @@ class Probe:
         self.base = value()
         if not np.isfinite(self.base):
             raise NonFiniteError(f"gradient_check: the function is {self.base} at this point: it has no gradient there")
+        if max([float(np.abs(g).max(initial=0.0)) for g in self.slopes], default=0.0) > LARGEST:
+            raise NonFiniteError(
+                "gradient_check: the gradient is too large for float64; bring inputs to numbers around 1"
+            )
         self.noise = self._noise()
 
     def _noise(self) -> float:
@@ -363,7 +368,7 @@ def gradient_check(
     else:
         raise ArgumentError(f"gradient_check takes a model or a function, not {short(model)}")
     rng = np.random.default_rng(check_whole(seed, "seed"))
-    whole = math.sqrt(sum([_norm(g) ** 2 for g in probe.slopes]))
+    whole = math.hypot(*[_norm(g) for g in probe.slopes])
     found = []
     for number, a in enumerate(probe.arrays):
         few = isinstance(samples, int) and samples < a.size

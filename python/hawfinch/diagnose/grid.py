@@ -50,8 +50,9 @@ class RateBatchMap:
         return "\n".join([f"lr x batch: {best}", *table(rows)])
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws the errors as a heat map; white where a training diverged. Gives the Axes. Needs matplotlib."""
+        """Draws the errors as a heat map; grey where a training diverged. Gives the Axes. Needs matplotlib."""
         ax = axes(ax, 6.0, 4.5)
+        ax.set_facecolor("0.85")
         image = ax.imshow(self.error, aspect="auto", origin="lower", cmap="viridis_r")
         ax.set_xticks(range(len(self.batch_sizes)), [str(b) for b in self.batch_sizes])
         ax.set_yticks(range(len(self.rates)), [f"{r:.2g}" for r in self.rates])

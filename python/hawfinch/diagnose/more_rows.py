@@ -17,7 +17,7 @@ from ..ir import Array
 from ..nn.module import Module
 from ..values import check_whole
 from .given import anew, axes, check_several, order_of, run_of, table, task_for
-from .run import train
+from .run import check_finite, train
 from .task import Task
 
 
@@ -152,5 +152,6 @@ def learning_curve(
             numbers.append(one)
     task = task_for(run)
     trials = train(runs, task, seed=numbers)
+    check_finite(trials, "learning_curve")
     errors = np.array([(t.train_error, t.error) for t in trials]).reshape(seeds, len(sizes), 2)
     return LearningCurve(task, np.array(sizes), errors[..., 0].T.copy(), errors[..., 1].T.copy(), notes)

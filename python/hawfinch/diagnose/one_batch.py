@@ -50,7 +50,8 @@ class OverfitBatch:
     @property
     def verdict(self) -> str:
         """ "fits", "data contradict", "optimisation", "output", "model too small" or "no clear answer"."""
-        return next((t.kind for t in self.tried if t.fits), "no clear answer")
+        none_left = sum(map(len, self.contradictions)) >= len(self.rows) - 1
+        return next((t.kind for t in self.tried if t.fits), "data contradict" if none_left else "no clear answer")
 
     @property
     def losses(self) -> list[float]:
@@ -152,9 +153,13 @@ def overfit_batch(
         batch = batch.take(kept)
         given = given._replace(data=batch, validation=batch)
         done = attempt("data contradict", {"without the rows that contradict each other": given})
+    done = done or (bool(groups) and len(kept) < 2)  # no net can
     if not done:
         free = _free(given)
-        rates = {f"with Adam at {rate:g}, nothing that holds it back": _at(free, rate) for rate in RATES}
+        rates = {
+            f"with Adam at {rate:g}, {LONGER} times the steps, nothing that holds it back": _at(free, rate)
+            for rate in RATES
+        }
         done = attempt("optimisation", {**rates, "with nothing frozen": _unfrozen(free)})
     if not done:
         done = attempt("optimisation", {"as a net of one hidden layer, not larger": _small(free, task)})

@@ -84,7 +84,7 @@ def out_of_fold(case: Case, run: Run, seed: int = 0, folds: int = FOLDS) -> tupl
         rest = np.setdiff1d(order, part)
         short = run.with_fit(callbacks=[])
         runs.append(short._replace(data=run.data.take(rest), validation=run.data.take(part)))
-    trials = train(runs, case.task, seed=case.seed, deadline=case.deadline)
+    trials = train(runs, case.task, seed=case.seed, deadline=case.begin + 0.75 * case.seconds)
     error = np.zeros(len(order))
     said: Array | None = None
     for part, trial in zip(parts, trials, strict=True):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, NamedTuple
 
-from ..errors import ArgumentError, HawfinchWarning, import_extra
+from ..errors import ArgumentError, HawfinchWarning
 from ..train.trainer import Trainer
 from ..values import CheckedCall
 from .case import Question
 from .catalogue import CAUSES
+from .given import axes
 from .run import Run, trained_alone
 
 
@@ -80,7 +82,7 @@ class Report(metaclass=CheckedCall):
             return trained_alone(run, seed)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values, ready for JSON."""
+        """All of it as plain values, ready for JSON: None for a number that is not finite."""
         return {
             "verdict": self.verdict,
             "says": CAUSES[self.verdict].says,
@@ -111,10 +113,8 @@ class Report(metaclass=CheckedCall):
 
         ax: matplotlib Axes to draw into; default: a new figure. Needs matplotlib (``pip install hawfinch[plot]``).
         """
-        plt = import_extra("matplotlib.pyplot", "plot")
         n = len(self.questions) + 1
-        if ax is None:
-            ax = plt.subplots(figsize=(8, 1.1 * n + 0.4), layout="constrained")[1]
+        ax = axes(ax, 8, 1.1 * n + 0.4)
         ax.set_xlim(0, 1)
         ax.set_ylim(-n + 0.4, 0.6)
         ax.axis("off")
@@ -136,5 +136,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if hasattr(value, "tolist"):
-        return value.tolist()
-    return value
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

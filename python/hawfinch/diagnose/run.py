@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import NonFiniteError
+from ..errors import ArgumentError, HawfinchError, NonFiniteError
 from ..ir import Array
 from ..nn.module import Module
 from ..train.callbacks import Progress
@@ -23,6 +23,7 @@ from ..train.many import fit_many
 from ..train.trainer import Trainer
 from .task import Task
 
+ALONE = (Progress, Checkpoint)  # callbacks of the user's own training, which no experiment has
 MOST_JUDGED = 4000  # rows of the training data on which the error is measured
 
 
@@ -151,7 +152,7 @@ def train(runs: Sequence[Run], task: Task, *, seed: int | Sequence[int] = 0, dea
     """
     if not runs:
         return []
-    seeds = [seed] * len(runs) if isinstance(seed, int) else list(seed)
+    seeds = [int(seed)] * len(runs) if isinstance(seed, int | np.integer) else list(seed)
     clocks, holders, nets = [Stopwatch(deadline) for _ in runs], [_Holder() for _ in runs], []
     for run, one, clock, holder in zip(runs, seeds, clocks, holders, strict=True):
         options = _options(run, one, clock)
@@ -165,8 +166,30 @@ def train(runs: Sequence[Run], task: Task, *, seed: int | Sequence[int] = 0, dea
     ]
 
 
+def copied(given: Any, what: str) -> Any:
+    """A copy for an experiment; ArgumentError for a model or callback that can't be copied."""
+    try:
+        return copy.deepcopy(given)
+    except HawfinchError:
+        raise
+    except Exception as error:
+        raise ArgumentError(
+            f"{what}: {type(given).__name__} can't be copied, and experiments are made with copies ({error}); leave "
+            "out what can't be, or give the class a __deepcopy__"
+        ) from error
+
+
+def check_finite(trials: Sequence[Trial], what: str) -> None:
+    """NonFiniteError where no training came to its end, so that there is nothing to compare."""
+    if all([t.diverged for t in trials]):
+        raise NonFiniteError(
+            f"{what}: each of the {len(trials)} trainings ended with a loss that was not finite; take a smaller "
+            "learning rate, or bring inputs and targets to numbers around 1"
+        )
+
+
 def _options(run: Run, seed: int, clock: Stopwatch) -> dict[str, Any]:
-    callbacks = [copy.deepcopy(c) for c in run.fit.get("callbacks", ()) if not isinstance(c, Progress | Checkpoint)]
+    callbacks = [copy.deepcopy(c) for c in run.fit.get("callbacks", ()) if not isinstance(c, ALONE)]
     return {**run.trainer, **run.fit, "seed": seed, "callbacks": [*callbacks, clock]}
 
 

@@ -9,7 +9,6 @@ that looks at several rows, would change).
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -34,6 +33,7 @@ from ..train.inputs import Data, check_data
 from ..train.learn_scales import learn_scales
 from ..train.objective import get_losses, get_objective
 from ..values import check_flag, check_whole, short
+from .run import copied
 
 VECTOR, RESULT = 0, 1  # the arrays of a run
 Run = Callable[..., None]  # with these arrays
@@ -77,7 +77,7 @@ class Surface:
             raise ArgumentError("loss is missing: give the one that the model is trained with, loss=hf.MSE()")
         training = check_flag(training, "training")
         seed, rows = check_whole(seed, "seed"), None if rows is None else check_whole(rows, "rows", 1)
-        self.model: Module = copy.deepcopy(model).astype(dtype)
+        self.model: Module = copied(model, "a study of the loss").astype(dtype)
         self.seed, self.threads, self.dtype = seed, threads, dtype
         objective = get_objective(get_losses(loss), None, ())
         self.data = check_data(self.model, objective, seed, x, y, shapes={})
@@ -104,7 +104,7 @@ class Surface:
     @property
     def point(self) -> Array:
         """A copy of the parameters, as one vector."""
-        return np.concatenate([np.ravel(p.data) for p in self.trainable.values()])  # type: ignore[arg-type]
+        return np.concatenate([np.ravel(p.data) for p in self.trainable.values()])
 
     def move_to(self, point: Array) -> None:
         """Sets the copy's parameters."""

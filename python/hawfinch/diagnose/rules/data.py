@@ -13,6 +13,7 @@ from ..case import Case, Cure, Suspicion
 from ..domains import ALIKE, domain_auc, some
 from ..run import Run
 
+OVERFLOWS = 1e15  # an input whose square, summed over rows, is near the largest float32
 FAR = 5.0  # a feature's mean or deviation beyond this, or 100 times below, is not scaled
 
 
@@ -31,6 +32,11 @@ def inputs_not_scaled(case: Case) -> Iterable[Suspicion]:
     if x is None or edits.layers_of(case.run.model, Standardize):
         return
     x = some(x)
+    largest = float(np.abs(x).max(initial=0.0))
+    if largest > OVERFLOWS:
+        text = f"the inputs reach {largest:.3g}, whose products overflow float32"
+        yield Suspicion("inputs_not_scaled", 1.0, (text,), (SCALE,), {"largest": largest}, certain=True)
+        return
     mean, deviation = np.abs(x.mean(0)), x.std(0)
     varying = deviation > 1e-12 * (1 + mean)
     if not varying.any():

@@ -90,13 +90,12 @@ def learning_curve(case: Case) -> Iterable[Suspicion]:
 
 def nothing_to_learn(case: Case) -> Iterable[Suspicion]:
     """Whether no net does better than guessing: then inputs and targets may not belong together."""
-    if not case.references:
-        return
-    best = min(t.error for t in case.references)
+    trials = case.references or case.replays  # where no others could be put beside, the net itself
+    best = min(t.error for t in trials) if case.references else case.error
     guess = _guessing(case)
     if best < 0.93 * guess or guess <= 0:
         return
-    learnt = min(t.train_error for t in case.references)
+    learnt = min(t.train_error for t in trials)
     text = f"no net that was tried predicts validation rows better than guessing ({case.task.text(guess)})"
     trained = f"in training the best reaches {case.task.text(learnt)}: by heart, if at all"
     cure = Cure("see whether inputs and targets still belong together, row by row", "", lambda run: None)

@@ -26,7 +26,9 @@ def wrong_gradient(case: Case) -> Iterable[Suspicion]:
     if case.task.kind == "loss" or run.data.n < 2 or run.trainer.get("precision", "f32") != "f32":
         return
     rows, model = run.data.take(slice(0, CHECKED)), started(case).model
-    if model.n_parameters > 2_000_000:
+    products = model.n_parameters * CHECKED * len(model.parameters())
+    if model.n_parameters > 2_000_000 or products > 1e8 * case.left:
+        case.notes.append("the gradient was not checked: the net is too large for the budget")
         return
     try:
         check = gradient_check(model, rows.x, rows.y, loss=run.trainer["loss"], samples=6, rows=CHECKED)
