@@ -74,7 +74,7 @@ class Watch(metaclass=CheckedCall):
       lowest, by 15 % of what it had come down, while the loss has fallen since (overfitting). Not beside
       EarlyStopping, which sees to it.
 
-    ``found``: ``Alarm``s of the last fit. The warnings are HawfinchWarnings, and name the part of
+    ``found``: an ``Alarm`` each, of the last fit. The warnings are HawfinchWarnings, and name the part of
     docs/how-to/my_loss_does_not_fall.md that explains the cause. The model, its random numbers and the History are
     those of a fit without it. It costs 0.4 to 1.2 % of a step of 784-256-10 in batches of 32 (``bench/recipe.py``), and
     in a healthy fit once the 4 ms of compiling an evaluation and of looking at units. Of chunks, and of rows that
