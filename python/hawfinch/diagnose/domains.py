@@ -36,7 +36,7 @@ class Drift:
 
     auc: of the classifier that tells the sets apart, 0.5 where it cannot. deviation: the AUC's own by chance, of equal
     sets. verdict: "alike" (up to 3 deviations above 0.5), "slightly different" (up to an AUC of 0.7) or "different".
-    features: ``Feature``s that give the sets away, the strongest first, at most 10.
+    features: a ``Feature`` each, that give the sets away, the strongest first, at most 10.
     """
 
     def __init__(self, auc: float, deviation: float, features: list[Feature], rows: tuple[int, int]):
