@@ -39,8 +39,9 @@ class Report(metaclass=CheckedCall):
     """What ``hf.diagnose`` gives; ``print(report)`` shows it.
 
     verdict: the name of the first cause, "healthy" where nothing is wrong. causes: a ``Finding`` each, the likeliest
-    first; empty for a healthy net. questions: the way to the verdict, each with its answer and the numbers that
-    decided it. measured: errors of the run as given and of what could be reached. notes: what the budget or the data did not allow.
+    first; empty for a healthy net. questions: the way to the verdict, each with its answer and the numbers that decided
+    it. measured: errors of the run as given and of what could be reached. notes: what the budget or the data did not
+    allow.
 
     >>> import numpy as np, hawfinch as hf
     >>> x = np.random.default_rng(0).normal(size=(300, 3))
