@@ -54,12 +54,16 @@ int main(void) {
   int failed = 0, status = 0;
   caller(&failed);
   failed |= callers();
+#ifdef HF_EMULATED /* qemu-user's own assertions fail in a child that starts threads, forked from a process with some */
+  (void)status;
+#else
   const pid_t child = fork();
   if (child == 0) {
     caller(&failed);
     _exit(failed | callers());
   }
   failed |= waitpid(child, &status, 0) != child || status != 0;
+#endif
   caller(&failed);
   printf("teams: %s\n", failed ? "FAIL" : "ok");
   return failed;
