@@ -14,7 +14,6 @@ from .lanczos import Eigenpairs
 from .surface import Surface
 
 FLAT = 1e-5  # of the largest absolute eigenvalue: less is no curvature
-KINDS = ("minimum", "maximum", "saddle", "flat")
 
 
 class CriticalPoint:

@@ -15,25 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..ir import Tensor
-from ..nn import (
-    AlphaDropout,
-    BatchNorm,
-    Dropout,
-    GaussianNoise,
-    Linear,
-    Module,
-    ReLU,
-    Sequential,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
+from ..nn import AlphaDropout, BatchNorm, Dropout, GaussianNoise, Linear, Module, ReLU, Sequential
 from ..nn.activations import ACTIVATIONS
 from ..transfer import replace
 
 NOISES = (Dropout, AlphaDropout, GaussianNoise)
 ACTIVATION_LAYERS = tuple(ACTIVATIONS.values())
-SQUASHING = (Sigmoid, Tanh, Softmax)
 
 
 class LeaveOut(Module):
